@@ -1,0 +1,55 @@
+// Runs before anything is installed, so it is plain JavaScript without dependencies: installs from npm what is missing, compiles what is
+// stale, then hands over. `node src/bootstrap.mjs --test …` runs the tests, anything else is a `fairlead` command line.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19))
+  fail(`fairlead needs Node.js 20.19 or newer, this is ${process.versions.node}`);
+
+const INSTALLED = join(root, 'node_modules', '.package-lock.json');
+const BUILT = join(root, 'dist', '.built');
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+/** Output goes to stderr: stdout belongs to the command (`demo --json` prints exactly one line). */
+function run(what, command, args) {
+  process.stderr.write(`${what} …\n`);
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' });
+  if (result.status !== 0) fail(`${what} failed: ${result.error?.message ?? `exit code ${result.status}`}`);
+}
+
+function newest(path) {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return readdirSync(path).reduce((most, name) => Math.max(most, newest(join(path, name))), 0);
+}
+
+const mtime = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
+
+if (mtime(INSTALLED) < mtime(join(root, 'package-lock.json'))) {
+  run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  const now = new Date();
+  if (existsSync(INSTALLED)) utimesSync(INSTALLED, now, now);
+}
+const sources = ['src', 'migrations', 'test', 'bench', 'tsconfig.json']
+  .map((name) => join(root, name))
+  .filter(existsSync);
+if (mtime(BUILT) < Math.max(mtime(INSTALLED), ...sources.map(newest))) {
+  // without this a test whose source was deleted would still run
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+  mkdirSync(dirname(BUILT), { recursive: true });
+  writeFileSync(BUILT, '');
+}
+
+const [first, ...rest] = process.argv.slice(2);
+const entry = first === '--test' ? 'dist/test/run.js' : 'dist/src/main.js';
+process.argv = [process.execPath, join(root, entry), ...(first === '--test' ? rest : process.argv.slice(2))];
+await import(pathToFileURL(join(root, entry)).href);

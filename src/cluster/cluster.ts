@@ -1,0 +1,109 @@
+/**
+ * The model in the middle: what was observed, what was decided, what the stream told. Every table has exactly one writer;
+ * lag and topology are derived from the tables, never written by hand.
+ */
+import type { NodeConfig } from '../config/config.ts';
+import type { LagLimit } from '../config/units.ts';
+import { nowMs, wallMs } from '../core/clock.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
+import { Signal } from '../core/signal.ts';
+import { type Assignment, UNASSIGNED } from './assignment.ts';
+import { CommitLog } from './commit-log.ts';
+import { deriveTopology, sameTopology } from './derive-topology.ts';
+import { type Lag, lagOf } from './lag.ts';
+import { LsnWaiters } from './lsn-waiters.ts';
+import { Observations } from './observations.ts';
+import { NO_INTENT, type OperatorIntent } from './operator.ts';
+import { PrimarySamples } from './primary-samples.ts';
+import { TableFreshness } from './table-freshness.ts';
+import type { Topology } from './topology.ts';
+
+export class Cluster {
+  readonly nodes: readonly NodeConfig[];
+  /** Writer: monitor. */
+  readonly observations = new Observations();
+  /** Writer: monitor. */
+  readonly samples = new PrimarySamples();
+  /** Writer: replication; monitor where there is no stream. */
+  readonly commits = new CommitLog();
+  /** Writer: replication. */
+  readonly freshness = new TableFreshness();
+  /** Writer: failover. */
+  readonly assignment = new Signal<Assignment>(UNASSIGNED);
+  /** Writers: api and console. */
+  readonly operator = new Signal<OperatorIntent>(NO_INTENT);
+  readonly waiters = new LsnWaiters();
+  /** Derived. */
+  readonly topology: Signal<Topology>;
+  #maxLag: LagLimit;
+
+  constructor(nodes: readonly NodeConfig[], maxLag: LagLimit) {
+    this.nodes = nodes;
+    this.#maxLag = maxLag;
+    this.topology = new Signal(deriveTopology(this.#input(), null));
+    this.observations.subscribe((node) => this.#observed(node));
+    this.assignment.subscribe(() => this.#derive());
+    this.operator.subscribe(() => this.#derive());
+  }
+
+  /** A new limit from a reloaded configuration. */
+  setMaxLag(limit: LagLimit): void {
+    this.#maxLag = limit;
+    this.#derive();
+  }
+
+  /** Replay position of a replica by the last probe; the insert position for a primary. */
+  replayLsn(node: string): Lsn {
+    return this.observations.of(node).last?.replayLsn ?? LSN_ZERO;
+  }
+
+  /** Newest position of the primary that anybody told us. */
+  primaryLsn(): Lsn {
+    const { primary, timeline } = this.assignment.value;
+    if (primary === null) return LSN_ZERO;
+    const probed = this.replayLsn(primary);
+    const sampled = this.samples.timeline === timeline ? this.samples.lsn : LSN_ZERO;
+    return maxLsn(maxLsn(probed, sampled), this.commits.newestLsn);
+  }
+
+  /** Lag of a replica now; null when the node was never seen or there is no primary to compare with. */
+  lag(node: string): Lag | null {
+    const seen = this.observations.of(node).last;
+    const { primary } = this.assignment.value;
+    if (seen === null || primary === null) return null;
+    if (node === primary) return { bytes: 0, ms: 0 };
+    const clockOffsetMs = this.observations.of(primary).last?.clockOffsetMs ?? 0;
+    return lagOf(seen.replayLsn, this.primaryLsn(), this.commits, wallMs() + clockOffsetMs);
+  }
+
+  /** Milliseconds since the node last answered; Infinity when it never did. */
+  silentMs(node: string): number {
+    const seen = this.observations.of(node).last;
+    return seen === null ? Number.POSITIVE_INFINITY : nowMs() - seen.finishedMs;
+  }
+
+  #observed(node: string): void {
+    this.#derive();
+    const seen = this.observations.of(node).last;
+    if (seen !== null && seen.role === 'replica') this.waiters.advance(seen.replayLsn);
+  }
+
+  #derive(): void {
+    const before = this.topology.value;
+    const next = deriveTopology(this.#input(), before);
+    if (sameTopology(before, next)) return;
+    this.topology.set(next);
+    this.waiters.wakeAll();
+  }
+
+  #input() {
+    return {
+      nodes: this.nodes,
+      assignment: this.assignment.value,
+      operator: this.operator.value,
+      maxLag: this.#maxLag,
+      record: (node: string) => this.observations.of(node),
+      lag: (node: string) => this.lag(node),
+    };
+  }
+}

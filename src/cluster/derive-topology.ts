@@ -1,0 +1,113 @@
+import type { NodeConfig } from '../config/config.ts';
+import type { LagLimit } from '../config/units.ts';
+import type { Assignment } from './assignment.ts';
+import type { Lag } from './lag.ts';
+import type { NodeRecord } from './observations.ts';
+import type { OperatorIntent } from './operator.ts';
+import type { NodeState, Topology, TopologyNode } from './topology.ts';
+
+export type TopologyInput = {
+  readonly nodes: readonly NodeConfig[];
+  readonly assignment: Assignment;
+  readonly operator: OperatorIntent;
+  readonly maxLag: LagLimit;
+  record(node: string): NodeRecord;
+  lag(node: string): Lag | null;
+};
+
+/** A replica that was excluded for lag comes back at this share of the limit, so that it does not flap. */
+const HYSTERESIS = 0.8;
+
+/** Derives the snapshot from the tables. Pure. */
+export function deriveTopology(input: TopologyInput, previous: Topology | null): Topology {
+  const nodes = input.nodes.map((config, index) => {
+    const wasLagging = previous?.nodes[index]?.state === 'lagging';
+    return deriveNode(config, index, input, wasLagging);
+  });
+  const { assignment, operator } = input;
+  const byName = new Map(nodes.map((n) => [n.name, n]));
+  return Object.freeze({
+    version: (previous?.version ?? 0) + 1,
+    epoch: assignment.epoch,
+    phase: assignment.phase,
+    reason: assignment.reason,
+    primary: assignment.primary === null ? null : (byName.get(assignment.primary) ?? null),
+    timeline: assignment.timeline,
+    nodes: Object.freeze(nodes),
+    replicas: Object.freeze(nodes.filter((n) => n.readable && n.role === 'replica')),
+    byName,
+    paused: operator.paused,
+  });
+}
+
+function deriveNode(config: NodeConfig, index: number, input: TopologyInput, wasLagging: boolean): TopologyNode {
+  const record = input.record(config.name);
+  const role = record.last?.role ?? 'unknown';
+  const { state, reason } = stateOf(config.name, record, input, wasLagging);
+  return Object.freeze({
+    name: config.name,
+    index,
+    host: config.host,
+    port: config.port,
+    zone: config.zone,
+    weight: config.weight,
+    promotable: config.promotable,
+    role,
+    state,
+    reason,
+    timeline: record.last?.timeline ?? 0,
+    readable: role === 'replica' && state === 'up',
+  });
+}
+
+function stateOf(
+  name: string,
+  record: NodeRecord,
+  input: TopologyInput,
+  wasLagging: boolean,
+): { state: NodeState; reason: string } {
+  const { assignment, operator, maxLag } = input;
+  const seen = record.last;
+  if (record.failure !== null) {
+    const fence = assignment.fenced.get(name);
+    return {
+      state: 'down',
+      reason: fence === undefined ? record.failure.message : `${record.failure.message}; ${fence.reason}`,
+    };
+  }
+  if (seen === null) return { state: 'unknown', reason: 'not asked yet' };
+  if (assignment.systemId !== null && seen.systemId !== assignment.systemId) {
+    return { state: 'foreign', reason: `system identifier ${seen.systemId}, the cluster's is ${assignment.systemId}` };
+  }
+  const fence = assignment.fenced.get(name);
+  if (fence !== undefined) return { state: 'needs rejoin', reason: fence.reason };
+  if (seen.role === 'primary') {
+    if (name === assignment.primary) return { state: 'up', reason: 'assigned primary' };
+    if (assignment.primary === null) return { state: 'up', reason: 'primary, not assigned' };
+    return { state: 'needs rejoin', reason: `a primary, but ${assignment.primary} is assigned` };
+  }
+  if (operator.drained.has(name)) return { state: 'draining', reason: 'an operator keeps reads away' };
+  if (assignment.timeline !== 0 && seen.timeline !== assignment.timeline) {
+    return { state: 'detached', reason: `on timeline ${seen.timeline}, the primary is on ${assignment.timeline}` };
+  }
+  const lag = input.lag(name);
+  if (lag === null) return { state: 'unknown', reason: 'lag not known yet' };
+  const share = wasLagging ? HYSTERESIS : 1;
+  if (maxLag.ms !== null && lag.ms !== null && lag.ms > maxLag.ms * share) {
+    return { state: 'lagging', reason: `more than ${maxLag.ms} ms behind` };
+  }
+  if (maxLag.bytes !== null && lag.bytes > maxLag.bytes * share) {
+    return { state: 'lagging', reason: `more than ${maxLag.bytes} bytes behind` };
+  }
+  return { state: 'up', reason: 'replica' };
+}
+
+/** True when nothing that a reader of the topology could see differs. */
+export function sameTopology(a: Topology, b: Topology): boolean {
+  if (a.epoch !== b.epoch || a.phase !== b.phase || a.paused !== b.paused || a.timeline !== b.timeline) return false;
+  if (a.reason !== b.reason || a.primary?.name !== b.primary?.name) return false;
+  return a.nodes.every((n, i) => {
+    const m = b.nodes[i] as TopologyNode;
+    return n.role === m.role && n.state === m.state && n.timeline === m.timeline && n.reason === m.reason;
+  });
+}

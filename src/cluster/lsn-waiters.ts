@@ -1,0 +1,44 @@
+import type { Lsn } from '../core/lsn.ts';
+
+/** A read that waits until some replica has replayed `lsn`. `wake` is called at most once per `add`. */
+export type LsnWaiter = { readonly lsn: Lsn; readonly wake: () => void };
+
+/** Everybody who waits for a replay position. Woken waiters look again at where they may go. */
+export class LsnWaiters {
+  readonly #waiters = new Set<LsnWaiter>();
+  #onDemand: () => void = () => {};
+
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  add(waiter: LsnWaiter): void {
+    this.#waiters.add(waiter);
+    if (this.#waiters.size === 1) this.#onDemand();
+  }
+
+  remove(waiter: LsnWaiter): void {
+    this.#waiters.delete(waiter);
+  }
+
+  /** A replica has replayed up to `replayLsn`. */
+  advance(replayLsn: Lsn): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.lsn > replayLsn) continue;
+      this.#waiters.delete(waiter);
+      waiter.wake();
+    }
+  }
+
+  /** The topology changed: everybody looks again. */
+  wakeAll(): void {
+    const all = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of all) waiter.wake();
+  }
+
+  /** For `monitor`: called when the first waiter comes, so that it probes faster. */
+  onDemand(listener: () => void): void {
+    this.#onDemand = listener;
+  }
+}

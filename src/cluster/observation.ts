@@ -1,0 +1,64 @@
+import type { Lsn } from '../core/lsn.ts';
+
+/** Why a probe had no answer. Only `refused`, `timeout` and `lost` may mean that the server is dead. */
+export type ProbeFailure =
+  | 'refused' // nothing listens, or the host says no
+  | 'timeout' // connected or not, no answer in time: hung or cut off
+  | 'lost' // the connection broke
+  | 'starting' // 57P03: starting up, shutting down or in crash recovery
+  | 'too_many' // 53300: alive, but no slot left
+  | 'auth' // 28xxx: alive, but our login is refused
+  | 'sql'; // any other error answer: alive
+
+/** A replica's WAL receiver, from `pg_stat_wal_receiver`. */
+export type Receiver = {
+  readonly status: string;
+  readonly senderHost: string;
+  readonly senderPort: number;
+  readonly slotName: string | null;
+  /** Timeline of the WAL received; null before anything came. */
+  readonly timeline: number | null;
+  /** Milliseconds since the last message of the sender, by the replica's own clock. */
+  readonly silentMs: number;
+};
+
+/** What one successful probe saw. Frozen. */
+export type Observation = {
+  readonly node: string;
+  /** Counts the probes of this node, failed ones included. */
+  readonly sequence: number;
+  /** Monotonic milliseconds of our clock when the probe was sent and when its answer was read. */
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly role: 'primary' | 'replica';
+  readonly systemId: string;
+  readonly timeline: number;
+  /** `server_version_num`, for example 180004. */
+  readonly version: number;
+  /** Primary: end of the last record (insert position without page header). Replica: what it has replayed. */
+  readonly replayLsn: Lsn;
+  /** Primary: flush position. Replica: the greater of received and replayed. */
+  readonly receiveLsn: Lsn;
+  readonly replayPaused: boolean;
+  readonly receiver: Receiver | null;
+  /** Server's wall clock minus ours, in milliseconds, exact to half a round trip. */
+  readonly clockOffsetMs: number;
+  readonly walLevel: string;
+  /** `default_transaction_read_only`; a fenced primary says on. */
+  readonly readOnly: boolean;
+};
+
+/** A probe that failed. */
+export type Failure = {
+  readonly node: string;
+  readonly sequence: number;
+  readonly startedMs: number;
+  readonly finishedMs: number;
+  readonly kind: ProbeFailure;
+  readonly message: string;
+};
+
+/** True when the failure may mean that the server is dead or cut off, not merely unwilling. */
+export function maybeDead(kind: ProbeFailure): boolean {
+  return kind === 'refused' || kind === 'timeout' || kind === 'lost' || kind === 'starting';
+}

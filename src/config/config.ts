@@ -1,0 +1,119 @@
+/**
+ * The configuration: one declaration gives the type, the defaults, the checks and the help text.
+ * Keys are written in snake_case in YAML and stay so in the program: one name from the file to the code.
+ */
+import { z } from 'zod';
+import { address, lagLimit, sizeBytes, timeMs } from './units.ts';
+
+const secret = z.string().describe('a value, ${ENVIRONMENT_VARIABLE} or file:/path');
+
+const node = z.preprocess(
+  (value) => (typeof value === 'object' ? value : { address: value }),
+  z.strictObject({
+    address: address.describe('HOST:PORT of the PostgreSQL server'),
+    zone: z.string().nullable().default(null).describe('where it stands; shown on the dashboard'),
+    weight: z.number().positive().default(1).describe('share of reads among equals'),
+    promotable: z.boolean().default(true).describe('false: never promoted'),
+  }),
+);
+
+const user = z.preprocess(
+  (value) => (typeof value === 'object' ? value : { password: value }),
+  z.strictObject({
+    password: secret.nullable().default(null).describe('password, or a SCRAM-SHA-256$… verifier as in pg_authid'),
+  }),
+);
+
+export const configSchema = z.strictObject({
+  listen: address.default({ host: '127.0.0.1', port: 6432 }).describe('where clients connect'),
+  http: address.default({ host: '127.0.0.1', port: 8432 }).describe('dashboard, API and metrics'),
+  http_token: secret.nullable().default(null).describe('bearer token; required for POST when http is not loopback'),
+  cluster: z.strictObject({
+    database: z.string().default('postgres').describe('database of the control connections and of schema fairlead'),
+    user: z.string().describe('role of the control connections'),
+    password: secret.nullable().default(null).describe('its password'),
+    nodes: z
+      .record(z.string().regex(/^[A-Za-z0-9_.-]{1,48}$/), node)
+      .describe('the servers; roles are discovered, never configured'),
+    probe_interval: timeMs.default(500).describe('how often each node is asked how it is'),
+    probe_timeout: timeMs.default(1000).describe('an answer later than this counts as none'),
+  }),
+  routing: z
+    .strictObject({
+      consistency: z
+        .enum(['eventual', 'session', 'strong', 'primary'])
+        .default('session')
+        .describe('what a read must have seen'),
+      max_lag: lagLimit
+        .default({ ms: 10_000, bytes: null })
+        .describe('a replica further behind serves no reads; time or bytes'),
+      freshness_wait: timeMs
+        .default(100)
+        .describe('how long a read may wait for a replica before the primary takes it'),
+    })
+    .prefault({}),
+  pool: z
+    .strictObject({
+      mode: z
+        .enum(['transaction', 'session'])
+        .default('transaction')
+        .describe('when a server connection goes back to the pool'),
+      size: z.number().int().positive().default(20).describe('server connections per node, database and user'),
+      max_clients: z.number().int().positive().default(10_000).describe('client connections in all'),
+      startup_timeout: timeMs.default(15_000).describe('time for a client to log in'),
+      connect_timeout: timeMs.default(3000).describe('time for a server to accept a login'),
+      checkout_timeout: timeMs.default(15_000).describe('how long a statement waits for a free server connection'),
+      idle_transaction_timeout: timeMs.default(0).describe('a client idle in a transaction longer is ended; 0: never'),
+      server_idle_timeout: timeMs.default(600_000).describe('an idle server connection is closed after this'),
+      server_lifetime: timeMs.default(3_600_000).describe('a server connection is replaced after this, with jitter'),
+    })
+    .prefault({}),
+  failover: z
+    .strictObject({
+      mode: z
+        .enum(['automatic', 'manual', 'off'])
+        .default('automatic')
+        .describe('automatic promotes by itself; manual on request'),
+      timeout: timeMs.default(3000).describe('how long the primary may be silent before it is suspected'),
+      max_loss: sizeBytes.default(16 * 1024 * 1024).describe('most WAL that an automatic promotion may lose'),
+      hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
+    })
+    .prefault({}),
+  auth: z
+    .strictObject({
+      type: z.enum(['scram-sha-256', 'trust']).default('scram-sha-256').describe('how clients prove who they are'),
+      users: z.record(z.string(), user).default({}).describe('users that may connect, with their passwords'),
+      admins: z
+        .array(z.string())
+        .default([])
+        .describe('users that may use the admin console; empty: cluster.user only'),
+    })
+    .prefault({}),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+/** What may be written: everything with a default may be left out. */
+export type ConfigInput = z.input<typeof configSchema>;
+
+/** One PostgreSQL server as configured. */
+export type NodeConfig = {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly zone: string | null;
+  readonly weight: number;
+  readonly promotable: boolean;
+};
+
+/** The configured nodes, in the order written. */
+export function nodesOf(config: Config): readonly NodeConfig[] {
+  return Object.entries(config.cluster.nodes).map(([name, n]) => ({
+    name,
+    host: n.address.host,
+    port: n.address.port,
+    zone: n.zone,
+    weight: n.weight,
+    promotable: n.promotable,
+  }));
+}

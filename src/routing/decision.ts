@@ -1,0 +1,31 @@
+import type { TopologyNode } from '../cluster/topology.ts';
+import type { Lsn } from '../core/lsn.ts';
+
+/** Why a statement went where it went. The closed list is what metrics and the dashboard count by. */
+export type RouteReason =
+  | 'write' // must run on the primary
+  | 'transaction' // explicit transaction that may write
+  | 'pinned' // the session holds this server connection
+  | 'session state' // SET and the like
+  | 'copy'
+  | 'unknown statement' // does not parse, or not understood
+  | 'volatile function' // calls a function that may write
+  | 'consistency primary' // the session asked for the primary
+  | 'hint primary' // a comment asked for the primary
+  | 'no replica' // none is readable
+  | 'no fresh replica' // none caught up within freshness_wait
+  | 'retry' // a replica refused or died; ran again on the primary
+  | 'fresh replica' // had already replayed what the session must see
+  | 'caught up' // a replica, after a short wait
+  | 'read only transaction' // on a replica
+  | 'hint replica'; // a comment asked for a replica
+
+/** Where to send a statement. */
+export type RouteDecision =
+  | { readonly kind: 'node'; readonly node: TopologyNode; readonly reason: RouteReason }
+  /** Wait until a replica reaches `lsn`, then ask again. */
+  | { readonly kind: 'wait'; readonly lsn: Lsn }
+  /** Wait for a sample of the primary's position, then ask again. */
+  | { readonly kind: 'sample'; readonly index: number }
+  /** Hold: no primary. */
+  | { readonly kind: 'hold' };

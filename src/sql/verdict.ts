@@ -1,0 +1,62 @@
+/** What a statement text is, as far as routing and pooling care. Frozen and shared: one object per distinct text shape. */
+
+export type StatementClass =
+  | 'read' // may run on a replica
+  | 'write' // must run on the primary
+  | 'begin' // opens a transaction block
+  | 'end' // COMMIT, ROLLBACK, END, PREPARE TRANSACTION: may close a transaction block
+  | 'session-state' // changes what later statements of the session see: SET, RESET, DISCARD, …
+  | 'copy' // COPY from or to the client
+  | 'unknown'; // does not parse, or mixes things: primary
+
+/** State that lives in one server connection and cannot be replayed: the session keeps the connection. */
+export type PinReason =
+  | 'temporary table'
+  | 'session advisory lock'
+  | 'sql prepare'
+  | 'cursor with hold'
+  | 'listen'
+  | 'load'
+  | 'session authorization'
+  | 'sequence state' // currval / lastval
+  | 'large object';
+
+/** A name as written; schema null when it is found by search_path. Lower-cased unless quoted. */
+export type QualifiedName = { readonly schema: string | null; readonly name: string };
+
+export type FunctionCall = QualifiedName & {
+  /** Number of arguments as written. */
+  readonly args: number;
+};
+
+/** Statements addressed to Fairlead itself: never sent to a server. */
+export type FairleadCommand =
+  | { readonly kind: 'set'; readonly name: string; readonly value: string | null; readonly local: boolean }
+  | { readonly kind: 'show'; readonly name: string };
+
+/** Hints in a comment: `/* fairlead: primary *\/`, `replica`, `max_staleness=5s`. */
+export type Hint = { readonly target: 'primary' | 'replica' | null; readonly maxStalenessMs: number | null };
+
+export type Verdict = {
+  readonly class: StatementClass;
+  /** One phrase for people: why this class, for example `calls volatile function nextval`. */
+  readonly reason: string;
+  /** How many statements the text has; 0 for an empty query. */
+  readonly statements: number;
+  /** begin only: READ ONLY true, READ WRITE false, not said null. */
+  readonly readOnly: boolean | null;
+  /** begin only: isolation level as written in lower case (`serializable`), or null. */
+  readonly isolation: string | null;
+  /** Set where the statement leaves such state behind. */
+  readonly pin: PinReason | null;
+  /** DISCARD ALL, UNLISTEN *, DEALLOCATE ALL …: `all` ends every pin. */
+  readonly unpin: 'all' | null;
+  /** True when settings (GUCs) of the session may differ afterwards: SET, RESET, set_config, DISCARD ALL. */
+  readonly changesSettings: boolean;
+  /** Names of the settings it mentions, lower case; custom ones (`myapp.user`) must be asked by name. */
+  readonly settings: readonly string[];
+  readonly relations: readonly QualifiedName[];
+  readonly functions: readonly FunctionCall[];
+  readonly command: FairleadCommand | null;
+  readonly hint: Hint | null;
+};
