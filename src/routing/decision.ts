@@ -29,3 +29,31 @@ export type RouteDecision =
   | { readonly kind: 'sample'; readonly index: number }
   /** Hold: no primary. */
   | { readonly kind: 'hold' };
+
+/** All reasons in a fixed order: the index of a reason is its column wherever statements are counted. */
+export const ROUTE_REASONS = [
+  'write',
+  'transaction',
+  'pinned',
+  'session state',
+  'copy',
+  'unknown statement',
+  'volatile function',
+  'consistency primary',
+  'hint primary',
+  'no replica',
+  'no fresh replica',
+  'retry',
+  'fresh replica',
+  'caught up',
+  'read only transaction',
+  'hint replica',
+] as const satisfies readonly RouteReason[];
+
+/** The reasons that name a replica; every other one sends to the primary or follows a held connection. */
+export const REPLICA_REASONS: ReadonlySet<RouteReason> = new Set<RouteReason>([
+  'fresh replica',
+  'caught up',
+  'read only transaction',
+  'hint replica',
+]);
