@@ -1,0 +1,100 @@
+import type { FairleadError } from '../core/errors.ts';
+import type { PreparedStatement } from './prepared-statement.ts';
+import type { ServerConnection } from './server-connection.ts';
+
+/** What the next reply of an extended batch answers, and what becomes of it. */
+export const EXPECT = {
+  PARSE: 1, // forwarded
+  PARSE_SKIP: 2, // a Parse that we put in: not for the client
+  PARSE_SYNTH: 3, // the server has the statement already: ParseComplete is ours
+  BIND: 4,
+  DESCRIBE_STATEMENT: 5,
+  DESCRIBE_PORTAL: 6,
+  EXECUTE: 7,
+  CLOSE: 8, // forwarded (portals)
+  CLOSE_SKIP: 9, // a Close that we put in
+  CLOSE_SYNTH: 10, // statements are shared: CloseComplete is ours
+} as const;
+
+/** A Parse on its way: registered on the server connection when it succeeds. */
+export type ParseEntry = {
+  readonly statement: PreparedStatement;
+  readonly unnamed: boolean;
+  /** The client's name for it, or null for a Parse that we put in. */
+  readonly clientName: string | null;
+};
+
+/** Where replies go. All calls are synchronous and come from the server socket's data event. */
+export interface ExchangeOwner {
+  /** Bytes for the client, in order; a range may hold many messages or end inside one. */
+  reply(exchange: Exchange, buffer: Buffer, start: number, end: number): void;
+  /** The server awaits CopyData. */
+  copyIn(exchange: Exchange): void;
+  /** ReadyForQuery came; the exchange is off the connection. `status` is one of STATUS. */
+  finished(exchange: Exchange, status: number): void;
+  /** The replica refused with `sqlState` before anything reached the client; the exchange is off the connection. */
+  refused(exchange: Exchange, sqlState: string, status: number): void;
+  /** The connection is gone before ReadyForQuery. */
+  lost(exchange: Exchange, error: FairleadError): void;
+}
+
+/** One request unit up to its ReadyForQuery, with the owner its replies go to. */
+export class Exchange {
+  readonly owner: ExchangeOwner;
+  readonly extended: boolean;
+  /** Expected replies, from `head` on. */
+  readonly codes: number[] = [];
+  readonly entries: (ParseEntry | null)[] = [];
+  head = 0;
+  /** True while more of the batch is to come (Flush without Sync). */
+  open = false;
+  /** Replies reach nobody. */
+  discard = false;
+  /** ReadyForQuery is not for the client. */
+  swallowReady = false;
+  /** Decides by SQLSTATE whether an error that came before any row is kept from the client for a rerun. */
+  refusable: ((sqlState: string) => boolean) | null = null;
+  /** Replies held back while `refusable` may still strike. */
+  held: Buffer[] | null = null;
+  /** Set when `refusable` said yes: the rest is dropped up to ReadyForQuery. */
+  refusedBy: string | null = null;
+  /** SQLSTATE of the first error that was forwarded. */
+  sqlState: string | null = null;
+  /** True when bytes went to the socket: the server may have begun. */
+  sent = false;
+  /** True when bytes went to the owner. */
+  forwarded = false;
+  /** True when the bytes forwarded so far end inside a message. */
+  midMessage = false;
+  /** Client names whose Parse did not happen because of an error. */
+  failedParses: string[] | null = null;
+  readonly startedMs: number;
+
+  constructor(owner: ExchangeOwner, extended: boolean, startedMs: number) {
+    this.owner = owner;
+    this.extended = extended;
+    this.startedMs = startedMs;
+  }
+
+  expect(code: number, entry: ParseEntry | null = null): void {
+    this.codes.push(code);
+    this.entries.push(entry);
+  }
+
+  /** After an error the server skips to Sync: nothing else of the batch is answered. */
+  abandonExpected(): void {
+    for (let i = this.head; i < this.codes.length; i++) {
+      const name = this.entries[i]?.clientName;
+      if (name === null || name === undefined) continue;
+      this.failedParses ??= [];
+      this.failedParses.push(name);
+    }
+    this.head = this.codes.length;
+  }
+}
+
+/** Somebody who wants a server connection. Exactly one of the two is called, once, unless it withdraws first. */
+export interface Checkout {
+  granted(connection: ServerConnection): void;
+  refused(error: FairleadError): void;
+}

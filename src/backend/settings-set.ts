@@ -1,0 +1,74 @@
+/**
+ * Session settings (GUCs) that differ from the server's defaults, as an immutable interned set: two sessions with the same settings
+ * hold the same object, so "does this server connection fit" is one comparison of pointers.
+ */
+export type SettingsSet = {
+  /** Sorted by name, lower case. */
+  readonly values: ReadonlyMap<string, string>;
+};
+
+const INTERNED = new Map<string, SettingsSet>();
+const MAX_INTERNED = 10_000;
+
+export const NO_SETTINGS: SettingsSet = Object.freeze({ values: new Map<string, string>() });
+
+export function settingsSet(values: Iterable<readonly [string, string]>): SettingsSet {
+  const sorted = [...values].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  if (sorted.length === 0) return NO_SETTINGS;
+  const key = JSON.stringify(sorted);
+  const known = INTERNED.get(key);
+  if (known !== undefined) return known;
+  const made = Object.freeze({ values: new Map(sorted) });
+  // after a clear old and new sets with the same content differ as objects: that costs one needless prelude, no more
+  if (INTERNED.size >= MAX_INTERNED) INTERNED.clear();
+  INTERNED.set(key, made);
+  return made;
+}
+
+function literal(text: string): string {
+  return text.includes('\\') ? ` E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'` : `'${text.replaceAll("'", "''")}'`;
+}
+
+function identifier(name: string): string {
+  return name
+    .split('.')
+    .map((part) => `"${part.replaceAll('"', '""')}"`)
+    .join('.');
+}
+
+/** Names that need another statement than RESET and set_config, or an order of their own. */
+const ROLE = 'role';
+
+/** The statements that turn a server connection with `from` into one with `to`: only the difference. Null when they are equal. */
+export function settingsDifference(from: SettingsSet, to: SettingsSet): string | null {
+  if (from === to) return null;
+  const statements: string[] = [];
+  // the role goes back first and is taken last: settings may need the login role's privileges
+  if (from.values.has(ROLE) && from.values.get(ROLE) !== to.values.get(ROLE)) statements.push('RESET ROLE');
+  for (const name of from.values.keys()) {
+    if (name !== ROLE && !to.values.has(name)) statements.push(`RESET ${identifier(name)}`);
+  }
+  const set: string[] = [];
+  for (const [name, value] of to.values) {
+    if (name !== ROLE && from.values.get(name) !== value) set.push(`set_config(${literal(name)},${literal(value)},false)`);
+  }
+  if (set.length > 0) statements.push(`SELECT ${set.join(',')}`);
+  const role = to.values.get(ROLE);
+  if (role !== undefined && from.values.get(ROLE) !== role) statements.push(`SET ROLE ${identifier(role)}`);
+  return statements.length === 0 ? null : statements.join(';');
+}
+
+/**
+ * Asks the server itself which settings the session has: what SET, set_config, functions and rolled back transactions really left behind.
+ * Custom settings and the role are not in pg_settings and are asked by name.
+ * @param named lower-case names to ask for besides
+ */
+export function captureQuery(named: readonly string[]): string {
+  const asked = [ROLE, ...named].map((name) => `(${literal(name)})`).join(',');
+  return (
+    `SELECT name,setting FROM pg_catalog.pg_settings WHERE source='session' AND name NOT LIKE 'transaction\\_%' ` +
+    `UNION ALL SELECT n,pg_catalog.current_setting(n,true) FROM (VALUES ${asked}) v(n) ` +
+    `WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE lower(s.name)=v.n) ` +
+    `AND coalesce(pg_catalog.current_setting(n,true),'') <> CASE n WHEN 'role' THEN 'none' ELSE '' END`
+  );
+}

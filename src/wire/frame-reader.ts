@@ -1,0 +1,201 @@
+import { HEADER_BYTES } from './message-type.ts';
+
+/** Who gets the messages. Returning false stops the reader after this message until `resume()`. */
+export type FrameSink = {
+  /** A whole message: type byte at `start`, payload from `start + 5` to `end`. The buffer must not be kept without a copy of the range. */
+  message(type: number, buffer: Buffer, start: number, end: number): boolean;
+  /**
+   * A stretch of a message too large to be collected. `length` is that of the whole message with its type byte; `offset` how much of
+   * it came before. Offset 0 carries at least `limit` bytes.
+   */
+  piece(type: number, length: number, offset: number, buffer: Buffer, start: number, end: number): boolean;
+  /** The bytes are not of the protocol; nothing further is read. */
+  violation(reason: string): void;
+};
+
+/**
+ * Cuts a byte stream into messages. A message that lies whole in its chunk is not copied; one that is split is assembled once in a
+ * buffer of its full size; one above `limit` is passed on in pieces, so that memory is bounded whatever a client sends.
+ */
+export class FrameReader {
+  readonly #sink: FrameSink;
+  readonly #limit: number;
+  /** Chunks that came while stopped. */
+  #backlog: Buffer[] = [];
+  #backlogBytes = 0;
+  #stopped = false;
+  #reading = false;
+  #dead = false;
+  /** A split message under assembly: its buffer, or fewer than five bytes of its header. */
+  #partial: Buffer | null = null;
+  #filled = 0;
+  /** Rest of a message passed on in pieces. */
+  #streamType = 0;
+  #streamLength = 0;
+  #streamOffset = 0;
+
+  constructor(sink: FrameSink, limit: number) {
+    this.#sink = sink;
+    this.#limit = limit;
+  }
+
+  /** Bytes that wait because the sink said stop. */
+  get backlogBytes(): number {
+    return this.#backlogBytes;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  feed(chunk: Buffer): void {
+    if (this.#dead) return;
+    if (this.#stopped || this.#reading) {
+      this.#backlog.push(chunk);
+      this.#backlogBytes += chunk.length;
+      return;
+    }
+    this.#run(chunk);
+  }
+
+  /** Goes on after a stop. Safe to call from inside the sink: reading goes on when the sink returns. */
+  resume(): void {
+    this.#stopped = false;
+    if (this.#reading || this.#dead) return;
+    const next = this.#backlog.shift();
+    if (next === undefined) return;
+    this.#backlogBytes -= next.length;
+    this.#run(next);
+  }
+
+  /** Reads nothing further and forgets what waits. */
+  end(): void {
+    this.#dead = true;
+    this.#backlog = [];
+    this.#backlogBytes = 0;
+    this.#partial = null;
+  }
+
+  #run(first: Buffer): void {
+    this.#reading = true;
+    let chunk: Buffer | undefined = first;
+    while (chunk !== undefined) {
+      const rest = this.#read(chunk);
+      if (this.#dead) break;
+      if (this.#stopped) {
+        if (rest < chunk.length) {
+          const left = chunk.subarray(rest);
+          this.#backlog.unshift(left);
+          this.#backlogBytes += left.length;
+        }
+        break;
+      }
+      chunk = this.#backlog.shift();
+      if (chunk !== undefined) this.#backlogBytes -= chunk.length;
+    }
+    this.#reading = false;
+  }
+
+  /** @returns how far it came; less than the chunk's length only when stopped or dead. */
+  #read(chunk: Buffer): number {
+    let pos = 0;
+    const size = chunk.length;
+    while (pos < size) {
+      if (this.#streamOffset < this.#streamLength) {
+        const take = Math.min(size - pos, this.#streamLength - this.#streamOffset);
+        const offset = this.#streamOffset;
+        this.#streamOffset += take;
+        if (this.#streamOffset === this.#streamLength) this.#streamLength = this.#streamOffset = 0;
+        const total = this.#streamLength === 0 ? offset + take : this.#streamLength;
+        this.#settle(this.#sink.piece(this.#streamType, total, offset, chunk, pos, pos + take));
+        pos += take;
+        if (this.#stopped || this.#dead) return pos;
+        continue;
+      }
+      if (this.#partial !== null) {
+        pos = this.#assemble(chunk, pos);
+        if (this.#stopped || this.#dead) return pos;
+        continue;
+      }
+      if (size - pos < HEADER_BYTES) {
+        this.#partial = Buffer.allocUnsafe(HEADER_BYTES);
+        this.#filled = chunk.copy(this.#partial, 0, pos);
+        return size;
+      }
+      const length = lengthAt(chunk, pos);
+      if (!this.#sane(length)) return pos;
+      if (length <= size - pos) {
+        this.#settle(this.#sink.message(chunk[pos] as number, chunk, pos, pos + length));
+        pos += length;
+      } else if (length > this.#limit) {
+        this.#stream(chunk[pos] as number, length);
+      } else {
+        this.#partial = Buffer.allocUnsafe(length);
+        this.#filled = chunk.copy(this.#partial, 0, pos);
+        return size;
+      }
+      if (this.#stopped || this.#dead) return pos;
+    }
+    return pos;
+  }
+
+  #assemble(chunk: Buffer, from: number): number {
+    const partial = this.#partial as Buffer;
+    const copied = chunk.copy(partial, this.#filled, from);
+    this.#filled += copied;
+    const pos = from + copied;
+    if (this.#filled < partial.length) return pos;
+    if (partial.length === HEADER_BYTES) {
+      const length = lengthAt(partial, 0);
+      if (!this.#sane(length)) return pos;
+      if (length > HEADER_BYTES) {
+        if (length > this.#limit) {
+          this.#partial = null;
+          this.#stream(partial[0] as number, length);
+          // the header came alone: hand it on with what is there of the body, so that the first piece is never empty of content
+          const joined = Buffer.concat([partial, chunk.subarray(pos)]);
+          const take = Math.min(joined.length, length);
+          this.#streamOffset = take;
+          if (take === length) this.#streamLength = this.#streamOffset = 0;
+          this.#settle(this.#sink.piece(this.#streamType, length, 0, joined, 0, take));
+          return pos + take - HEADER_BYTES;
+        }
+        this.#partial = Buffer.allocUnsafe(length);
+        this.#filled = partial.copy(this.#partial);
+        return pos;
+      }
+    }
+    this.#partial = null;
+    this.#settle(this.#sink.message(partial[0] as number, partial, 0, partial.length));
+    return pos;
+  }
+
+  #stream(type: number, length: number): void {
+    this.#streamType = type;
+    this.#streamLength = length;
+    this.#streamOffset = 0;
+  }
+
+  /** A sink that called `resume()` itself after stopping is not stopped again. */
+  #settle(goOn: boolean): void {
+    if (!goOn) this.#stopped = true;
+  }
+
+  #sane(length: number): boolean {
+    if (length >= HEADER_BYTES) return true;
+    this.end();
+    this.#sink.violation(`message length ${length - 1}`);
+    return false;
+  }
+}
+
+/** Length of the message at `pos` with its type byte; negative lengths stay negative. */
+export function lengthAt(buffer: Buffer, pos: number): number {
+  return (
+    1 +
+    (((buffer[pos + 1] as number) << 24) |
+      ((buffer[pos + 2] as number) << 16) |
+      ((buffer[pos + 3] as number) << 8) |
+      (buffer[pos + 4] as number))
+  );
+}

@@ -1,0 +1,168 @@
+/** SCRAM-SHA-256, both sides. RFC 5802, RFC 7677; https://www.postgresql.org/docs/18/sasl-authentication.html */
+import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+
+const ITERATIONS = 4096;
+export const MECHANISM = 'SCRAM-SHA-256';
+
+const hmac = (key: Buffer, text: string | Buffer) => createHmac('sha256', key).update(text).digest();
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest();
+
+function xor(a: Buffer, b: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(a.length);
+  for (let i = 0; i < a.length; i++) out[i] = (a[i] as number) ^ (b[i] as number);
+  return out;
+}
+
+/** What `pg_authid.rolpassword` holds: enough to check a client, not enough to log in anywhere. */
+export type Verifier = {
+  readonly iterations: number;
+  readonly salt: Buffer;
+  readonly storedKey: Buffer;
+  readonly serverKey: Buffer;
+};
+
+/** What logs in to a server: a password, or the key learnt from a client that proved it. */
+export type ScramSecret =
+  | { readonly kind: 'password'; readonly password: string }
+  | { readonly kind: 'key'; readonly clientKey: Buffer; readonly verifier: Verifier };
+
+/** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`; null when it is not of that form. */
+export function parseVerifier(text: string): Verifier | null {
+  const match = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/.exec(text);
+  if (match === null) return null;
+  const [salt, storedKey, serverKey] = [match[2], match[3], match[4]].map((s) => Buffer.from(s as string, 'base64'));
+  if (storedKey?.length !== 32 || serverKey?.length !== 32 || salt === undefined) return null;
+  return { iterations: Number(match[1]), salt, storedKey, serverKey };
+}
+
+/** NFKC where the password allows it, as SASLprep does for all but exotic strings. */
+function prepared(password: string): Buffer {
+  return Buffer.from(password.normalize('NFKC'), 'utf8');
+}
+
+export function makeVerifier(password: string, salt = randomBytes(16), iterations = ITERATIONS): Verifier {
+  const salted = pbkdf2Sync(prepared(password), salt, iterations, 32, 'sha256');
+  return { iterations, salt, storedKey: sha256(hmac(salted, 'Client Key')), serverKey: hmac(salted, 'Server Key') };
+}
+
+export function formatVerifier(v: Verifier): string {
+  const b64 = (bytes: Buffer) => bytes.toString('base64');
+  return `SCRAM-SHA-256$${v.iterations}:${b64(v.salt)}$${b64(v.storedKey)}:${b64(v.serverKey)}`;
+}
+
+const MOCK_SECRET = randomBytes(32);
+
+/** For a user that does not exist: always the same salt for the same name, and a key nobody has. */
+export function mockVerifier(user: string): Verifier {
+  const seed = hmac(MOCK_SECRET, user);
+  return { iterations: ITERATIONS, salt: seed.subarray(0, 16), storedKey: randomBytes(32), serverKey: randomBytes(32) };
+}
+
+function attribute(message: string, name: string): string | null {
+  for (const part of message.split(',')) if (part.startsWith(`${name}=`)) return part.slice(2);
+  return null;
+}
+
+/** The server's side of one exchange: two messages in, two messages out. */
+export class ScramServer {
+  readonly #verifier: Verifier;
+  #clientFirstBare = '';
+  #gs2Header = '';
+  #serverFirst = '';
+  #nonce = '';
+
+  constructor(verifier: Verifier) {
+    this.#verifier = verifier;
+  }
+
+  /** @returns server-first-message, or null when the client's first is malformed. */
+  first(clientFirst: string): string | null {
+    const match = /^([ny],(?:a=[^,]*)?,)((?:m=[^,]*,)?n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?)$/s.exec(clientFirst);
+    if (match === null || match[2]?.startsWith('m=')) return null;
+    this.#gs2Header = match[1] as string;
+    this.#clientFirstBare = match[2] as string;
+    this.#nonce = `${match[3]}${randomBytes(18).toString('base64')}`;
+    this.#serverFirst = `r=${this.#nonce},s=${this.#verifier.salt.toString('base64')},i=${this.#verifier.iterations}`;
+    return this.#serverFirst;
+  }
+
+  /** @returns server-final-message and the client's key when the proof holds, else null. */
+  final(clientFinal: string): { readonly message: string; readonly clientKey: Buffer } | null {
+    const proofAt = clientFinal.lastIndexOf(',p=');
+    if (proofAt === -1) return null;
+    const withoutProof = clientFinal.slice(0, proofAt);
+    const proof = Buffer.from(clientFinal.slice(proofAt + 3), 'base64');
+    if (proof.length !== 32) return null;
+    if (attribute(withoutProof, 'c') !== Buffer.from(this.#gs2Header).toString('base64')) return null;
+    if (attribute(withoutProof, 'r') !== this.#nonce) return null;
+    const authMessage = `${this.#clientFirstBare},${this.#serverFirst},${withoutProof}`;
+    const clientKey = xor(proof, hmac(this.#verifier.storedKey, authMessage));
+    if (!timingSafeEqual(sha256(clientKey), this.#verifier.storedKey)) return null;
+    return { message: `v=${hmac(this.#verifier.serverKey, authMessage).toString('base64')}`, clientKey };
+  }
+}
+
+/** The client's side, towards servers. */
+export class ScramClient {
+  readonly #secret: ScramSecret;
+  readonly #nonce = randomBytes(18).toString('base64');
+  #serverSignature = '';
+
+  constructor(secret: ScramSecret) {
+    this.#secret = secret;
+  }
+
+  /** client-first-message; PostgreSQL ignores the user name in it. */
+  first(): string {
+    return `n,,n=,r=${this.#nonce}`;
+  }
+
+  /**
+   * client-final-message.
+   * @throws Error when the server's message is malformed, or a key does not belong to the server's salt.
+   */
+  final(serverFirst: string): string {
+    const nonce = attribute(serverFirst, 'r');
+    const saltText = attribute(serverFirst, 's');
+    const iterations = Number(attribute(serverFirst, 'i'));
+    if (nonce === null || saltText === null || !(iterations > 0) || !nonce.startsWith(this.#nonce)) {
+      throw new Error('malformed SCRAM message from the server');
+    }
+    const withoutProof = `c=biws,r=${nonce}`;
+    const authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
+    const { clientKey, serverKey } = this.#keys(Buffer.from(saltText, 'base64'), iterations);
+    this.#serverSignature = hmac(serverKey, authMessage).toString('base64');
+    const proof = xor(clientKey, hmac(sha256(clientKey), authMessage));
+    return `${withoutProof},p=${proof.toString('base64')}`;
+  }
+
+  /** True when the server proved that it knows the verifier. */
+  verify(serverFinal: string): boolean {
+    return attribute(serverFinal, 'v') === this.#serverSignature;
+  }
+
+  #keys(salt: Buffer, iterations: number): { clientKey: Buffer; serverKey: Buffer } {
+    if (this.#secret.kind === 'key') {
+      const { clientKey, verifier } = this.#secret;
+      if (!verifier.salt.equals(salt) || verifier.iterations !== iterations) {
+        throw new Error('the server has another SCRAM verifier for this user than auth.users');
+      }
+      return { clientKey, serverKey: verifier.serverKey };
+    }
+    return saltedKeys(this.#secret.password, salt, iterations);
+  }
+}
+
+/** PBKDF2 costs milliseconds: the keys of the last logins are kept, for a pool opens many connections with one password. */
+const KEY_CACHE = new Map<string, { clientKey: Buffer; serverKey: Buffer }>();
+
+function saltedKeys(password: string, salt: Buffer, iterations: number): { clientKey: Buffer; serverKey: Buffer } {
+  const id = sha256(Buffer.concat([prepared(password), Buffer.from([0]), salt, Buffer.from(String(iterations))])).toString('latin1');
+  const known = KEY_CACHE.get(id);
+  if (known !== undefined) return known;
+  const salted = pbkdf2Sync(prepared(password), salt, iterations, 32, 'sha256');
+  const keys = { clientKey: hmac(salted, 'Client Key'), serverKey: hmac(salted, 'Server Key') };
+  if (KEY_CACHE.size >= 256) KEY_CACHE.clear();
+  KEY_CACHE.set(id, keys);
+  return keys;
+}

@@ -1,0 +1,135 @@
+/** Builds messages. Those without content are constants, built once. */
+import { SERVER } from './message-type.ts';
+
+function empty(type: number): Buffer {
+  return Buffer.from([type, 0, 0, 0, 4]);
+}
+
+export const PARSE_COMPLETE = empty(SERVER.PARSE_COMPLETE);
+export const BIND_COMPLETE = empty(SERVER.BIND_COMPLETE);
+export const CLOSE_COMPLETE = empty(SERVER.CLOSE_COMPLETE);
+export const NO_DATA = empty(SERVER.NO_DATA);
+export const EMPTY_QUERY = empty(SERVER.EMPTY_QUERY);
+export const SYNC = empty(0x53);
+export const FLUSH = empty(0x48);
+export const TERMINATE = empty(0x58);
+
+/** @param body everything after the length */
+export function message(type: number, body: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(5 + body.length);
+  out[0] = type;
+  out.writeInt32BE(4 + body.length, 1);
+  body.copy(out, 5);
+  return out;
+}
+
+/** Zero-terminated strings, one after the other. */
+export function cstrings(...values: string[]): Buffer {
+  return Buffer.from(`${values.join('\0')}\0`, 'utf8');
+}
+
+function int32(value: number): Buffer {
+  const out = Buffer.allocUnsafe(4);
+  out.writeInt32BE(value);
+  return out;
+}
+
+const READY: Record<number, Buffer> = {};
+for (const status of [0x49, 0x54, 0x45]) READY[status] = Buffer.from([SERVER.READY, 0, 0, 0, 5, status]);
+
+/** @param status one of STATUS */
+export function readyForQuery(status: number): Buffer {
+  return READY[status] as Buffer;
+}
+
+export function commandComplete(tag: string): Buffer {
+  return message(SERVER.COMMAND_COMPLETE, cstrings(tag));
+}
+
+export function parameterStatus(name: string, value: string): Buffer {
+  return message(SERVER.PARAMETER_STATUS, cstrings(name, value));
+}
+
+/** @param secret four bytes in protocol 3.0, up to 256 from 3.2 on */
+export function backendKeyData(pid: number, secret: Buffer): Buffer {
+  return message(SERVER.BACKEND_KEY_DATA, Buffer.concat([int32(pid), secret]));
+}
+
+export function authenticationOk(): Buffer {
+  return message(SERVER.AUTHENTICATION, int32(0));
+}
+
+/** AuthenticationSASL with the mechanisms offered. */
+export function authenticationSasl(mechanisms: readonly string[]): Buffer {
+  return message(SERVER.AUTHENTICATION, Buffer.concat([int32(10), cstrings(...mechanisms, '')]));
+}
+
+export function authenticationSaslContinue(data: string): Buffer {
+  return message(SERVER.AUTHENTICATION, Buffer.concat([int32(11), Buffer.from(data)]));
+}
+
+export function authenticationSaslFinal(data: string): Buffer {
+  return message(SERVER.AUTHENTICATION, Buffer.concat([int32(12), Buffer.from(data)]));
+}
+
+export type Severity = 'ERROR' | 'FATAL' | 'WARNING' | 'NOTICE' | 'INFO';
+
+function fields(severity: Severity, sqlState: string, text: string, hint: string | null, detail: string | null): Buffer {
+  const parts = [`S${severity}`, `V${severity}`, `C${sqlState}`, `M${text}`];
+  if (detail !== null) parts.push(`D${detail}`);
+  if (hint !== null) parts.push(`H${hint}`);
+  return cstrings(...parts, '');
+}
+
+export function errorResponse(
+  severity: Severity,
+  sqlState: string,
+  text: string,
+  hint: string | null = null,
+  detail: string | null = null,
+): Buffer {
+  return message(SERVER.ERROR, fields(severity, sqlState, text, hint, detail));
+}
+
+export function noticeResponse(severity: Severity, sqlState: string, text: string, hint: string | null = null): Buffer {
+  return message(SERVER.NOTICE, fields(severity, sqlState, text, hint, null));
+}
+
+/** Type OID of `text`. All results of our own are text columns. */
+const TEXT_OID = 25;
+
+export function rowDescription(columns: readonly string[]): Buffer {
+  const parts: Buffer[] = [Buffer.from([columns.length >> 8, columns.length & 255])];
+  for (const column of columns) {
+    const rest = Buffer.alloc(18);
+    rest.writeInt32BE(TEXT_OID, 6);
+    rest.writeInt16BE(-1, 10);
+    rest.writeInt32BE(-1, 12);
+    parts.push(cstrings(column), rest);
+  }
+  return message(SERVER.ROW_DESCRIPTION, Buffer.concat(parts));
+}
+
+export function dataRow(values: readonly (string | null)[]): Buffer {
+  const parts: Buffer[] = [Buffer.from([values.length >> 8, values.length & 255])];
+  for (const value of values) {
+    if (value === null) parts.push(int32(-1));
+    else {
+      const bytes = Buffer.from(value, 'utf8');
+      parts.push(int32(bytes.length), bytes);
+    }
+  }
+  return message(SERVER.DATA_ROW, Buffer.concat(parts));
+}
+
+/** ParameterDescription of a statement without parameters. */
+export const NO_PARAMETERS = message(SERVER.PARAMETER_DESCRIPTION, Buffer.from([0, 0]));
+
+export function query(text: string): Buffer {
+  return message(0x51, cstrings(text));
+}
+
+/** A whole result of text columns, without ReadyForQuery. */
+export function resultSet(columns: readonly string[], rows: readonly (readonly (string | null)[])[], tag: string): Buffer {
+  return Buffer.concat([rowDescription(columns), ...rows.map(dataRow), commandComplete(tag)]);
+}
