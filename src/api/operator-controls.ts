@@ -1,0 +1,53 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import { FairleadError } from '../core/errors.ts';
+import type { Operations } from './sources.ts';
+
+/** The part of the failover controller that operators reach. */
+export type FailoverControls = { switchover(to?: string): Promise<unknown>; failover(): Promise<unknown> };
+
+/** What operators may ask for: planned and forced moves go to the controller, pause and drain into the model. */
+export class OperatorControls implements Operations {
+  readonly #cluster: Cluster;
+  readonly #failover: FailoverControls;
+
+  constructor(cluster: Cluster, failover: FailoverControls) {
+    this.#cluster = cluster;
+    this.#failover = failover;
+  }
+
+  switchover(to?: string): Promise<unknown> {
+    return to === undefined ? this.#failover.switchover() : this.#failover.switchover(to);
+  }
+
+  failover(): Promise<unknown> {
+    return this.#failover.failover();
+  }
+
+  pause(): void {
+    this.#set({ paused: true });
+  }
+
+  resume(): void {
+    this.#set({ paused: false });
+  }
+
+  /** @throws FairleadError `refused` for a node that is not configured. */
+  drain(node: string): void {
+    this.#known(node);
+    this.#set({ drained: new Set([...this.#cluster.operator.value.drained, node]) });
+  }
+
+  undrain(node: string): void {
+    this.#known(node);
+    this.#set({ drained: new Set([...this.#cluster.operator.value.drained].filter((n) => n !== node)) });
+  }
+
+  #known(node: string): void {
+    if (this.#cluster.nodes.some((n) => n.name === node)) return;
+    throw new FairleadError('refused', `there is no node ${node}`, 'GET /api/cluster lists the nodes');
+  }
+
+  #set(change: { paused?: boolean; drained?: ReadonlySet<string> }): void {
+    this.#cluster.operator.set(Object.freeze({ ...this.#cluster.operator.value, ...change }));
+  }
+}

@@ -1,0 +1,89 @@
+import { type Router as ExpressRouter, json, type Request, Router } from 'express';
+import { z } from 'zod';
+import type { Cluster } from '../cluster/cluster.ts';
+import { FairleadError } from '../core/errors.ts';
+import { authorized, sameOrigin } from './guard.ts';
+import { onlyBy, sendProblem } from './problem.ts';
+import type { ApiDependencies } from './sources.ts';
+
+type Dependencies = Pick<ApiDependencies, 'cluster' | 'operations' | 'token' | 'log'>;
+
+const NOTHING = z.strictObject({}).optional();
+const TARGET = z.strictObject({ to: z.string().nullish() }).optional();
+const GUARDED = ['/api/switchover', '/api/failover', '/api/pause', '/api/resume', '/api/nodes/:name/:action'];
+
+/** What operators POST. Each answers when it is done, or 409 with the reason why not. */
+export function operatorRoutes({ cluster, operations, token, log }: Dependencies, onLoopback: boolean): ExpressRouter {
+  const router = Router();
+  router.post(GUARDED, sameOrigin, authorized(token, onLoopback), json({ limit: '16kb' }));
+
+  const note = (request: Request, what: string) =>
+    log.info({ from: request.socket.remoteAddress, path: request.path }, `operator asks for ${what}`);
+
+  router
+    .route('/api/switchover')
+    .post(async (request, response) => {
+      const { to } = bodyOf(TARGET, request) ?? {};
+      if (typeof to === 'string' && !cluster.topology.value.byName.has(to)) {
+        return sendProblem(response, 404, `there is no node ${to}`, 'GET /api/cluster lists the nodes');
+      }
+      note(request, 'a switchover');
+      await operations.switchover(to ?? undefined);
+      response.json(outcome(cluster));
+    })
+    .all(onlyBy('POST'));
+
+  router
+    .route('/api/failover')
+    .post(async (request, response) => {
+      bodyOf(NOTHING, request);
+      note(request, 'a failover');
+      await operations.failover();
+      response.json(outcome(cluster));
+    })
+    .all(onlyBy('POST'));
+
+  for (const action of ['pause', 'resume'] as const) {
+    router
+      .route(`/api/${action}`)
+      .post((request, response) => {
+        bodyOf(NOTHING, request);
+        note(request, action);
+        operations[action]();
+        response.json(outcome(cluster));
+      })
+      .all(onlyBy('POST'));
+  }
+
+  for (const action of ['drain', 'undrain'] as const) {
+    router
+      .route(`/api/nodes/:name/${action}`)
+      .post((request, response) => {
+        bodyOf(NOTHING, request);
+        const name = request.params.name as string;
+        if (!cluster.topology.value.byName.has(name)) {
+          return sendProblem(response, 404, `there is no node ${name}`, 'GET /api/cluster lists the nodes');
+        }
+        note(request, action);
+        operations[action](name);
+        response.json({ ...outcome(cluster), node: name, state: cluster.topology.value.byName.get(name)?.state });
+      })
+      .all(onlyBy('POST'));
+  }
+
+  return router;
+}
+
+function outcome(cluster: Cluster) {
+  const { epoch, primary, phase, reason, paused } = cluster.topology.value;
+  return { done: true, epoch, primary: primary?.name ?? null, phase, reason, paused };
+}
+
+/** @throws FairleadError `bad_parameter` for a body with anything unexpected in it. */
+function bodyOf<T extends z.ZodType>(schema: T, request: Request): z.output<T> {
+  const parsed = schema.safeParse(request.body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue?.path.join('.');
+  throw new FairleadError('bad_parameter', `body${where ? `.${where}` : ''}: ${issue?.message}`, 'correct the body');
+}

@@ -1,0 +1,127 @@
+/** What the HTTP side needs from the other parts. `app.ts` hands it over; nothing here opens a connection to PostgreSQL itself. */
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Address } from '../config/units.ts';
+import type { Log } from '../core/log.ts';
+import type { Traffic } from '../frontend/traffic.ts';
+
+/** Something that happened to the cluster, for people and for scripts. */
+export type ClusterEvent = {
+  readonly id: string;
+  /** Wall clock, milliseconds since 1970. */
+  readonly atMs: number;
+  /** One word: `failover`, `switchover`, `promoted`, `role`, `fenced`, … */
+  readonly kind: string;
+  /** Epoch it belongs to; null when it is not part of an assignment. */
+  readonly epoch: number | null;
+  /** The node it is about; for a failover the new primary. */
+  readonly node: string | null;
+  /** One sentence for people. */
+  readonly message: string;
+  /** What a failover or switchover lost; null where nothing could be lost. */
+  readonly lost: LostWal | null;
+  /** Whatever else is known, as JSON. */
+  readonly details: Readonly<Record<string, unknown>>;
+};
+
+/** WAL of the old primary that the new one does not have. */
+export type LostWal = {
+  /** Bytes between the fork and the newest position known of the old primary. */
+  readonly bytes: number;
+  /** Acknowledged commits among them as far as the stream told them; null when that is not known. */
+  readonly commits: number | null;
+  readonly fromLsn: string | null;
+  readonly toLsn: string | null;
+};
+
+export type EventSource = {
+  /** Newest first. Must answer while there is no primary too. */
+  list(limit: number): Promise<readonly ClusterEvent[]>;
+  /** @returns the function that unsubscribes. */
+  subscribe(listener: (event: ClusterEvent) => void): () => void;
+};
+
+export type LagSample = {
+  readonly node: string;
+  /** Wall clock, milliseconds since 1970. */
+  readonly atMs: number;
+  readonly lagBytes: number | null;
+  readonly lagMs: number | null;
+};
+
+/** Samples older than what the API remembers itself. */
+export type LagHistory = {
+  /** Ascending by time, `sinceMs` included, `untilMs` not. `node` null: all. */
+  list(sinceMs: number, untilMs: number, node: string | null): Promise<readonly LagSample[]>;
+};
+
+/** @throws FairleadError `refused` with the reason when it cannot be done now. */
+export type Operations = {
+  switchover(to?: string): Promise<unknown>;
+  failover(): Promise<unknown>;
+  pause(): void;
+  resume(): void;
+  drain(node: string): void;
+  undrain(node: string): void;
+};
+
+/** Server connections of one pool (node, database, user). */
+export type PoolStat = {
+  readonly node: string;
+  readonly database: string;
+  readonly user: string;
+  /** Most connections it may open. */
+  readonly size: number;
+  /** In use by a session or with replies outstanding. */
+  readonly active: number;
+  readonly idle: number;
+  readonly connecting: number;
+  /** Sessions that wait for one. */
+  readonly waiting: number;
+  /** How long the first of them has waited. */
+  readonly maxWaitMs: number;
+};
+
+export type PoolSource = { pools(): readonly PoolStat[] };
+
+/** Clients that are connected to us. */
+export type SessionStat = {
+  readonly total: number;
+  /** A statement is running, or a transaction is open. */
+  readonly active: number;
+  readonly idle: number;
+  /** Keep a server connection for themselves. */
+  readonly pinned: number;
+  /** Wait for a server connection or for a replica to catch up. */
+  readonly waiting: number;
+  /** Parked because there is no primary, or because an operator paused. */
+  readonly held: number;
+};
+
+export type SessionSource = { sessions(): SessionStat };
+
+/** How commits reach us. */
+export type ReplicationView = {
+  /** `stream`: the primary's logical stream; `polled`: positions only; `none`: nothing now. */
+  readonly mode: 'stream' | 'polled' | 'none';
+  /** One phrase: why this mode. */
+  readonly reason: string;
+};
+
+export type ReplicationSource = { view(): ReplicationView };
+
+export type ApiDependencies = {
+  /** Where to listen; port 0 lets the system choose. */
+  readonly http: Address;
+  /** Bearer token for POST, or null. Without one, POST works on loopback only. */
+  readonly token: string | null;
+  readonly version: string;
+  readonly cluster: Cluster;
+  readonly traffic: Traffic;
+  readonly operations: Operations;
+  readonly events: EventSource;
+  readonly lagHistory: LagHistory;
+  readonly replication: ReplicationSource;
+  readonly pools: PoolSource;
+  readonly sessions: SessionSource;
+  readonly log: Log;
+};
