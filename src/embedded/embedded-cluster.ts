@@ -119,10 +119,10 @@ type Plan = EmbeddedClusterOptions & {
 };
 
 /** A directory below /root is closed to the user that runs PostgreSQL: say so instead of letting initdb stumble. */
-function requireAccess({ binaries, user, data }: Plan): void {
+function requireAccess({ user, data }: Plan): void {
   try {
-    execFileSync(join(binaries.directory, 'postgres'), ['--version'], {
-      cwd: data,
+    execFileSync('/bin/sh', ['-c', 'cd "$1"', 'sh', data], {
+      cwd: '/',
       stdio: 'ignore',
       ...(user === null ? {} : { uid: user.uid, gid: user.gid }),
     });

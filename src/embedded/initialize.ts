@@ -64,7 +64,11 @@ export async function initializeDatabase(
     );
   } catch (error) {
     const said = (error as { stderr?: string }).stderr?.trim() || messageOf(error);
-    throw new FairleadError('refused', `initdb failed: ${said.split('\n').join(' | ')}`, 'see what it says');
+    throw new FairleadError(
+      'refused',
+      `initdb failed: ${said.split('\n').join(' | ')}`,
+      'check the disk and the rights of the directory',
+    );
   }
 }
 
