@@ -2,48 +2,9 @@
  * One way for every test to get a real cluster: containers where FAIRLEAD_TEST_BACKEND=docker or HAVE_DOCKER asks for them,
  * otherwise servers of this machine. Both have the same shape.
  */
-import pg from 'pg';
-import type { Settings } from '../../src/embedded/server-settings.ts';
+import type { TestCluster, TestClusterOptions } from './test-cluster.ts';
 
-export type TestNode = {
-  readonly name: string;
-  readonly host: string;
-  readonly port: number;
-  /** Superuser, database postgres, directly to this server. */
-  readonly url: string;
-  /** Runs one statement as superuser on a connection of its own. */
-  query<Row extends pg.QueryResultRow = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
-  /** SIGKILL to the postmaster: no goodbye, crash recovery at the next start. Resolves when it has ended. */
-  kill9(): Promise<void>;
-  /** SIGSTOP to every process of the server: connections stay open and nothing answers. */
-  freeze(): Promise<void>;
-  thaw(): Promise<void>;
-  /** Starts a killed or stopped server again, as it was; resolves when it answers. */
-  start(): Promise<void>;
-  stop(mode?: 'fast' | 'immediate'): Promise<void>;
-};
-
-export type TestCluster = {
-  /** pg1 began as the primary. */
-  readonly nodes: readonly TestNode[];
-  readonly superuser: string;
-  readonly password: string;
-  readonly backend: 'embedded' | 'docker';
-  /** PostgreSQL's major version. */
-  readonly major: number;
-  node(name: string): TestNode;
-  /** Removes everything, whatever state it is in. */
-  stop(): Promise<void>;
-};
-
-export type TestClusterOptions = {
-  /** Default 2. */
-  readonly replicas?: number;
-  /** Further settings of every server. */
-  readonly settings?: Settings;
-  /** Directory of the server's programs; default FAIRLEAD_TEST_PG_BIN, else the bundled ones. Not for containers. */
-  readonly pgBin?: string;
-};
+export type { TestCluster, TestClusterOptions, TestNode } from './test-cluster.ts';
 
 /** Whether the tests were asked to run on containers. */
 export function usesDocker(): boolean {
@@ -57,23 +18,4 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
     ? (await import('./docker-backend.ts')).startDockerCluster
     : (await import('./embedded-backend.ts')).startEmbeddedTestCluster;
   return start({ ...options, replicas: options.replicas ?? 2, settings: options.settings ?? {} });
-}
-
-export type ResolvedOptions = TestClusterOptions & { readonly replicas: number; readonly settings: Settings };
-
-/** Runs one statement on a new connection. A server that does not answer is given up after `timeoutMs`. */
-export async function queryOnce<Row extends pg.QueryResultRow>(
-  url: string,
-  text: string,
-  values: unknown[] = [],
-  timeoutMs = 20_000,
-): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000, query_timeout: timeoutMs });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    return (await client.query<Row>(text, values)).rows;
-  } finally {
-    await client.end().catch(() => {});
-  }
 }

@@ -7,8 +7,8 @@ import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer,
 import { slotOf } from '../../src/embedded/embedded-cluster.ts';
 import { freePort } from '../../src/embedded/free-port.ts';
 import { renderSettings, serverSettings } from '../../src/embedded/server-settings.ts';
-import { queryOnce, type ResolvedOptions, type TestCluster, type TestNode } from './cluster.ts';
 import { untilStreaming } from './streaming.ts';
+import { queryOnce, type ResolvedOptions, type TestCluster, type TestNode } from './test-cluster.ts';
 import { until } from './wait.ts';
 
 const SUPERUSER = 'postgres';

@@ -1,7 +1,7 @@
 import { type EmbeddedCluster, startEmbeddedCluster } from '../../src/embedded/embedded-cluster.ts';
 import type { EmbeddedNode } from '../../src/embedded/embedded-node.ts';
-import { queryOnce, type ResolvedOptions, type TestCluster, type TestNode } from './cluster.ts';
 import { untilStreaming } from './streaming.ts';
+import { queryOnce, type ResolvedOptions, type TestCluster, type TestNode } from './test-cluster.ts';
 
 /** A cluster of processes of this machine. Without fsync: no test takes the machine's power away. */
 export async function startEmbeddedTestCluster(options: ResolvedOptions): Promise<TestCluster> {

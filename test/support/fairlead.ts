@@ -2,7 +2,7 @@
 import { type App, startApp } from '../../src/app.ts';
 import { type Config, type ConfigInput, configSchema } from '../../src/config/config.ts';
 import { type Log, SILENT } from '../../src/core/log.ts';
-import type { TestCluster } from './cluster.ts';
+import type { TestCluster } from './test-cluster.ts';
 
 type Sections = Omit<ConfigInput, 'cluster' | 'auth'>;
 

@@ -1,4 +1,4 @@
-import type { TestCluster, TestNode } from './cluster.ts';
+import type { TestCluster, TestNode } from './test-cluster.ts';
 import { until } from './wait.ts';
 
 /** Waits until `replicas` of them stream from pg1. */
