@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { ProbeFailure } from '../cluster/observation.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
 import { messageOf } from '../core/errors.ts';
 
 export type ControlTarget = {
@@ -10,6 +11,12 @@ export type ControlTarget = {
   readonly user: string;
   readonly password: string | null;
 };
+
+/** How the cluster's own role reaches a node. */
+export function controlTarget(config: Config, node: NodeConfig): ControlTarget {
+  const { database, user, password } = config.cluster;
+  return { name: node.name, host: node.host, port: node.port, database, user, password };
+}
 
 /** A control statement that failed, with what that says about the server. */
 export class ControlError extends Error {

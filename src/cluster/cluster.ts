@@ -4,7 +4,7 @@
  */
 import type { NodeConfig } from '../config/config.ts';
 import type { LagLimit } from '../config/units.ts';
-import { nowMs, wallMs } from '../core/clock.ts';
+import { nowMs, wallMsOf } from '../core/clock.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import { Signal } from '../core/signal.ts';
 import { type Assignment, UNASSIGNED } from './assignment.ts';
@@ -15,6 +15,7 @@ import { LsnWaiters } from './lsn-waiters.ts';
 import { Observations } from './observations.ts';
 import { NO_INTENT, type OperatorIntent } from './operator.ts';
 import { PrimarySamples } from './primary-samples.ts';
+import { RecentCommits } from './recent-commits.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
 
@@ -24,8 +25,10 @@ export class Cluster {
   readonly observations = new Observations();
   /** Writer: monitor. */
   readonly samples = new PrimarySamples();
-  /** Writer: replication; monitor where there is no stream. */
+  /** Writer: replication, from the stream or, where there is none, from the probes of the primary. */
   readonly commits = new CommitLog();
+  /** Writer: replication; read when a failover names what was lost. */
+  readonly recent = new RecentCommits();
   /** Writer: replication. */
   readonly freshness = new TableFreshness();
   /** Writer: failover. */
@@ -42,6 +45,7 @@ export class Cluster {
     this.#maxLag = maxLag;
     this.topology = new Signal(deriveTopology(this.#input(), null));
     this.observations.subscribe((node) => this.#observed(node));
+    this.observations.onAdvance((_node, replayLsn) => this.waiters.advance(replayLsn));
     this.assignment.subscribe(() => this.#derive());
     this.operator.subscribe(() => this.#derive());
   }
@@ -52,9 +56,9 @@ export class Cluster {
     this.#derive();
   }
 
-  /** Replay position of a replica by the last probe; the insert position for a primary. */
+  /** Replay position of a replica as of the newest answer, probe or faster; the insert position for a primary. */
   replayLsn(node: string): Lsn {
-    return this.observations.of(node).last?.replayLsn ?? LSN_ZERO;
+    return this.observations.position(node)?.lsn ?? LSN_ZERO;
   }
 
   /** Newest position of the primary that anybody told us. */
@@ -66,14 +70,25 @@ export class Cluster {
     return maxLsn(maxLsn(probed, sampled), this.commits.newestLsn);
   }
 
-  /** Lag of a replica now; null when the node was never seen or there is no primary to compare with. */
+  /**
+   * Lag of a replica as of its last answer (as of now while it does not answer); null when it was never seen or there is no primary
+   * to compare with. Both sides are taken at the instant of the answer: a replica that replays at once has no lag, however rarely
+   * it is asked.
+   */
   lag(node: string): Lag | null {
-    const seen = this.observations.of(node).last;
+    const { last, failure } = this.observations.of(node);
+    const position = this.observations.position(node);
     const { primary } = this.assignment.value;
-    if (seen === null || primary === null) return null;
+    if (last === null || position === null || primary === null) return null;
     if (node === primary) return { bytes: 0, ms: 0 };
     const clockOffsetMs = this.observations.of(primary).last?.clockOffsetMs ?? 0;
-    return lagOf(seen.replayLsn, this.primaryLsn(), this.commits, wallMs() + clockOffsetMs);
+    const atMs = failure === null ? position.askedMs : nowMs();
+    const primaryAtMs = wallMsOf(atMs) + clockOffsetMs;
+    const primaryLsn =
+      failure === null
+        ? maxLsn(this.observations.lsnAt(primary, position.answeredMs), this.commits.newestAt(primaryAtMs))
+        : this.primaryLsn();
+    return lagOf(position.lsn, primaryLsn, this.commits, primaryAtMs);
   }
 
   /** Milliseconds since the node last answered; Infinity when it never did. */
@@ -84,8 +99,8 @@ export class Cluster {
 
   #observed(node: string): void {
     this.#derive();
-    const seen = this.observations.of(node).last;
-    if (seen !== null && seen.role === 'replica') this.waiters.advance(seen.replayLsn);
+    const { last, failure } = this.observations.of(node);
+    if (failure === null && last?.role === 'replica') this.waiters.advance(this.replayLsn(node));
   }
 
   #derive(): void {

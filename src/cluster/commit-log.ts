@@ -13,9 +13,13 @@ export type CommitPosition = {
 /** Commits closer in time than this share an entry: lag is exact to it. */
 const RESOLUTION_MS = 1;
 
+/** Commit times fall a little against LSN order all the time; more than this means that somebody set the primary's clock. */
+const CLOCK_STEP_MS = 1000;
+
 /**
- * LSN ↔ time. A ring of (end LSN, time) in stream order, at most one entry a millisecond, so that the age of the oldest commit that a
- * replica has not replayed is one binary search. The only writer is `replication` (or `monitor` where there is no stream).
+ * LSN ↔ time: (end LSN, time) in stream order, at most one entry a millisecond, so that the age of the oldest commit that a
+ * replica has not replayed is one binary search. When it is full the older half is thinned to every other entry: it reaches back as
+ * far as anybody lags, ever more coarsely. The only writer is `replication`.
  */
 export class CommitLog {
   readonly #capacity: number;
@@ -23,11 +27,11 @@ export class CommitLog {
   readonly #lsns: BigUint64Array;
   /** Commit time of the oldest commit of an entry, primary's clock. */
   readonly #times: Float64Array;
-  #start = 0;
   #length = 0;
   #commits = 0;
   #newest: Lsn = LSN_ZERO;
 
+  /** @param capacity entries; a multiple of 4 */
   constructor(capacity = 65_536) {
     this.#capacity = capacity;
     this.#lsns = new BigUint64Array(capacity);
@@ -49,24 +53,23 @@ export class CommitLog {
     if (endLsn <= this.#newest) return;
     this.#commits++;
     this.#newest = endLsn;
-    const last = this.#index(this.#length - 1);
-    if (this.#length > 0 && commitMs - (this.#times[last] as number) < RESOLUTION_MS) {
-      this.#lsns[last] = endLsn;
-      return;
+    if (this.#length > 0) {
+      const last = this.#length - 1;
+      const sinceLastMs = commitMs - (this.#times[last] as number);
+      if (sinceLastMs < RESOLUTION_MS && sinceLastMs > -CLOCK_STEP_MS) {
+        this.#lsns[last] = endLsn;
+        return;
+      }
     }
-    if (this.#length === this.#capacity) {
-      this.#start = (this.#start + 1) % this.#capacity;
-      this.#length--;
-    }
-    const slot = this.#index(this.#length);
-    this.#lsns[slot] = endLsn;
-    this.#times[slot] = commitMs;
+    if (this.#length === this.#capacity) this.#thin();
+    this.#lsns[this.#length] = endLsn;
+    this.#times[this.#length] = commitMs;
     this.#length++;
   }
 
   /**
    * Time (primary's clock, wall milliseconds) of the oldest known commit that ends after `replayLsn`; null when there is none.
-   * When older entries were overwritten the answer is the oldest kept, so lag reads too small, never too large.
+   * Among thinned entries the answer is the oldest commit of the entry: lag reads too large by a small share of itself.
    */
   oldestAfter(replayLsn: Lsn): number | null {
     if (this.#length === 0 || this.#newest <= replayLsn) return null;
@@ -74,20 +77,35 @@ export class CommitLog {
     let high = this.#length - 1;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.#lsns[this.#index(middle)] as bigint) > replayLsn) high = middle;
+      if ((this.#lsns[middle] as bigint) > replayLsn) high = middle;
       else low = middle + 1;
     }
-    return this.#times[this.#index(low)] as number;
+    return this.#times[low] as number;
+  }
+
+  /** End LSN of the newest commit that is not younger than `atMs` (primary's clock); for instants of the last seconds. */
+  newestAt(atMs: number): Lsn {
+    for (let i = this.#length - 1; i >= 0; i--) {
+      if ((this.#times[i] as number) <= atMs) return this.#lsns[i] as Lsn;
+    }
+    return LSN_ZERO;
   }
 
   /** Forgets everything: after a failover positions of the old timeline beyond the fork mean nothing. */
   reset(): void {
-    this.#start = 0;
     this.#length = 0;
     this.#newest = LSN_ZERO;
   }
 
-  #index(offset: number): number {
-    return (this.#start + offset + this.#capacity) % this.#capacity;
+  /** Merges the older half pairwise: first time, last LSN. */
+  #thin(): void {
+    const half = this.#capacity / 2;
+    for (let i = 0; i < half; i += 2) {
+      this.#lsns[i / 2] = this.#lsns[i + 1] as bigint;
+      this.#times[i / 2] = this.#times[i] as number;
+    }
+    this.#lsns.copyWithin(half / 2, half);
+    this.#times.copyWithin(half / 2, half);
+    this.#length = half / 2 + half;
   }
 }

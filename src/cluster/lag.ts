@@ -9,7 +9,10 @@ export type Lag = {
   readonly ms: number;
 };
 
-/** @param primaryNowMs the primary's wall clock now, estimated from our own. */
+/**
+ * @param primaryLsn the primary's position when the replica was asked for its own
+ * @param primaryNowMs the primary's wall clock at that instant, estimated from our own
+ */
 export function lagOf(replayLsn: Lsn, primaryLsn: Lsn, commits: CommitLog, primaryNowMs: number): Lag {
   const oldestMs = commits.oldestAfter(replayLsn);
   return {

@@ -1,3 +1,4 @@
+import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import type { Failure, Observation } from './observation.ts';
 
 /** What is known of one node from probing it. */
@@ -10,20 +11,45 @@ export type NodeRecord = {
   readonly failingSinceMs: number | null;
 };
 
+/** Where a node was in the WAL, and when that was asked and answered (monotonic milliseconds of our clock). */
+export type NodePosition = { readonly lsn: Lsn; readonly askedMs: number; readonly answeredMs: number };
+
 const NOTHING: NodeRecord = Object.freeze({ last: null, failure: null, failingSinceMs: null });
+
+/** Positions kept for each node: the newest and a few before, to compare two nodes at one instant. */
+const TRAIL = 4;
 
 /** Table of observations. The only writer is `monitor`. */
 export class Observations {
   readonly #records = new Map<string, NodeRecord>();
+  /** Newest first. */
+  readonly #trails = new Map<string, NodePosition[]>();
   readonly #listeners = new Set<(node: string) => void>();
+  readonly #advanceListeners = new Set<(node: string, lsn: Lsn) => void>();
 
   of(node: string): NodeRecord {
     return this.#records.get(node) ?? NOTHING;
   }
 
+  /** The newest position: as fresh as the last probe, or fresher while somebody waits. */
+  position(node: string): NodePosition | null {
+    return this.#trails.get(node)?.[0] ?? null;
+  }
+
+  /** The newest position that was asked for not later than `atMs`; zero when none is kept. */
+  lsnAt(node: string, atMs: number): Lsn {
+    return this.#trails.get(node)?.find((p) => p.askedMs <= atMs)?.lsn ?? LSN_ZERO;
+  }
+
   record(seen: Observation): void {
+    const before = this.of(seen.node).last;
     this.#records.set(seen.node, Object.freeze({ last: Object.freeze(seen), failure: null, failingSinceMs: null }));
-    this.#tell(seen.node);
+    // what another role, cluster or timeline told does not compare
+    if (before?.role !== seen.role || before.systemId !== seen.systemId || before.timeline !== seen.timeline) {
+      this.#trails.delete(seen.node);
+    }
+    this.#move(seen.node, { lsn: seen.replayLsn, askedMs: seen.startedMs, answeredMs: seen.finishedMs });
+    for (const listener of this.#listeners) listener(seen.node);
   }
 
   recordFailure(failure: Failure): void {
@@ -33,7 +59,13 @@ export class Observations {
       failure.node,
       Object.freeze({ last: before.last, failure: Object.freeze(failure), failingSinceMs }),
     );
-    this.#tell(failure.node);
+    for (const listener of this.#listeners) listener(failure.node);
+  }
+
+  /** Between probes: a replica's replay position alone. Derives nothing; it happens a thousand times a second. */
+  advance(node: string, position: NodePosition): void {
+    this.#move(node, position);
+    for (const listener of this.#advanceListeners) listener(node, position.lsn);
   }
 
   /** @returns the function that unsubscribes. Listeners run synchronously after each record. */
@@ -44,7 +76,23 @@ export class Observations {
     };
   }
 
-  #tell(node: string): void {
-    for (const listener of this.#listeners) listener(node);
+  /** Calls the listener after each `advance`. @returns the function that unsubscribes. */
+  onAdvance(listener: (node: string, lsn: Lsn) => void): () => void {
+    this.#advanceListeners.add(listener);
+    return () => {
+      this.#advanceListeners.delete(listener);
+    };
+  }
+
+  #move(node: string, position: NodePosition): void {
+    const trail = this.#trails.get(node);
+    if (trail === undefined) {
+      this.#trails.set(node, [position]);
+      return;
+    }
+    // a probe may answer after a faster question that was asked later
+    if ((trail[0] as NodePosition).askedMs > position.askedMs) return;
+    trail.unshift(position);
+    if (trail.length > TRAIL) trail.pop();
   }
 }

@@ -4,6 +4,17 @@ import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 export class TableFreshness {
   readonly #last = new Map<number, Lsn>();
   #all: Lsn = LSN_ZERO;
+  #asOf: Lsn = LSN_ZERO;
+
+  /** What the table says holds for the WAL up to here; of what comes later nothing is known. */
+  get asOf(): Lsn {
+    return this.#asOf;
+  }
+
+  /** The stream has told everything up to `lsn`. */
+  toldUntil(lsn: Lsn): void {
+    this.#asOf = lsn;
+  }
 
   touch(relation: number, endLsn: Lsn): void {
     this.#last.set(relation, endLsn);

@@ -1,0 +1,83 @@
+/** Asks every node how it is and writes the answers into the model: the only writer of observations and of samples of the primary. */
+import { ControlConnection, type ControlTarget } from '../backend/control-connection.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
+import { nowMs } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import { PrimarySampler } from './primary-sampler.ts';
+import { Prober } from './prober.ts';
+import { ReplayPoller } from './replay-poller.ts';
+
+/** How often questions that got no answer are looked for. */
+const EXPIRY_MS = 100;
+
+export type MonitorOptions = {
+  readonly config: Config;
+  readonly log: Log;
+  /** How to reach a node with the cluster's own role. */
+  target(node: NodeConfig): ControlTarget;
+};
+
+export class Monitor {
+  readonly #cluster: Cluster;
+  readonly #intervalMs: number;
+  readonly #timeoutMs: number;
+  readonly #probers: readonly Prober[];
+  readonly #pollers: readonly ReplayPoller[];
+  readonly #sampler: PrimarySampler;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #expiryTimer: NodeJS.Timeout | undefined;
+
+  constructor(cluster: Cluster, options: MonitorOptions) {
+    const { config, log } = options;
+    const { observations, waiters } = cluster;
+    this.#cluster = cluster;
+    this.#intervalMs = config.cluster.probe_interval;
+    this.#timeoutMs = config.cluster.probe_timeout;
+    const targets = new Map(cluster.nodes.map((node) => [node.name, options.target(node)]));
+    const target = (node: string) => targets.get(node) as ControlTarget;
+    this.#probers = cluster.nodes.map(({ name }) => {
+      const connection = new ControlConnection(target(name), 'fairlead-probe');
+      return new Prober(name, connection, observations, { timeoutMs: this.#timeoutMs, log });
+    });
+    this.#pollers = cluster.nodes.map(
+      ({ name }) => new ReplayPoller(name, target(name), observations, () => waiters.size > 0),
+    );
+    this.#sampler = new PrimarySampler(cluster, target, log);
+  }
+
+  start(): void {
+    this.#cluster.waiters.onDemand(() => this.#wakePollers());
+    this.#sampler.start();
+    // all nodes at one instant: their positions compare best
+    this.#probeTimer = setInterval(() => void this.probeNow(), this.#intervalMs);
+    this.#expiryTimer = setInterval(() => this.#expire(), EXPIRY_MS).unref();
+    void this.probeNow();
+  }
+
+  /** Probes all nodes at once, or joins the probes that are under way. Resolves when all have answered or failed. */
+  async probeNow(): Promise<void> {
+    await Promise.all(this.#probers.map((prober) => prober.probe()));
+    this.#wakePollers();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#probeTimer);
+    clearInterval(this.#expiryTimer);
+    this.#cluster.waiters.onDemand(() => {});
+    this.#sampler.stop();
+    for (const poller of this.#pollers) poller.stop();
+    await Promise.all(this.#probers.map((prober) => prober.stop()));
+  }
+
+  #wakePollers(): void {
+    if (this.#cluster.waiters.size === 0) return;
+    for (const poller of this.#pollers) poller.wake();
+  }
+
+  #expire(): void {
+    const beforeMs = nowMs() - this.#timeoutMs;
+    this.#sampler.expire(beforeMs);
+    for (const poller of this.#pollers) poller.expire(beforeMs);
+  }
+}

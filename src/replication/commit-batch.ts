@@ -1,0 +1,95 @@
+/** Commits on their way from the worker to the main thread: a few columns, not an object per commit. */
+
+/** Flags of a commit. */
+export const OPAQUE = 1;
+
+export type CommitBatch = {
+  readonly kind: 'commits';
+  readonly endLsns: BigUint64Array<ArrayBuffer>;
+  readonly commitMs: Float64Array<ArrayBuffer>;
+  readonly flags: Uint8Array<ArrayBuffer>;
+  /** Tables of commit i: `tables` from `tableEnds[i - 1]` (0 for the first) to `tableEnds[i]`. */
+  readonly tableEnds: Uint32Array<ArrayBuffer>;
+  /** Numbers of names; the first time a number is used its name is in a `names` of this or an earlier batch. */
+  readonly tables: Uint32Array<ArrayBuffer>;
+  /** Names whose numbers begin with `firstName`. */
+  readonly names: readonly string[];
+  readonly firstName: number;
+  /** Contents of DDL messages, with the commit they belong to. */
+  readonly ddl: readonly { readonly commit: number; readonly content: string }[];
+};
+
+/** What the worker tells. */
+export type StreamMessage =
+  /** The slot exists: everything that commits after `consistentLsn` will be told. */
+  | { readonly kind: 'started'; readonly slot: string; readonly consistentLsn: string }
+  | CommitBatch
+  /** Everything up to here was read; nothing that is told later ended before. */
+  | { readonly kind: 'position'; readonly lsn: bigint }
+  /** The stream ended; the worker is about to exit. */
+  | { readonly kind: 'failed'; readonly sqlState: string | null; readonly message: string };
+
+/** Collects commits until `take`. */
+export class BatchBuilder {
+  readonly #numbers = new Map<string, number>();
+  #endLsns: bigint[] = [];
+  #commitMs: number[] = [];
+  #flags: number[] = [];
+  #tableEnds: number[] = [];
+  #tables: number[] = [];
+  #names: string[] = [];
+  #ddl: { commit: number; content: string }[] = [];
+
+  get length(): number {
+    return this.#endLsns.length;
+  }
+
+  add(
+    endLsn: bigint,
+    commit: { readonly commitMs: number; readonly opaque: boolean; tables: Iterable<string>; ddl: readonly string[] },
+  ): void {
+    for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, content });
+    this.#endLsns.push(endLsn);
+    this.#commitMs.push(commit.commitMs);
+    this.#flags.push(commit.opaque ? OPAQUE : 0);
+    if (!commit.opaque) for (const name of commit.tables) this.#tables.push(this.#numberOf(name));
+    this.#tableEnds.push(this.#tables.length);
+  }
+
+  /** What was collected; the builder is empty afterwards. */
+  take(): CommitBatch {
+    const batch: CommitBatch = {
+      kind: 'commits',
+      endLsns: BigUint64Array.from(this.#endLsns),
+      commitMs: Float64Array.from(this.#commitMs),
+      flags: Uint8Array.from(this.#flags),
+      tableEnds: Uint32Array.from(this.#tableEnds),
+      tables: Uint32Array.from(this.#tables),
+      names: this.#names,
+      firstName: this.#numbers.size - this.#names.length,
+      ddl: this.#ddl,
+    };
+    this.#endLsns = [];
+    this.#commitMs = [];
+    this.#flags = [];
+    this.#tableEnds = [];
+    this.#tables = [];
+    this.#names = [];
+    this.#ddl = [];
+    return batch;
+  }
+
+  #numberOf(name: string): number {
+    const known = this.#numbers.get(name);
+    if (known !== undefined) return known;
+    const number = this.#numbers.size;
+    this.#numbers.set(name, number);
+    this.#names.push(name);
+    return number;
+  }
+}
+
+/** The arrays of a batch that change hands instead of being copied. */
+export function transferOf(batch: CommitBatch): ArrayBuffer[] {
+  return [batch.endLsns, batch.commitMs, batch.flags, batch.tableEnds, batch.tables].map((a) => a.buffer);
+}

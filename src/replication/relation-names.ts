@@ -1,0 +1,81 @@
+import type { ControlConnection } from '../backend/control-connection.ts';
+import { type Lsn, parseLsn } from '../core/lsn.ts';
+
+/** A table with everything it is a partition or an inheritance child of: a change of the leaf is a change of the root. */
+type Resolved = { readonly oids: readonly number[]; readonly fromLsn: Lsn };
+
+type Row = { readonly name: string; readonly oids: string; readonly lsn: string };
+
+const RESOLVE_SQL = `
+WITH RECURSIVE named AS (
+  SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm')
+), up AS (
+  SELECT name, oid FROM named WHERE name = ANY($1)
+  UNION SELECT up.name, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
+)
+SELECT name, string_agg(oid::text, ',') AS oids, pg_current_wal_insert_lsn()::text AS lsn FROM up GROUP BY name`;
+
+/**
+ * The stream names tables, the model knows them by OID. A name that is not known yet is looked up in the present catalog, and the
+ * answer is used for commits after the position of that look-up only: an earlier commit may have meant another table of that name. A
+ * DDL mark makes all names unknown again. Until a name is known, the caller has to take its commits for changes of everything.
+ */
+export class RelationNames {
+  readonly #connection: ControlConnection;
+  #names: string[] = [];
+  readonly #resolved = new Map<string, Resolved>();
+  readonly #wanted = new Set<string>();
+  /** Rises with every `forget`: an answer of a look-up that began before it is void. */
+  #generation = 0;
+  #looking = false;
+
+  constructor(connection: ControlConnection) {
+    this.#connection = connection;
+  }
+
+  /** A new stream numbers anew. */
+  reset(): void {
+    this.#names = [];
+    this.forget();
+  }
+
+  learn(names: readonly string[], firstNumber: number): void {
+    for (let i = 0; i < names.length; i++) this.#names[firstNumber + i] = names[i] as string;
+  }
+
+  forget(): void {
+    this.#generation++;
+    this.#resolved.clear();
+    this.#wanted.clear();
+  }
+
+  /** OIDs that a change of table `number` touches, in a commit that ended at `endLsn`; null when that is not known (yet). */
+  oidsOf(number: number, endLsn: Lsn): readonly number[] | null {
+    const name = this.#names[number] as string;
+    const known = this.#resolved.get(name);
+    if (known === undefined) {
+      this.#wanted.add(name);
+      return null;
+    }
+    return endLsn > known.fromLsn ? known.oids : null;
+  }
+
+  /** Looks up what was asked for in vain; one look-up at a time. @throws ControlError */
+  async resolve(): Promise<void> {
+    if (this.#looking || this.#wanted.size === 0) return;
+    this.#looking = true;
+    const generation = this.#generation;
+    const names = [...this.#wanted];
+    try {
+      const rows = await this.#connection.query<Row>(RESOLVE_SQL, [names]);
+      if (generation !== this.#generation) return;
+      for (const name of names) this.#wanted.delete(name);
+      for (const { name, oids, lsn } of rows) {
+        this.#resolved.set(name, { oids: oids.split(',').map(Number), fromLsn: parseLsn(lsn) });
+      }
+    } finally {
+      this.#looking = false;
+    }
+  }
+}
