@@ -1,0 +1,73 @@
+import { rejoinReason } from './adopt.ts';
+import type { Action, Decision, State } from './state.ts';
+import { type NodeView, nodeOf, type View } from './view.ts';
+
+/** A replica may be without a stream this long before somebody looks at where it is turned to. */
+const DEAF_MS = 3000;
+
+/**
+ * What has to be put right while a primary is assigned: former primaries are fenced, those that came back as replicas are taken in
+ * again, replicas that follow nobody are turned to the primary. Pure.
+ */
+export function chores(state: State, view: View, nowMs: number): Decision {
+  const primary = nodeOf(view, state.primary);
+  if (primary?.seen?.role !== 'primary') return { state, actions: [] };
+  const actions: Action[] = [];
+  const fenced = new Map(state.fenced);
+  if (primary.quelled) actions.push({ kind: 'lift', node: primary.name });
+  for (const node of view.nodes) {
+    const { seen } = node;
+    if (node === primary || seen === null || seen.systemId !== state.systemId) continue;
+    if (seen.role === 'primary') {
+      fence(state, node, fenced, actions);
+      if (!node.quelled || !seen.readOnly) actions.push({ kind: 'fence', node: node.name, epoch: state.epoch });
+    } else if (fenced.has(node.name)) {
+      if (!follows(node, state)) continue;
+      fenced.delete(node.name);
+      actions.push({ kind: 'lift', node: node.name });
+      actions.push(event('rejoined', node, `${node.name} follows ${primary.name} again`));
+    } else if (node.diverged !== null) {
+      fenced.set(node.name, { sinceEpoch: state.epoch, reason: node.diverged });
+      actions.push(event('diverged', node, `${node.name} cannot follow ${primary.name}: ${node.diverged}`));
+    } else if (strays(node, state, nowMs)) {
+      actions.push({ kind: 'mend', node: node.name, primary: primary.name });
+    }
+  }
+  return { state: same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced }), actions };
+}
+
+/** Notes a former primary, and once it is seen how far it had written. */
+function fence(
+  state: State,
+  node: NodeView,
+  fenced: Map<string, { sinceEpoch: number; reason: string }>,
+  actions: Action[],
+): void {
+  const seen = node.seen as NonNullable<NodeView['seen']>;
+  const fork = state.forks.find((f) => f.parentTimeline === seen.timeline);
+  const reason =
+    fork === undefined
+      ? `a primary on timeline ${seen.timeline}, while ${state.primary} is assigned`
+      : rejoinReason(seen.timeline, fork.timeline, fork.forkLsn, seen.receiveLsn);
+  const before = fenced.get(node.name);
+  if (before?.reason === reason) return;
+  fenced.set(node.name, { sinceEpoch: before?.sinceEpoch ?? state.epoch, reason });
+  actions.push(event('fenced', node, `${node.name} gets no statement: ${reason}`));
+}
+
+function follows(node: NodeView, state: State): boolean {
+  return node.timeline === state.timeline && node.seen?.receiver?.status === 'streaming' && node.deafSinceMs === null;
+}
+
+function strays(node: NodeView, state: State, nowMs: number): boolean {
+  if (node.deafSinceMs !== null) return nowMs - Math.max(node.deafSinceMs, state.sinceMs) > DEAF_MS;
+  return node.timeline < state.timeline && nowMs - state.sinceMs > DEAF_MS;
+}
+
+function event(name: string, node: NodeView, message: string): Action {
+  return { kind: 'event', name, message, detail: { node: node.name } };
+}
+
+function same(a: ReadonlyMap<string, { reason: string }>, b: ReadonlyMap<string, { reason: string }>): boolean {
+  return a.size === b.size && [...a].every(([node, fence]) => b.get(node)?.reason === fence.reason);
+}

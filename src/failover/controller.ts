@@ -1,0 +1,276 @@
+/**
+ * Decides who is primary and makes it so. A loop of three steps: take a view of the cluster, decide (pure), carry out. The only writer of
+ * `cluster.assignment`.
+ */
+import type { ControlTarget } from '../backend/control-connection.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Config } from '../config/config.ts';
+import { nowMs, wallMs } from '../core/clock.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { Signal } from '../core/signal.ts';
+import { Chronicle } from './chronicle.ts';
+import { ControlNodes } from './control-nodes.ts';
+import { decide } from './decide.ts';
+import { Effects } from './effects.ts';
+import type { FailoverStore } from './failover-store.ts';
+import { SignsOfLife } from './signs-of-life.ts';
+import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
+import { Upkeep } from './upkeep.ts';
+import { loadView } from './view.ts';
+
+/** The loop also runs at once after every observation and every outcome. */
+const TICK_MS = 100;
+/** Decisions in a row without a pause; more would be a circle. */
+const STEP_LIMIT = 20;
+
+export type ControllerDeps = {
+  readonly config: Config;
+  readonly log: Log;
+  readonly store: FailoverStore;
+  target(node: string): ControlTarget;
+  /** Resolves when no transaction is in flight through Fairlead, or after `timeoutMs`. New ones are held already. */
+  quiesce(timeoutMs: number): Promise<void>;
+};
+
+/** How an operator's request ended. */
+export type Result = {
+  readonly primary: string;
+  readonly epoch: number;
+  readonly timeline: number;
+  /** From the request until the new primary had its replicas. */
+  readonly tookMs: number;
+};
+
+type Asked = {
+  readonly request: Request;
+  readonly startedMs: number;
+  taken: boolean;
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+};
+
+export class Controller {
+  readonly state: Signal<State>;
+  readonly #cluster: Cluster;
+  readonly #deps: ControllerDeps;
+  readonly #nodes: ControlNodes;
+  readonly #signs = new SignsOfLife();
+  readonly #effects: Effects;
+  readonly #upkeep: Upkeep;
+  readonly #chronicle: Chronicle;
+  readonly #stopping = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #unsubscribe: () => void = () => {};
+  #tickedMs = 0;
+  #looking = false;
+  #outcome: Outcome | null = null;
+  #asked: Asked | null = null;
+  #working: Promise<void> | null = null;
+
+  constructor(cluster: Cluster, deps: ControllerDeps) {
+    this.#cluster = cluster;
+    this.#deps = deps;
+    this.state = new Signal<State>(INITIAL);
+    this.#nodes = new ControlNodes((node) => deps.target(node));
+    const { config, log, store } = deps;
+    const quiesce = (timeoutMs: number) => deps.quiesce(timeoutMs);
+    this.#effects = new Effects({ cluster, config, nodes: this.#nodes, signs: this.#signs, store, quiesce });
+    this.#chronicle = new Chronicle(store, log);
+    this.#upkeep = new Upkeep({
+      cluster,
+      config,
+      nodes: this.#nodes,
+      effects: this.#effects,
+      chronicle: this.#chronicle,
+    });
+  }
+
+  start(): void {
+    if (this.#timer !== undefined) return;
+    const atMs = nowMs();
+    this.#tickedMs = atMs;
+    this.state.set(Object.freeze({ ...this.state.value, sinceMs: atMs, heardFromMs: atMs }));
+    this.#unsubscribe = this.#cluster.observations.subscribe((node) => {
+      this.#signs.observed(node, this.#cluster.observations);
+      this.#look(0);
+    });
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#upkeep.start();
+  }
+
+  /** Ends the loop. A change of primary under way is left as it is: whoever starts next adopts what it finds. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#unsubscribe();
+    this.#stopping.abort();
+    this.#asked?.reject(new FairleadError('shutting_down', 'Fairlead stops'));
+    this.#asked = null;
+    await this.#upkeep.stop();
+    this.#nodes.close();
+    await this.#working;
+    await this.#chronicle.stop();
+  }
+
+  /**
+   * Planned change of primary; nothing is lost. The old one cannot be made a replica over SQL: it ends fenced.
+   * @param to the node to promote; the most advanced replica when left out
+   * @throws FairleadError `refused` with the reason
+   */
+  switchover(to?: string): Promise<Result> {
+    return this.#ask({ kind: 'switchover', to: to ?? null });
+  }
+
+  /**
+   * Promotes without waiting for the primary's death to be confirmed; the election keeps its rules, except for `failover.max_loss`.
+   * @throws FairleadError `refused` with the reason
+   */
+  failover(): Promise<Result> {
+    return this.#ask({ kind: 'failover', to: null });
+  }
+
+  #ask(request: Request): Promise<Result> {
+    if (this.#timer === undefined) return Promise.reject(new FairleadError('refused', 'the controller does not run'));
+    if (this.#asked !== null) {
+      return Promise.reject(new FairleadError('refused', `a ${this.#asked.request.kind} is under way already`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#asked = { request, startedMs: nowMs(), taken: false, resolve, reject };
+      this.#look(0);
+    });
+  }
+
+  #tick(): void {
+    const atMs = nowMs();
+    const lateMs = atMs - this.#tickedMs - TICK_MS;
+    this.#tickedMs = atMs;
+    this.#look(lateMs);
+  }
+
+  /** Looks and decides until nothing changes any more. Observations that come from within do not nest. */
+  #look(lateMs: number): void {
+    if (this.#looking || this.#timer === undefined) return;
+    this.#looking = true;
+    try {
+      // an observation may be handled before the late timer itself: the gap counts whoever notices it first
+      const gapMs = Math.max(lateMs, nowMs() - this.#tickedMs - TICK_MS);
+      for (let i = 0; i < STEP_LIMIT && this.#step(i === 0 ? gapMs : 0); i++);
+    } catch (error) {
+      this.#deps.log.error({ err: error, phase: this.state.value.phase }, 'failover controller cannot decide');
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  /** @returns true when the state changed, so that another look may decide more. */
+  #step(lateMs: number): boolean {
+    const before = this.state.value;
+    const atMs = nowMs();
+    const outcome = this.#outcome;
+    this.#outcome = null;
+    const asked = this.#asked !== null && !this.#asked.taken ? this.#asked : null;
+    const extras = {
+      config: this.#deps.config,
+      signs: this.#signs,
+      lateMs,
+      outcome,
+      request: asked?.request ?? null,
+      receiverTimeoutMs: (node: string) => this.#upkeep.receiverTimeoutMs(node),
+      quelled: (node: string) => this.#effects.quelled(node),
+      diverged: (node: string) => this.#effects.diverged(node),
+    };
+    const { state, actions } = decide(before, loadView(this.#cluster, before, extras, atMs), atMs);
+    if (asked !== null && state.plan !== null && state.plan !== before.plan) asked.taken = true;
+    this.#publish(state);
+    for (const action of actions) this.#run(action, state);
+    return state.phase !== before.phase || state.work !== before.work;
+  }
+
+  /** The rest of the program learns it here, before any of the actions runs. */
+  #publish(state: State): void {
+    const before = this.state.value;
+    if (state === before) return;
+    if (state.phase !== before.phase) {
+      this.#deps.log.info(
+        { from: before.phase, to: state.phase, epoch: state.epoch, reason: state.reason },
+        'failover phase',
+      );
+    }
+    this.state.set(state);
+    const told: (keyof State)[] = ['epoch', 'primary', 'timeline', 'systemId', 'phase', 'reason', 'fenced', 'forks'];
+    if (told.some((key) => state[key] !== before[key])) this.#cluster.assignment.set(assignmentOf(state));
+  }
+
+  #run(action: Action, state: State): void {
+    const effects = this.#effects;
+    switch (action.kind) {
+      case 'inspect':
+        this.#work(effects.inspect(action));
+        break;
+      case 'freeze':
+        this.#work(effects.freeze(action, state.epoch));
+        break;
+      case 'hand over':
+        this.#work(effects.handOver(action, state));
+        break;
+      case 'promote':
+        this.#work(effects.promote(action, state, this.#stopping.signal));
+        break;
+      case 'repoint':
+        this.#work(effects.repoint(action, state));
+        break;
+      case 'thaw':
+        this.#work(effects.thaw());
+        break;
+      case 'fence':
+      case 'lift':
+      case 'mend':
+        this.#upkeep.chore(action, state);
+        break;
+      case 'record epoch':
+        this.#chronicle.epoch({
+          epoch: state.epoch,
+          primary: state.primary as string,
+          timeline: state.timeline,
+          systemId: state.systemId as string,
+          forkLsn: state.forks.find((fork) => fork.timeline === state.timeline)?.forkLsn ?? null,
+          atMs: wallMs(),
+        });
+        break;
+      case 'event':
+        this.#chronicle.event(action.name, action.message, action.detail);
+        break;
+      case 'refuse':
+        this.#refuse(action.reason);
+        break;
+      case 'answer':
+        this.#answer(state);
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  #work(work: Promise<Outcome>): void {
+    this.#working = work.then(
+      (outcome) => {
+        this.#outcome = outcome;
+        this.#look(0);
+      },
+      (error) => this.#deps.log.error({ err: error }, `failover work failed: ${messageOf(error)}`),
+    );
+  }
+
+  #refuse(reason: string): void {
+    this.#asked?.reject(new FairleadError('refused', reason));
+    this.#asked = null;
+  }
+
+  #answer(state: State): void {
+    const asked = this.#asked;
+    this.#asked = null;
+    const { primary, epoch, timeline } = state;
+    if (primary !== null) asked?.resolve({ primary, epoch, timeline, tookMs: Math.round(nowMs() - asked.startedMs) });
+  }
+}

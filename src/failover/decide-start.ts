@@ -1,0 +1,105 @@
+import type { Fence, Fork } from '../cluster/assignment.ts';
+import { adopt } from './adopt.ts';
+import { move } from './phases.ts';
+import type { Action, Decision, Outcome, State } from './state.ts';
+import { event, halt } from './steps.ts';
+import { forkOf, type TimelineHistory } from './timeline-history.ts';
+import type { NodeView, View } from './view.ts';
+
+/** The cluster's identity: as known, else the one that most nodes have; null while they disagree evenly. */
+export function systemIdOf(state: State, view: View): string | null {
+  if (state.systemId !== null) return state.systemId;
+  const votes = new Map<string, number>();
+  for (const { seen } of view.nodes) if (seen !== null) votes.set(seen.systemId, (votes.get(seen.systemId) ?? 0) + 1);
+  const [first, second] = [...votes].sort((a, b) => b[1] - a[1]);
+  if (first === undefined || first[1] === second?.[1]) return null;
+  return first[0];
+}
+
+/** Nodes that answer as a primary of this cluster and were not replaced. */
+export function writableOf(state: State, view: View, systemId: string | null): readonly NodeView[] {
+  return view.nodes.filter(
+    ({ name, seen }) =>
+      seen?.role === 'primary' &&
+      (systemId === null || seen.systemId === systemId) &&
+      (!state.fenced.has(name) || seen.timeline > state.timeline) &&
+      seen.timeline >= state.timeline,
+  );
+}
+
+/** Ends `starting`: takes the one primary there can be, or halts. */
+export function adoptFrom(
+  state: State,
+  view: View,
+  outcome: Extract<Outcome, { work: 'inspect' }>,
+  nowMs: number,
+): Decision {
+  const idle: State = Object.freeze({ ...state, work: null });
+  const systemId = systemIdOf(state, view);
+  const answering = writableOf(state, view, systemId);
+  if (systemId === null && answering.length > 0) {
+    const ids = answering.map((n) => `${n.name}: ${n.seen?.systemId}`).join(', ');
+    return halt(idle, `the nodes belong to different clusters (system identifiers ${ids})`, nowMs);
+  }
+  const writable = answering.flatMap((node) => {
+    const history = outcome.histories.get(node.name);
+    if (history === undefined || node.seen === null) return [];
+    return [{ name: node.name, timeline: history.timeline, flushLsn: node.seen.receiveLsn, history }];
+  });
+  if (writable.length === 0) return { state: idle, actions: [] };
+  const replicas = view.nodes.filter((n) => n.seen?.role === 'replica' && n.seen.systemId === systemId);
+  const adoption = adopt(writable, Math.max(0, ...replicas.map((n) => n.timeline)));
+  if (adoption.primary === null) return halt(idle, adoption.reason, nowMs, { systemId });
+
+  const { primary } = adoption;
+  const recorded = outcome.recorded.get(primary.name);
+  const epoch = epochOf(state, primary.timeline, recorded);
+  const fenced = new Map<string, Fence>(state.fenced);
+  fenced.delete(primary.name);
+  for (const { node, reason } of adoption.former) fenced.set(node, { sinceEpoch: epoch, reason });
+  const replaced = state.former !== null && state.former !== primary.name && primary.timeline > state.timeline;
+  if (replaced) {
+    const reason = `was primary of timeline ${state.timeline}, replaced by ${primary.name} on timeline ${primary.timeline}`;
+    fenced.set(state.former as string, { sinceEpoch: epoch, reason });
+  }
+  const reason = `${primary.name} is the primary on timeline ${primary.timeline}`;
+  const actions: Action[] = [event('adopted', reason, { node: primary.name, epoch, timeline: primary.timeline })];
+  if (recorded?.epoch !== epoch) actions.push({ kind: 'record epoch', from: state.former });
+  const change = {
+    primary: primary.name,
+    former: primary.name,
+    timeline: primary.timeline,
+    systemId,
+    epoch,
+    fenced,
+    forks: forksOf(state, primary.history, epoch),
+    plan: null,
+    reason,
+    sinceMs: nowMs,
+  };
+  return { state: move(idle, 'steady', change), actions };
+}
+
+/** The recorded epoch, or one more when the timeline has moved since: somebody was promoted and could not write it down. */
+function epochOf(state: State, timeline: number, recorded: { epoch: number; timeline: number } | undefined): number {
+  const ours = state.epoch + (state.timeline !== 0 && timeline !== state.timeline ? 1 : 0);
+  const theirs = recorded === undefined ? 1 : recorded.epoch + (timeline > recorded.timeline ? 1 : 0);
+  return Math.max(ours, theirs);
+}
+
+/** One fork for each step of the history; epochs of those before our time are counted back from the present one. */
+function forksOf(state: State, history: TimelineHistory, epoch: number): readonly Fork[] {
+  if (!history.known) return state.forks;
+  const timelines = [...history.steps.map((step) => step.timeline), history.timeline];
+  return history.steps.map((step, i) => {
+    const timeline = timelines[i + 1] as number;
+    const known = state.forks.find((f) => f.timeline === timeline && f.forkLsn === step.endLsn);
+    if (known !== undefined) return known;
+    return {
+      timeline,
+      parentTimeline: step.timeline,
+      forkLsn: forkOf(history, step.timeline) ?? step.endLsn,
+      epoch: Math.max(0, epoch - (history.steps.length - 1 - i)),
+    };
+  });
+}

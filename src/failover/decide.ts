@@ -1,0 +1,201 @@
+/**
+ * The controller's mind: state and view in, next state and actions out, no clock and no effect of its own.
+ * This file has the phases in which nobody is replaced; `decide-change.ts` has the others.
+ */
+
+import { preview } from './candidates.ts';
+import { chores } from './chores.ts';
+import { begin, decideChange } from './decide-change.ts';
+import { adoptFrom, systemIdOf, writableOf } from './decide-start.ts';
+import { vetoesInWords } from './elect.ts';
+import { move } from './phases.ts';
+import type { Action, Decision, Plan, State } from './state.ts';
+import { event, halt, refuse, remain, stay } from './steps.ts';
+import { type NodeView, nodeOf, type View } from './view.ts';
+import { testimonyOf } from './witness.ts';
+
+/** Our timer came this late: we stood still, not the primary. */
+const LATE_MS = 1000;
+
+/** Promotions by Fairlead itself within the window before it leaves the next one to people. */
+const FLAP_LIMIT = 5;
+const FLAP_WINDOW_MS = 600_000;
+
+/** A halted controller looks at its options again after this. */
+const HALT_MS = 2000;
+
+export function decide(before: State, view: View, nowMs: number): Decision {
+  const late = view.lateMs > LATE_MS;
+  let state: State = late ? Object.freeze({ ...before, heardFromMs: nowMs }) : before;
+  if (view.outcome?.work === 'thaw' && state.work === 'thaw') state = Object.freeze({ ...state, work: null });
+  switch (state.phase) {
+    case 'starting':
+      return starting(state, view, nowMs);
+    case 'steady':
+      return steady(state, view, nowMs);
+    case 'suspect':
+      return suspect(state, view, nowMs);
+    case 'halted':
+      return halted(state, view, nowMs);
+    case 'fencing':
+    case 'electing':
+    case 'promoting':
+    case 'repointing':
+      return decideChange(state, view, nowMs);
+    default:
+      return state.phase satisfies never;
+  }
+}
+
+function starting(state: State, view: View, nowMs: number): Decision {
+  if (view.request !== null) return refuse(state, `no primary is assigned yet: ${state.reason}`);
+  if (state.work === 'inspect') {
+    return view.outcome?.work === 'inspect' ? adoptFrom(state, view, view.outcome, nowMs) : stay(state);
+  }
+  if (state.work !== null) return stay(state);
+  const waitedMs = nowMs - Math.max(state.sinceMs, state.heardFromMs);
+  const everybodyAsked = view.nodes.every((node) => node.asked);
+  if (!everybodyAsked && waitedMs < view.timeoutMs) return stay(state);
+  const systemId = systemIdOf(state, view);
+  const writable = writableOf(state, view, systemId);
+  if (writable.length > 0) {
+    return {
+      state: Object.freeze({ ...state, work: 'inspect' }),
+      actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name) }],
+    };
+  }
+  if (waitedMs < view.timeoutMs) return stay(state);
+  const reason = 'no node answers as a primary';
+  return {
+    state: move(state, 'suspect', { systemId, reason, sinceMs: nowMs, primary: null }),
+    actions: [event('suspect', reason, {})],
+  };
+}
+
+function steady(state: State, view: View, nowMs: number): Decision {
+  const primary = nodeOf(view, state.primary);
+  if (primary === null) return stay(state);
+  const wrong = notOurPrimary(state, view, primary);
+  if (wrong !== null && state.work === null) {
+    const next = primary.seen?.role === 'replica' ? null : state.primary;
+    return {
+      state: move(state, 'starting', { primary: next, reason: wrong, sinceMs: nowMs }),
+      actions: [event('primary-changed', wrong, { node: primary.name }), ...refusal(view, wrong)],
+    };
+  }
+  const foreign = isForeign(primary, state);
+  if (state.work === null && (foreign || silentMs(primary, state, nowMs) >= view.timeoutMs)) {
+    const reason = foreign
+      ? `another cluster answers at the address of ${primary.name}: system identifier ${primary.seen?.systemId}`
+      : `${primary.name} is silent for ${view.timeoutMs} ms: ${primary.failure?.message ?? 'no answer'}`;
+    return {
+      state: move(state, 'suspect', { reason, sinceMs: nowMs }),
+      actions: [event('suspect', reason, { node: primary.name }), ...refusal(view, reason)],
+    };
+  }
+  if (view.request !== null) return requested(state, view, nowMs);
+  return chores(state, view, nowMs);
+}
+
+function suspect(state: State, view: View, nowMs: number): Decision {
+  if (state.work !== null) return stay(state);
+  if (view.request !== null) return requested(state, view, nowMs);
+  const former = nodeOf(view, state.former);
+  const wrong = former === null ? null : notOurPrimary(state, view, former);
+  const found = former === null && writableOf(state, view, state.systemId).length > 0;
+  if (wrong !== null || found) {
+    const reason = wrong ?? 'a primary answers';
+    return { state: move(state, 'starting', { primary: null, reason, sinceMs: nowMs }), actions: [] };
+  }
+  // restart first: the same server on the same timeline lost nothing
+  const alive = former !== null && !isForeign(former, state) && silentMs(former, state, nowMs) < view.timeoutMs;
+  if (alive && former !== null) {
+    const reason =
+      former.seen === null ? `${former.name} is alive: ${former.failure?.message}` : `${former.name} answers again`;
+    return {
+      state: move(state, 'steady', { primary: former.name, reason, sinceMs: nowMs }),
+      actions: [event('primary-returned', reason, { node: former.name })],
+    };
+  }
+  const testimony = testimonyOf(state, view);
+  if (!testimony.dead) return remain(state, testimony.reason);
+  const obstacle = automaticObstacle(state, view, nowMs);
+  if (obstacle !== null)
+    return remain(state, `${state.former ?? 'the primary'} is dead (${testimony.reason}); ${obstacle}`);
+  const election = preview(state, view, 'automatic', null);
+  if (election.elected === null) return halt(state, `no replica may be promoted: ${vetoesInWords(election)}`, nowMs);
+  return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+}
+
+function halted(state: State, view: View, nowMs: number): Decision {
+  if (state.work !== null) return stay(state);
+  if (view.request !== null) return requested(state, view, nowMs);
+  if (nowMs - state.sinceMs < HALT_MS) return stay(state);
+  if (writableOf(state, view, state.systemId).length > 0) {
+    return { state: move(state, 'starting', { sinceMs: nowMs }), actions: [] };
+  }
+  const testimony = testimonyOf(state, view);
+  if (!testimony.dead || automaticObstacle(state, view, nowMs) !== null) return stay(state);
+  const election = preview(state, view, 'automatic', null);
+  if (election.elected !== null) return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  return remain(state, `no replica may be promoted: ${vetoesInWords(election)}`);
+}
+
+/** An operator's wish: refused with a reason, or begun. */
+function requested(state: State, view: View, nowMs: number): Decision {
+  const { request } = view;
+  if (request === null) return stay(state);
+  if (view.mode === 'off') return refuse(state, 'failover.mode is off');
+  if (state.work !== null) return refuse(state, `busy: ${state.work}`);
+  const kind: Plan['kind'] = request.kind === 'switchover' ? 'planned' : 'forced';
+  if (kind === 'planned' && (state.phase !== 'steady' || nodeOf(view, state.primary)?.seen?.role !== 'primary')) {
+    return refuse(state, `a switchover needs a primary that answers; ${state.reason}`);
+  }
+  if (request.to !== null && nodeOf(view, request.to) === null) return refuse(state, `no node is called ${request.to}`);
+  if (request.to !== null && request.to === state.primary) return refuse(state, `${request.to} is the primary already`);
+  const election = preview(state, view, kind, request.to);
+  if (election.elected === null) return refuse(state, vetoesInWords(election) || 'there is no replica');
+  const reason = `an operator asked for a ${request.kind}`;
+  return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs);
+}
+
+/** What keeps Fairlead from acting by itself, or null. */
+function automaticObstacle(state: State, view: View, nowMs: number): string | null {
+  if (view.mode !== 'automatic') return `failover.mode is ${view.mode}: nothing is promoted unless an operator asks`;
+  const recent = state.promotionsMs.filter((ms) => nowMs - ms < FLAP_WINDOW_MS).length;
+  return recent < FLAP_LIMIT
+    ? null
+    : `${recent} promotions within ${FLAP_WINDOW_MS / 60_000} minutes: an operator must decide`;
+}
+
+/** Why the assignment no longer matches what answers, or null. A lower timeline than known is only a late reading. */
+function notOurPrimary(state: State, view: View, primary: NodeView): string | null {
+  const { seen } = primary;
+  if (seen !== null && seen.systemId === state.systemId) {
+    if (seen.role === 'replica') return `${primary.name} answers as a replica now`;
+    if (seen.timeline > state.timeline)
+      return `${primary.name} moved from timeline ${state.timeline} to ${seen.timeline}`;
+  }
+  const usurper = view.nodes.find(
+    (n) =>
+      n !== primary &&
+      n.seen?.role === 'primary' &&
+      n.seen.systemId === state.systemId &&
+      n.seen.timeline > state.timeline &&
+      !state.fenced.has(n.name),
+  );
+  if (usurper === undefined) return null;
+  return `${usurper.name} was promoted to timeline ${usurper.seen?.timeline} by somebody else`;
+}
+
+function isForeign(node: NodeView, state: State): boolean {
+  return node.seen !== null && state.systemId !== null && node.seen.systemId !== state.systemId;
+}
+
+function silentMs(node: NodeView, state: State, nowMs: number): number {
+  return nowMs - Math.max(node.aliveMs ?? state.sinceMs, state.heardFromMs);
+}
+
+function refusal(view: View, reason: string): Action[] {
+  return view.request === null ? [] : [{ kind: 'refuse', reason }];
+}

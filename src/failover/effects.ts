@@ -1,0 +1,223 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Config } from '../config/config.ts';
+import { messageOf } from '../core/errors.ts';
+import { LSN_ZERO } from '../core/lsn.ts';
+import type { ControlNodes } from './control-nodes.ts';
+import type { FailoverStore } from './failover-store.ts';
+import { type Covered, lift, quell } from './fence.ts';
+import { freeze, receiverSilenceMs, thaw } from './freeze.ts';
+import { handOver } from './hand-over.ts';
+import { inspectPrimary } from './inspect.ts';
+import { PromotionError, promote } from './promote.ts';
+import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
+import type { SignsOfLife } from './signs-of-life.ts';
+import type { Action, Outcome, State } from './state.ts';
+import { Upstreams } from './upstreams.ts';
+
+export type EffectDeps = {
+  readonly cluster: Cluster;
+  readonly config: Config;
+  readonly nodes: ControlNodes;
+  readonly signs: SignsOfLife;
+  readonly store: FailoverStore;
+  quiesce(timeoutMs: number): Promise<void>;
+};
+
+type ActionOf<Kind extends Action['kind']> = Extract<Action, { kind: Kind }>;
+
+/** A receiver that was silent for less than this part of `failover.timeout` heard from a live primary after we lost it. */
+const FRESH_SHARE = 0.5;
+
+/** Carries out what was decided, and remembers what only the doing tells. Work never rejects: failing is an outcome. */
+export class Effects {
+  readonly upstreams = new Upstreams();
+  readonly #deps: EffectDeps;
+  /** Nodes whose fence was put up and checked, with the settings it covers. */
+  readonly #covered = new Map<string, Covered>();
+  readonly #diverged = new Map<string, string>();
+  readonly #frozen = new Set<string>();
+
+  constructor(deps: EffectDeps) {
+    this.#deps = deps;
+  }
+
+  quelled(node: string): boolean {
+    return this.#covered.has(node);
+  }
+
+  diverged(node: string): string | null {
+    return this.#diverged.get(node) ?? null;
+  }
+
+  async inspect(action: ActionOf<'inspect'>): Promise<Outcome> {
+    const { nodes, store } = this.#deps;
+    const histories = new Map();
+    const recorded = new Map();
+    await each(action.nodes, async (node) => {
+      histories.set(node, await inspectPrimary(nodes, node));
+      const newest = await store.latestEpoch(node).catch(() => null);
+      if (newest !== null) recorded.set(node, newest);
+    });
+    return { work: 'inspect', histories, recorded };
+  }
+
+  async freeze(action: ActionOf<'freeze'>, epoch: number): Promise<Outcome> {
+    const { nodes, config, signs } = this.#deps;
+    if (!action.force) {
+      const alive = await this.#stillStreaming(action);
+      if (alive !== null) return { work: 'freeze', frozen: [], alive };
+    }
+    const frozen: Extract<Outcome, { work: 'freeze' }>['frozen'][number][] = [];
+    const stopping = each(action.nodes, async (node) => {
+      this.#frozen.add(node);
+      frozen.push(await freeze(nodes, this.upstreams, node, signs.of(node).timeline));
+    });
+    const quelling =
+      action.force && action.former !== null
+        ? each([action.former], async (node) => void this.#covered.set(node, await quell(nodes, node, epoch)))
+        : Promise.resolve(new Map<string, string>());
+    await Promise.all([stopping, within(config.failover.timeout, quelling)]);
+    return { work: 'freeze', frozen, alive: null };
+  }
+
+  /** The last look before anything is touched: the observations are up to a probe interval old. */
+  async #stillStreaming(action: ActionOf<'freeze'>): Promise<string | null> {
+    const { nodes, cluster, config } = this.#deps;
+    let alive: string | null = null;
+    await each(action.nodes, async (node) => {
+      const silentMs = await receiverSilenceMs(nodes, node);
+      const sender = cluster.observations.of(node).last?.receiver ?? null;
+      const cascades =
+        sender !== null && action.nodes.some((n) => n !== node && nodes.target(n).port === sender.senderPort);
+      if (silentMs === null || cascades || silentMs > config.failover.timeout * FRESH_SHARE) return;
+      alive = `${node} still receives WAL from ${action.former ?? 'a primary'}: only Fairlead is cut off from it`;
+    });
+    return alive;
+  }
+
+  async handOver(action: ActionOf<'hand over'>, state: State): Promise<Outcome> {
+    const { cluster, nodes, signs, quiesce } = this.#deps;
+    const others = cluster.nodes
+      .filter(({ name }) => name !== action.from && name !== action.to && !state.fenced.has(name))
+      .filter(({ name }) => cluster.observations.of(name).failure === null)
+      .map(({ name }) => name);
+    try {
+      const timelineOf = (node: string) => signs.of(node).timeline;
+      const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, quiesce };
+      const { frozen, finalLsn, covered } = await handOver(nodes, this.upstreams, plan);
+      this.#covered.set(action.from, covered);
+      for (const { node } of frozen) this.#frozen.add(node);
+      return { work: 'hand over', frozen, newestLsn: finalLsn, refused: null };
+    } catch (error) {
+      return { work: 'hand over', frozen: [], newestLsn: LSN_ZERO, refused: messageOf(error) };
+    }
+  }
+
+  async promote(action: ActionOf<'promote'>, state: State, signal: AbortSignal): Promise<Outcome> {
+    const { nodes, cluster } = this.#deps;
+    const { node, timeline, receiveLsn } = action;
+    try {
+      const expected = { systemId: state.systemId, timeline, receiveLsn };
+      const done = await promote(nodes, node, expected, this.#covered.get(node), signal);
+      this.#covered.delete(node);
+      this.#frozen.delete(node);
+      const lostCommits = cluster.recent.after(done.forkLsn);
+      return { work: 'promote', node, ...done, lostCommits, refused: null };
+    } catch (error) {
+      const uncertain = error instanceof PromotionError ? error.uncertain : true;
+      return { work: 'promote', node, refused: messageOf(error), uncertain };
+    }
+  }
+
+  async repoint(action: ActionOf<'repoint'>, state: State): Promise<Outcome> {
+    const { nodes } = this.#deps;
+    const problems = await each(action.nodes, async (node) => {
+      const warning = await this.#repointOne(node, action.primary, state);
+      if (warning !== null) throw new Error(warning);
+    });
+    const stale = [...state.fenced.keys(), action.primary].flatMap((node) => [
+      slotNameFor(node, ''),
+      slotNameFor(node, this.upstreams.of(node)?.slotName),
+    ]);
+    const inUse = new Set(action.nodes.map((node) => slotNameFor(node, this.upstreams.of(node)?.slotName)));
+    await dropStaleSlots(
+      nodes,
+      action.primary,
+      stale.filter((slot) => !inUse.has(slot)),
+    ).catch(() => {});
+    return { work: 'repoint', problems };
+  }
+
+  async thaw(): Promise<Outcome> {
+    const problems = await each([...this.#frozen], async (node) => {
+      await thaw(this.#deps.nodes, this.upstreams, node);
+      this.#frozen.delete(node);
+    });
+    return { work: 'thaw', problems };
+  }
+
+  /** @throws ControlError | Error */
+  async fence(action: ActionOf<'fence'>): Promise<void> {
+    const covered = await quell(this.#deps.nodes, action.node, action.epoch);
+    this.#covered.set(action.node, { ...this.#covered.get(action.node), ...covered });
+  }
+
+  /** @throws ControlError | Error */
+  async lift(action: ActionOf<'lift'>): Promise<void> {
+    await lift(this.#deps.nodes, action.node, this.#covered.get(action.node));
+    this.#covered.delete(action.node);
+    this.#diverged.delete(action.node);
+  }
+
+  /**
+   * Looks at where a replica that follows nobody is turned to. Turned to the primary, it is left alone: PostgreSQL tries by itself.
+   * @returns what was done, or null. @throws ControlError | Error
+   */
+  async mend(action: ActionOf<'mend'>, state: State): Promise<string | null> {
+    const { nodes } = this.#deps;
+    const upstream = await this.upstreams.read(nodes, action.node, 2000);
+    const { host, port } = nodes.target(action.primary);
+    const turned = upstream !== null && new RegExp(`port='?${port}\\b`).test(upstream.conninfo);
+    const current = this.#deps.signs.of(action.node).timeline >= state.timeline;
+    if (turned && current) return null;
+    const warning = await this.#repointOne(action.node, action.primary, state);
+    return `${action.node} was turned to ${action.primary} (${host}:${port})${warning === null ? '' : `; ${warning}`}`;
+  }
+
+  async #repointOne(node: string, primary: string, state: State): Promise<string | null> {
+    const timeline = this.#deps.signs.of(node).timeline;
+    const forkLsn = state.forks.find((fork) => fork.parentTimeline === timeline)?.forkLsn ?? null;
+    try {
+      const target = { name: primary, timeline: state.timeline, forkLsn };
+      const warning = await repoint(this.#deps.nodes, this.upstreams, node, timeline, target);
+      this.#frozen.delete(node);
+      return warning;
+    } catch (error) {
+      if (error instanceof DivergedError) this.#diverged.set(node, error.message);
+      throw error;
+    }
+  }
+}
+
+/** Runs for all nodes at once. @returns the message of each that failed. */
+async function each(nodes: readonly string[], run: (node: string) => Promise<void>): Promise<Map<string, string>> {
+  const problems = new Map<string, string>();
+  await Promise.all(
+    nodes.map((node) =>
+      run(node).catch((error) => {
+        problems.set(node, messageOf(error));
+      }),
+    ),
+  );
+  return problems;
+}
+
+/** Waits for `promise`, but not longer than `ms`; it goes on by itself. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,93 @@
+import { bytesBetween, formatLsn, LSN_ZERO, type Lsn } from '../core/lsn.ts';
+
+/** A node as the election sees it. */
+export type Candidate = {
+  readonly name: string;
+  readonly weight: number;
+  readonly promotable: boolean;
+  readonly drained: boolean;
+  /** Null: it does not answer as a replica; `reason` of the veto tells. */
+  readonly position: {
+    readonly systemId: string;
+    readonly timeline: number;
+    readonly receiveLsn: Lsn;
+    readonly replayLsn: Lsn;
+    readonly paused: boolean;
+  } | null;
+  /** A reason known beforehand: fenced, failed to be promoted. */
+  readonly veto: string | null;
+};
+
+export type ElectionRules = {
+  readonly systemId: string | null;
+  /** Timeline of the primary that is replaced; 0 when unknown: then the highest among the candidates. */
+  readonly timeline: number;
+  /** Newest position known of the primary that is replaced; LSN_ZERO when unknown. */
+  readonly newestLsn: Lsn;
+  /** Most bytes that may be lost; Infinity when an operator forces it. */
+  readonly maxLossBytes: number;
+  /** An operator's choice, or null. */
+  readonly to: string | null;
+};
+
+export type Election = {
+  readonly elected: string | null;
+  readonly receiveLsn: Lsn;
+  /** Upper bound of the WAL that will be lost. */
+  readonly lossBytes: number;
+  readonly vetoes: readonly { readonly node: string; readonly reason: string }[];
+};
+
+/** Replay that is paused this far behind what was received would hold everybody for too long. */
+const PAUSED_BACKLOG_BYTES = 64 * 1024 * 1024;
+
+/** The most advanced replica that nothing speaks against. Pure. */
+export function elect(candidates: readonly Candidate[], rules: ElectionRules): Election {
+  const timeline =
+    rules.timeline === 0 ? Math.max(0, ...candidates.map((c) => c.position?.timeline ?? 0)) : rules.timeline;
+  const vetoes: { node: string; reason: string }[] = [];
+  const eligible = candidates.filter((candidate) => {
+    const reason = vetoOf(candidate, rules, timeline);
+    if (reason !== null) vetoes.push({ node: candidate.name, reason });
+    return reason === null;
+  });
+  const best = [...eligible].sort(byMerit)[0];
+  if (best === undefined) return { elected: null, receiveLsn: LSN_ZERO, lossBytes: 0, vetoes };
+  const receiveLsn = (best.position as NonNullable<Candidate['position']>).receiveLsn;
+  const lossBytes = bytesBetween(receiveLsn, rules.newestLsn);
+  if (lossBytes <= rules.maxLossBytes) return { elected: best.name, receiveLsn, lossBytes, vetoes };
+  const reason = `up to ${lossBytes} bytes would be lost, failover.max_loss is ${rules.maxLossBytes}: it has ${formatLsn(receiveLsn)}, the primary was at ${formatLsn(rules.newestLsn)}`;
+  return { elected: null, receiveLsn, lossBytes, vetoes: [...vetoes, { node: best.name, reason }] };
+}
+
+function vetoOf(candidate: Candidate, rules: ElectionRules, timeline: number): string | null {
+  const { position } = candidate;
+  if (candidate.veto !== null) return candidate.veto;
+  if (rules.to !== null && candidate.name !== rules.to) return `${rules.to} was asked for`;
+  if (!candidate.promotable) return 'configured as not promotable';
+  if (position === null) return 'does not answer as a replica';
+  if (rules.systemId !== null && position.systemId !== rules.systemId) {
+    return `another cluster: system identifier ${position.systemId}, not ${rules.systemId}`;
+  }
+  if (position.timeline !== timeline) return `on timeline ${position.timeline}, the primary was on ${timeline}`;
+  const backlogBytes = bytesBetween(position.replayLsn, position.receiveLsn);
+  if (position.paused && backlogBytes > PAUSED_BACKLOG_BYTES) {
+    return `its replay is paused, ${backlogBytes} bytes behind what it received`;
+  }
+  return null;
+}
+
+/** Position first; among equals those in use, then weight, then the name. */
+function byMerit(a: Candidate, b: Candidate): number {
+  const left = a.position?.receiveLsn ?? LSN_ZERO;
+  const right = b.position?.receiveLsn ?? LSN_ZERO;
+  if (left !== right) return left > right ? -1 : 1;
+  if (a.drained !== b.drained) return a.drained ? 1 : -1;
+  if (a.weight !== b.weight) return b.weight - a.weight;
+  return a.name < b.name ? -1 : 1;
+}
+
+/** All reasons in one sentence. */
+export function vetoesInWords(election: Election): string {
+  return election.vetoes.map((v) => `${v.node}: ${v.reason}`).join('; ');
+}

@@ -1,0 +1,87 @@
+import { nowMs } from '../core/clock.ts';
+import { maxLsn, parseLsn } from '../core/lsn.ts';
+import type { ControlNodes } from './control-nodes.ts';
+import type { Frozen } from './state.ts';
+import { until } from './until.ts';
+import type { Upstreams } from './upstreams.ts';
+
+/** A replica that answers within this takes part in the election. */
+const STATEMENT_MS = 1500;
+/** Replay normally ends within milliseconds; a long backlog is finished by the promotion itself. */
+const SETTLE_MS = 2000;
+
+/**
+ * `replay >= receive` is not always reached: the received bytes may end within a record. Then the startup process waiting for WAL
+ * that cannot come, twice in a row, is the sign that it has replayed everything.
+ */
+const POSITION = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
+  coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive,
+  pg_is_wal_replay_paused() AS paused,
+  greatest((SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline,
+  EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL)
+    OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walreceiver') AS receiving,
+  coalesce((SELECT wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval') FROM pg_stat_activity
+    WHERE backend_type = 'startup'), false) AS waiting`;
+
+type PositionRow = {
+  recovery: boolean;
+  replay: string;
+  receive: string;
+  paused: boolean;
+  timeline: number;
+  receiving: boolean;
+  waiting: boolean;
+};
+
+/** A receiver that heard from its sender since we last did. */
+const RECEIVER = `SELECT status, sender_port, (extract(epoch FROM clock_timestamp() - last_msg_receipt_time) * 1000)::float8 AS silent
+  FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
+
+/** Milliseconds since the replica heard from its sender; null when it has none. @throws ControlError */
+export async function receiverSilenceMs(nodes: ControlNodes, node: string): Promise<number | null> {
+  const rows = await nodes.query<{ status: string; silent: number | null }>(node, RECEIVER, [], STATEMENT_MS);
+  const row = rows[0];
+  return row === undefined || row.status !== 'streaming' ? null : (row.silent ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * Stops a replica from receiving and tells where it stands. The receiver ends and is not started again while `primary_conninfo` is empty.
+ * @param knownTimeline what it showed before; the control file lags until the next restartpoint
+ * @throws ControlError
+ */
+export async function freeze(
+  nodes: ControlNodes,
+  upstreams: Upstreams,
+  node: string,
+  knownTimeline: number,
+): Promise<Frozen> {
+  await upstreams.read(nodes, node, STATEMENT_MS);
+  await nodes.alterSystem(node, { primary_conninfo: '' }, STATEMENT_MS);
+  const endMs = nowMs() + SETTLE_MS;
+  let waitingBefore = false;
+  const settled = await until(SETTLE_MS + STATEMENT_MS, async () => {
+    const [row] = await nodes.query<PositionRow>(node, POSITION, [], STATEMENT_MS);
+    if (row === undefined) return null;
+    const waiting = row.waiting && !row.receiving;
+    const replayed = parseLsn(row.replay) >= parseLsn(row.receive) || row.paused || (waiting && waitingBefore);
+    waitingBefore = waiting;
+    return (!row.receiving && replayed) || nowMs() >= endMs ? row : null;
+  });
+  if (settled === null || settled.receiving) throw new Error('its WAL receiver does not stop');
+  if (!settled.recovery) throw new Error('it is not a replica any more');
+  const replayLsn = parseLsn(settled.replay);
+  return {
+    node,
+    timeline: Math.max(knownTimeline, settled.timeline),
+    // a restarted replica names the start of a segment as received until it streams again
+    receiveLsn: maxLsn(parseLsn(settled.receive), replayLsn),
+    replayLsn,
+    paused: settled.paused,
+  };
+}
+
+/** Turns a frozen replica back to where it came from. @throws ControlError */
+export async function thaw(nodes: ControlNodes, upstreams: Upstreams, node: string): Promise<void> {
+  const upstream = upstreams.of(node);
+  if (upstream !== null) await nodes.alterSystem(node, { primary_conninfo: upstream.conninfo }, STATEMENT_MS);
+}

@@ -1,0 +1,94 @@
+import { nowMs } from '../core/clock.ts';
+import type { Lsn } from '../core/lsn.ts';
+import { sleep } from '../core/sleep.ts';
+import type { ControlNodes } from './control-nodes.ts';
+import { type Covered, lift } from './fence.ts';
+import { readHistory, TIMELINE_OF_PRIMARY } from './inspect.ts';
+
+const STATEMENT_MS = 2000;
+/** Between two questions whether it is done. `pg_promote(true)` itself looks every 100 ms. */
+const POLL_MS = 10;
+/** Unreachable this long after it was told to promote, the candidate is given up for good. */
+const LOST_MS = 3000;
+
+export type Promoted = { readonly timeline: number; readonly parentTimeline: number; readonly forkLsn: Lsn };
+
+/** Promotion did not happen; `uncertain` when it may have. */
+export class PromotionError extends Error {
+  readonly uncertain: boolean;
+
+  constructor(message: string, uncertain: boolean) {
+    super(message);
+    this.name = 'PromotionError';
+    this.uncertain = uncertain;
+  }
+}
+
+type AfterRow = { recovery: boolean; system_id: string; timeline: number | null };
+
+const AFTER = `SELECT pg_is_in_recovery() AS recovery, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+  CASE WHEN pg_is_in_recovery() THEN NULL ELSE ${TIMELINE_OF_PRIMARY} END AS timeline`;
+
+/**
+ * Promotes a replica and verifies what came of it: not in recovery, the same cluster, a higher timeline. As long as the candidate
+ * answers and is still replaying it is waited for, however long that takes: a second promotion meanwhile would make two primaries.
+ * @throws PromotionError
+ */
+export async function promote(
+  nodes: ControlNodes,
+  node: string,
+  expected: { readonly systemId: string | null; readonly timeline: number; readonly receiveLsn: Lsn },
+  covered: Covered | undefined,
+  signal: AbortSignal,
+): Promise<Promoted> {
+  try {
+    // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
+    await lift(nodes, node, covered);
+  } catch (error) {
+    throw new PromotionError(`before it was told to: ${textOf(error)}`, false);
+  }
+  try {
+    const rows = await nodes.query<{ told: boolean }>(node, 'SELECT pg_promote(false) AS told', [], STATEMENT_MS);
+    if (rows[0]?.told !== true) throw new PromotionError('pg_promote answered false', false);
+  } catch (error) {
+    if (error instanceof PromotionError) throw error;
+    const { sqlState } = error as { sqlState?: string | null };
+    // an answer with an SQLSTATE is a refusal, unless it is a primary already (55000: recovery is not in progress)
+    if (typeof sqlState === 'string' && sqlState !== '55000') throw new PromotionError(textOf(error), false);
+  }
+  const after = await ended(nodes, node, signal);
+  if (expected.systemId !== null && after.system_id !== expected.systemId) {
+    throw new PromotionError(`another cluster answers: system identifier ${after.system_id}`, true);
+  }
+  const timeline = after.timeline ?? 0;
+  if (timeline <= expected.timeline) {
+    throw new PromotionError(`it is on timeline ${timeline}, not above ${expected.timeline}`, true);
+  }
+  const { steps } = await readHistory(nodes, node, timeline);
+  const last = steps.at(-1);
+  return {
+    timeline,
+    parentTimeline: last?.timeline ?? expected.timeline,
+    forkLsn: last?.endLsn ?? expected.receiveLsn,
+  };
+}
+
+async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Promise<AfterRow> {
+  let answeredMs = nowMs();
+  for (;;) {
+    try {
+      const [row] = await nodes.query<AfterRow>(node, AFTER, [], STATEMENT_MS);
+      answeredMs = nowMs();
+      if (row !== undefined && !row.recovery) return row;
+    } catch (error) {
+      if (nowMs() - answeredMs > LOST_MS) throw new PromotionError(`lost during promotion: ${textOf(error)}`, true);
+      await sleep(100, signal);
+    }
+    if (signal.aborted) throw new PromotionError('Fairlead stops', true);
+    await sleep(POLL_MS, signal);
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,121 @@
+import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
+import type { ControlNodes } from './control-nodes.ts';
+import { until } from './until.ts';
+import type { Upstreams } from './upstreams.ts';
+
+const STATEMENT_MS = 3000;
+const STREAM_MS = 15_000;
+
+/** A replica has replayed WAL that the new timeline does not contain: it can never follow. */
+export class DivergedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'DivergedError';
+  }
+}
+
+export type NewPrimary = {
+  readonly name: string;
+  readonly timeline: number;
+  /** Where the new timeline left the one that the replica may still be on; null when it is not known. */
+  readonly forkLsn: Lsn | null;
+};
+
+const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
+  current_setting('recovery_target_timeline') AS target`;
+
+const STREAMS = `SELECT status, received_tli AS timeline, sender_port AS port FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
+
+/**
+ * Turns a replica to the primary: a physical slot there, then `primary_conninfo` and `primary_slot_name` here, then proof that it
+ * streams on the right timeline.
+ * @param timeline the replica's own
+ * @returns a warning, or null. @throws DivergedError | ControlError | Error
+ */
+export async function repoint(
+  nodes: ControlNodes,
+  upstreams: Upstreams,
+  node: string,
+  timeline: number,
+  primary: NewPrimary,
+): Promise<string | null> {
+  const [has] = await nodes.query<{ recovery: boolean; replay: string; target: string }>(node, HAS, [], STATEMENT_MS);
+  if (has === undefined || !has.recovery) throw new Error('it is not a replica');
+  const replayLsn = parseLsn(has.replay);
+  if (timeline < primary.timeline && primary.forkLsn !== null && replayLsn > primary.forkLsn) {
+    throw new DivergedError(
+      `it has replayed timeline ${timeline} to ${formatLsn(replayLsn)}, but timeline ${primary.timeline} left it at ${formatLsn(primary.forkLsn)}: pg_rewind or a new base backup`,
+    );
+  }
+  const current = await upstreams.read(nodes, node, STATEMENT_MS);
+  const slot = slotNameFor(node, (current ?? upstreams.of(node))?.slotName);
+  const noSlot = await ensureSlot(nodes, primary.name, slot);
+  const target = nodes.target(primary.name);
+  const conninfo = upstreams.towards(node, target, nodes.target(node));
+  await nodes.alterSystem(
+    node,
+    { primary_slot_name: noSlot === null ? slot : '', primary_conninfo: conninfo },
+    STATEMENT_MS,
+  );
+  const streams = await until(STREAM_MS, async () => {
+    const [row] = await nodes.query<{ status: string; timeline: number; port: number }>(
+      node,
+      STREAMS,
+      [],
+      STATEMENT_MS,
+    );
+    return row?.status === 'streaming' && row.timeline === primary.timeline && row.port === target.port ? true : null;
+  });
+  if (streams === null)
+    throw new Error(`it does not stream from ${primary.name} within ${STREAM_MS} ms; its log tells why`);
+  await upstreams.read(nodes, node, STATEMENT_MS);
+  if (noSlot !== null) return `without a slot: ${noSlot}`;
+  return has.target === 'latest'
+    ? null
+    : `recovery_target_timeline is ${has.target}: it will not follow the next promotion`;
+}
+
+/** Slot names allow lower case letters, digits and underscores, 63 of them. */
+export function slotNameFor(node: string, previous: string | undefined): string {
+  if (previous !== undefined && previous !== '') return previous;
+  return `fairlead_${node.toLowerCase().replace(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
+}
+
+/** @returns null when the slot is there, else why not. */
+async function ensureSlot(nodes: ControlNodes, primary: string, slot: string): Promise<string | null> {
+  try {
+    const rows = await nodes.query<{ status: string | null; active: boolean }>(
+      primary,
+      'SELECT wal_status AS status, active FROM pg_replication_slots WHERE slot_name = $1',
+      [slot],
+      STATEMENT_MS,
+    );
+    if (rows[0]?.status === 'lost' && !rows[0].active) {
+      await nodes.query(primary, 'SELECT pg_drop_replication_slot($1)', [slot], STATEMENT_MS);
+    } else if (rows.length > 0) return null;
+    await nodes.query(
+      primary,
+      `SELECT pg_create_physical_replication_slot($1, true)
+        WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)`,
+      [slot],
+      STATEMENT_MS,
+    );
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/**
+ * Drops physical slots on the new primary that nobody will use: of itself and of the former primary. An unused slot keeps WAL
+ * until the disk is full.
+ */
+export async function dropStaleSlots(nodes: ControlNodes, primary: string, slots: readonly string[]): Promise<void> {
+  await nodes.query(
+    primary,
+    `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+      WHERE slot_type = 'physical' AND NOT active AND slot_name = ANY ($1)`,
+    [slots],
+    STATEMENT_MS,
+  );
+}

@@ -1,0 +1,142 @@
+/** What the controller remembers between two looks at the cluster, and what it may do next. All of it is frozen data. */
+import type { Assignment, Fence, Fork, Phase } from '../cluster/assignment.ts';
+import type { Lsn } from '../core/lsn.ts';
+import type { TimelineHistory } from './timeline-history.ts';
+
+/** Where a replica stood after it stopped receiving. */
+export type Frozen = {
+  readonly node: string;
+  readonly timeline: number;
+  /** Greater of received and replayed. */
+  readonly receiveLsn: Lsn;
+  readonly replayLsn: Lsn;
+  readonly paused: boolean;
+};
+
+/** One change of primary under way. */
+export type Plan = {
+  readonly kind: 'automatic' | 'forced' | 'planned';
+  /** Whom it replaces; null when no primary was seen since the start. */
+  readonly former: string | null;
+  /** Where an operator wants it to go; null: the best. */
+  readonly to: string | null;
+  readonly startedMs: number;
+  /** Newest position of the former primary that anybody knew when it was given up. */
+  readonly newestLsn: Lsn;
+  readonly frozen: readonly Frozen[];
+  /** Candidates that failed to be promoted in this run, with the reason. */
+  readonly refused: ReadonlyMap<string, string>;
+};
+
+/** Something that takes time; one at a time, and its outcome comes back with the next view. */
+export type Work = 'inspect' | 'freeze' | 'hand over' | 'promote' | 'repoint' | 'thaw';
+
+export type State = {
+  readonly phase: Phase;
+  readonly reason: string;
+  /** When the phase was entered; monotonic milliseconds. */
+  readonly sinceMs: number;
+  /** Silence before this instant does not count: the start, or a time when we were not running ourselves. */
+  readonly heardFromMs: number;
+  readonly epoch: number;
+  /** Whom writes go to; null: hold. */
+  readonly primary: string | null;
+  /** Whom writes went to last, or still go to; null when no primary was seen since the start. */
+  readonly former: string | null;
+  readonly timeline: number;
+  readonly systemId: string | null;
+  readonly fenced: ReadonlyMap<string, Fence>;
+  readonly forks: readonly Fork[];
+  readonly plan: Plan | null;
+  readonly work: Work | null;
+  /** When primaries were promoted automatically; against flapping. */
+  readonly promotionsMs: readonly number[];
+};
+
+export const INITIAL: State = Object.freeze({
+  phase: 'starting',
+  reason: 'no primary seen yet',
+  sinceMs: 0,
+  heardFromMs: 0,
+  epoch: 0,
+  primary: null,
+  former: null,
+  timeline: 0,
+  systemId: null,
+  fenced: new Map(),
+  forks: [],
+  plan: null,
+  work: null,
+  promotionsMs: [],
+});
+
+/** What an operator asked for. */
+export type Request = { readonly kind: 'switchover' | 'failover'; readonly to: string | null };
+
+/** A commit of the old timeline that the new one does not have. */
+export type LostCommit = { readonly endLsn: Lsn; readonly commitMs: number; readonly tables: readonly number[] };
+
+export type Outcome =
+  | {
+      readonly work: 'inspect';
+      readonly histories: ReadonlyMap<string, TimelineHistory>;
+      /** Newest epoch in the store of each node, where it has one. */
+      readonly recorded: ReadonlyMap<string, { readonly epoch: number; readonly timeline: number }>;
+    }
+  | { readonly work: 'freeze'; readonly frozen: readonly Frozen[]; readonly alive: string | null }
+  | {
+      readonly work: 'hand over';
+      readonly frozen: readonly Frozen[];
+      readonly newestLsn: Lsn;
+      /** Null when the old primary stands still and the target has everything. */
+      readonly refused: string | null;
+    }
+  | {
+      readonly work: 'promote';
+      readonly node: string;
+      readonly timeline: number;
+      readonly parentTimeline: number;
+      readonly forkLsn: Lsn;
+      readonly lostCommits: readonly LostCommit[];
+      readonly refused: null;
+    }
+  | {
+      readonly work: 'promote';
+      readonly node: string;
+      readonly refused: string;
+      /** It may have become a primary all the same: it must never be used. */
+      readonly uncertain: boolean;
+    }
+  | { readonly work: 'repoint'; readonly problems: ReadonlyMap<string, string> }
+  | { readonly work: 'thaw'; readonly problems: ReadonlyMap<string, string> };
+
+export type Action =
+  // work
+  | { readonly kind: 'inspect'; readonly nodes: readonly string[] }
+  | {
+      readonly kind: 'freeze';
+      readonly nodes: readonly string[];
+      readonly former: string | null;
+      readonly force: boolean;
+    }
+  | { readonly kind: 'hand over'; readonly from: string; readonly to: string; readonly epoch: number }
+  | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
+  | { readonly kind: 'repoint'; readonly nodes: readonly string[]; readonly primary: string }
+  | { readonly kind: 'thaw' }
+  // chores: idempotent, asked for again as long as they are needed
+  | { readonly kind: 'fence'; readonly node: string; readonly epoch: number }
+  | { readonly kind: 'lift'; readonly node: string }
+  | { readonly kind: 'mend'; readonly node: string; readonly primary: string }
+  // told at once
+  | { readonly kind: 'record epoch'; readonly from: string | null }
+  | { readonly kind: 'event'; readonly name: string; readonly message: string; readonly detail: object }
+  | { readonly kind: 'refuse'; readonly reason: string }
+  | { readonly kind: 'answer' };
+
+export type Decision = { readonly state: State; readonly actions: readonly Action[] };
+
+/** The decided part, as the rest of the program sees it. */
+export function assignmentOf(state: State): Assignment {
+  const { epoch, primary, timeline, systemId, phase, reason, fenced, forks } = state;
+  return Object.freeze({ epoch, primary, timeline, systemId, phase, reason, fenced, forks });
+}

@@ -1,0 +1,19 @@
+import { nowMs } from '../core/clock.ts';
+import { sleep } from '../core/sleep.ts';
+
+/** How often a server is asked while somebody waits for it: promotion and positions settle within tens of milliseconds. */
+const POLL_MS = 15;
+
+/**
+ * Asks until the answer is not null, at most until `limitMs` from now.
+ * @returns null when the time is over. @throws what `ask` throws.
+ */
+export async function until<T>(limitMs: number, ask: () => Promise<T | null>, signal?: AbortSignal): Promise<T | null> {
+  const endMs = nowMs() + limitMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== null) return answer;
+    if (nowMs() >= endMs || signal?.aborted) return null;
+    await sleep(POLL_MS, signal);
+  }
+}

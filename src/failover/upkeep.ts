@@ -1,0 +1,152 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Config } from '../config/config.ts';
+import { nowMs } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
+import type { Chronicle } from './chronicle.ts';
+import type { ControlNodes } from './control-nodes.ts';
+import type { Effects } from './effects.ts';
+import { type ReceiverSettings, tuneReceiver } from './receiver-settings.ts';
+import type { Action, State } from './state.ts';
+
+type Chore = Extract<Action, { kind: 'fence' | 'lift' | 'mend' }>;
+
+export type UpkeepDeps = {
+  readonly cluster: Cluster;
+  readonly config: Config;
+  readonly nodes: ControlNodes;
+  readonly effects: Effects;
+  readonly chronicle: Chronicle;
+};
+
+/** How often the control connections are used, so that a broken one is noticed before it is needed. */
+const ROUND_MS = 5000;
+/** A chore that failed, or did not help, is tried again after this. */
+const AGAIN_MS = 5000;
+/** The round starts this soon, and looks this often for nodes that it has not seen yet. */
+const EARLY_MS = 250;
+
+/**
+ * What is done in quiet times: keeps a control connection to every node open, sets the replicas' receivers so that their testimony is
+ * worth something, and runs chores, one per node at a time.
+ */
+export class Upkeep {
+  readonly #deps: UpkeepDeps;
+  readonly #settings = new Map<string, ReceiverSettings>();
+  /** Chore and node → not before. */
+  readonly #notBeforeMs = new Map<string, number>();
+  readonly #visitedMs = new Map<string, number>();
+  readonly #told = new Set<string>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #busy = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deps: UpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.#round(), EARLY_MS).unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#deps.nodes.close();
+    await Promise.allSettled(this.#running);
+  }
+
+  receiverTimeoutMs(node: string): number | null {
+    return this.#settings.get(node)?.timeoutMs ?? null;
+  }
+
+  chore(action: Chore, state: State): void {
+    const key = `${action.kind} ${action.node}`;
+    if (this.#busy.has(action.node) || nowMs() < (this.#notBeforeMs.get(key) ?? 0)) return;
+    this.#notBeforeMs.set(key, nowMs() + AGAIN_MS);
+    this.#run(action.node, async () => {
+      try {
+        await this.#do(action, state);
+        if (action.kind !== 'mend') this.#notBeforeMs.delete(key);
+      } catch (error) {
+        this.#tellOnce(
+          key,
+          `${action.kind}-failed`,
+          `cannot ${action.kind} ${action.node}: ${messageOf(error)}`,
+          action.node,
+        );
+      } finally {
+        if (action.kind === 'mend') this.#notBeforeMs.set(key, nowMs() + AGAIN_MS);
+      }
+    });
+  }
+
+  async #do(action: Chore, state: State): Promise<void> {
+    const { effects, chronicle } = this.#deps;
+    const detail = { node: action.node };
+    switch (action.kind) {
+      case 'fence':
+        await effects.fence(action);
+        chronicle.event('fence-set', `${action.node} is read-only and has no client sessions`, detail);
+        return;
+      case 'lift':
+        return effects.lift(action);
+      case 'mend': {
+        const done = await effects.mend(action, state);
+        if (done !== null) chronicle.event('repointed', done, detail);
+        return;
+      }
+      default:
+        action satisfies never;
+    }
+  }
+
+  #round(): void {
+    const { cluster } = this.#deps;
+    if (cluster.assignment.value.phase !== 'steady') return;
+    for (const { name } of cluster.nodes) {
+      const { last, failure } = cluster.observations.of(name);
+      if (last === null || failure !== null || this.#busy.has(name)) continue;
+      if (nowMs() < (this.#visitedMs.get(name) ?? 0) + ROUND_MS) continue;
+      this.#visitedMs.set(name, nowMs());
+      this.#run(name, () => this.#visit(name, last.role));
+    }
+  }
+
+  async #visit(node: string, role: 'primary' | 'replica'): Promise<void> {
+    const { nodes, config, effects } = this.#deps;
+    try {
+      if (role === 'primary' || config.failover.mode === 'off') {
+        await nodes.query(node, 'SELECT 1', [], 2000);
+        return;
+      }
+      const settings = await tuneReceiver(nodes, node, config.failover.timeout);
+      this.#settings.set(node, settings);
+      if (settings.changed !== null) {
+        const message = `${node}: set ${settings.changed}, so that a hanging primary is noticed within failover.timeout`;
+        this.#tellOnce(`tuned ${node} ${settings.changed}`, 'settings-changed', message, node);
+      }
+      if (settings.obstacle !== null) {
+        const message = `${node}: a hanging primary will be noticed late, wal_receiver_timeout is ${settings.timeoutMs} ms: ${settings.obstacle}`;
+        this.#tellOnce(`untuned ${node}`, 'settings-unfit', message, node);
+      }
+      await effects.upstreams.read(nodes, node, 2000);
+    } catch (error) {
+      this.#tellOnce(`visit ${node} ${messageOf(error)}`, 'control-connection', `${node}: ${messageOf(error)}`, node);
+    }
+  }
+
+  #run(node: string, run: () => Promise<void>): void {
+    this.#busy.add(node);
+    const running = run().finally(() => {
+      this.#busy.delete(node);
+      this.#running.delete(running);
+    });
+    this.#running.add(running);
+  }
+
+  #tellOnce(key: string, kind: string, message: string, node: string): void {
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    this.#deps.chronicle.event(kind, message, { node });
+  }
+}

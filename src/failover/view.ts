@@ -1,0 +1,102 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Observation, ProbeFailure } from '../cluster/observation.ts';
+import type { Config } from '../config/config.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
+import type { SignOfLife, SignsOfLife } from './signs-of-life.ts';
+import type { Outcome, Request, State } from './state.ts';
+
+export type NodeView = SignOfLife & {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly promotable: boolean;
+  readonly drained: boolean;
+  /** The last answer, when it is fresh and no failure came after it; else null. */
+  readonly seen: Observation | null;
+  readonly failure: { readonly kind: ProbeFailure; readonly message: string } | null;
+  /** It was asked at least once. */
+  readonly asked: boolean;
+  /** Its `wal_receiver_timeout` in milliseconds; 0 means never, null unknown. */
+  readonly receiverTimeoutMs: number | null;
+  /** Fenced over SQL, and checked. */
+  readonly quelled: boolean;
+  /** Why it cannot follow the primary: it has WAL that the primary's timeline does not have. Null: nothing known. */
+  readonly diverged: string | null;
+};
+
+/** Everything a decision looks at, taken at one instant. */
+export type View = {
+  readonly nodes: readonly NodeView[];
+  readonly mode: 'automatic' | 'manual' | 'off';
+  readonly timeoutMs: number;
+  readonly maxLossBytes: number;
+  /** Newest position of the primary (or former primary) that anybody told us. */
+  readonly newestLsn: Lsn;
+  /** By how much our own timer was late: our blockage is nobody else's death. */
+  readonly lateMs: number;
+  /** Of the work that ended since the last decision. */
+  readonly outcome: Outcome | null;
+  readonly request: Request | null;
+};
+
+/** What the controller adds to the tables. */
+export type ViewExtras = {
+  readonly config: Config;
+  readonly signs: SignsOfLife;
+  readonly lateMs: number;
+  readonly outcome: Outcome | null;
+  readonly request: Request | null;
+  receiverTimeoutMs(node: string): number | null;
+  quelled(node: string): boolean;
+  diverged(node: string): string | null;
+};
+
+/** Takes the view from the tables of the model. */
+export function loadView(cluster: Cluster, state: State, extras: ViewExtras, nowMs: number): View {
+  const { config, signs } = extras;
+  const staleMs = 2 * config.cluster.probe_interval + config.cluster.probe_timeout;
+  const nodes = cluster.nodes.map((node): NodeView => {
+    const { last, failure } = cluster.observations.of(node.name);
+    const fresh = last !== null && failure === null && nowMs - last.finishedMs <= staleMs;
+    return Object.freeze({
+      ...signs.of(node.name),
+      name: node.name,
+      host: node.host,
+      port: node.port,
+      weight: node.weight,
+      promotable: node.promotable,
+      drained: cluster.operator.value.drained.has(node.name),
+      seen: fresh ? last : null,
+      failure: failure === null ? null : { kind: failure.kind, message: failure.message },
+      asked: last !== null || failure !== null,
+      receiverTimeoutMs: extras.receiverTimeoutMs(node.name),
+      quelled: extras.quelled(node.name),
+      diverged: extras.diverged(node.name),
+    });
+  });
+  return Object.freeze({
+    nodes: Object.freeze(nodes),
+    mode: config.failover.mode,
+    timeoutMs: config.failover.timeout,
+    maxLossBytes: config.failover.max_loss,
+    newestLsn: newestLsn(cluster, state),
+    lateMs: extras.lateMs,
+    outcome: extras.outcome,
+    request: extras.request,
+  });
+}
+
+/** Probe, on-demand sample and logical stream each know a position of the primary: the newest is the bound of what may be lost. */
+function newestLsn(cluster: Cluster, state: State): Lsn {
+  if (state.former === null) return LSN_ZERO;
+  const { last } = cluster.observations.of(state.former);
+  const probed = last === null || last.role !== 'primary' ? LSN_ZERO : maxLsn(last.replayLsn, last.receiveLsn);
+  const sampled = cluster.samples.timeline === state.timeline ? cluster.samples.lsn : LSN_ZERO;
+  // without a stream the commit log stays at zero
+  return maxLsn(maxLsn(probed, sampled), cluster.commits.newestLsn);
+}
+
+export function nodeOf(view: View, name: string | null): NodeView | null {
+  return view.nodes.find((node) => node.name === name) ?? null;
+}
