@@ -62,9 +62,8 @@ async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
     path[event.nesting] = event.name;
   });
   stream.on('test:pass', (event: TestEvent) => {
-    if (event.details.type === 'suite') return;
-    const skipped = event.skip ?? event.todo;
-    if (skipped === undefined || skipped === false) passed++;
+    const skipped = event.skip ?? event.todo ?? false;
+    if (skipped === false) passed += event.details.type === 'suite' ? 0 : 1;
     else
       skips.push({ path: named(event), reason: typeof skipped === 'string' && skipped !== '' ? skipped : 'no reason' });
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { PROJECT } from '../support/project.ts';
 
 /** A folder imports only from itself and from folders to its left; what crosses otherwise is drawn in app.ts. */
 const ORDER = [
@@ -23,24 +24,7 @@ const ORDER = [
   'cli',
 ];
 
-/** The compiled tests lie in dist/test/unit; the sources are beside dist. */
-const SOURCE = join(projectRoot(), 'src');
-
-function projectRoot(): string {
-  const configured = process.env.npm_config_local_prefix;
-  const candidates = [join(import.meta.dirname, '..', '..', '..'), configured, process.cwd()];
-  const root = candidates.find((path) => path !== undefined && existsAsProject(path));
-  assert.ok(root, 'the project directory was not found');
-  return root;
-}
-
-function existsAsProject(path: string): boolean {
-  try {
-    return readdirSync(join(path, 'src')).includes('bootstrap.mjs');
-  } catch {
-    return false;
-  }
-}
+const SOURCE = join(PROJECT, 'src');
 
 type Import = { readonly file: string; readonly folder: string; readonly target: string };
 

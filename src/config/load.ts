@@ -1,0 +1,187 @@
+/**
+ * Puts a configuration together: the file, over it the environment, over that the command line. Whatever is wrong becomes
+ * one line that names the place, the key and what to write there.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parseDocument } from 'yaml';
+import { FairleadError, messageOf } from '../core/errors.ts';
+import { type Config, configSchema } from './config.ts';
+import { readEnvironment, splitPair } from './environment.ts';
+import { explainIssues } from './explain-issue.ts';
+
+/** What the command line can say without a file. */
+export type ConfigFlags = {
+  /** `NAME=HOST:PORT` each. */
+  readonly nodes?: readonly string[] | undefined;
+  readonly user?: string | undefined;
+  readonly database?: string | undefined;
+  readonly listen?: string | undefined;
+  readonly http?: string | undefined;
+};
+
+export type ConfigSource = {
+  readonly file: string | null;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly flags: ConfigFlags;
+};
+
+type Tree = { [key: string]: unknown };
+type Origin = { readonly path: readonly string[]; readonly where: string };
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
+
+/** @throws FairleadError bad_config with one line. */
+export function loadConfig({ file, environment, flags }: ConfigSource): Config {
+  const origins: Origin[] = [];
+  const base = file === null ? '' : file;
+  const tree = file === null ? {} : readTree(file, environment);
+  const put = (path: readonly string[], value: unknown, where: string) => {
+    origins.push({ path, where });
+    setIn(tree, path, value, where);
+  };
+  for (const { path, variable, value } of readEnvironment(environment)) {
+    put(path, resolveSecrets(value, path, `environment: ${variable}`, environment, '.'), `environment: ${variable}`);
+  }
+  if (flags.nodes !== undefined && flags.nodes.length > 0) {
+    put(['cluster', 'nodes'], Object.fromEntries(flags.nodes.map((item) => splitPair(item, '--node'))), '--node');
+  }
+  if (flags.user !== undefined) put(['cluster', 'user'], flags.user, '--user');
+  if (flags.database !== undefined) put(['cluster', 'database'], flags.database, '--database');
+  if (flags.listen !== undefined) put(['listen'], flags.listen, '--listen');
+  if (flags.http !== undefined) put(['http'], flags.http, '--http');
+  if (file === null) addDefaultLogin(tree, environment, put);
+  if (file === null && getIn(tree, ['cluster', 'nodes']) === undefined) {
+    throw new FairleadError(
+      'bad_config',
+      'no configuration: give a file with -c FILE, or --node NAME=HOST:PORT for each server with --user and --database',
+    );
+  }
+  const result = configSchema.safeParse(tree);
+  const whereOf = (path: readonly string[]) =>
+    origins.findLast((origin) => origin.path.every((part, i) => part === path[i]))?.where ?? (base || 'command line');
+  if (!result.success) throw new FairleadError('bad_config', explainIssues(result.error.issues, whereOf));
+  checkTogether(result.data, whereOf);
+  return result.data;
+}
+
+/** Without a file the user of the control connections is the one who may connect, with the same password. */
+function addDefaultLogin(
+  tree: Tree,
+  environment: NodeJS.ProcessEnv,
+  put: (path: readonly string[], value: unknown, where: string) => void,
+): void {
+  const password = environment.FAIRLEAD_PASSWORD || environment.PGPASSWORD;
+  const user = getIn(tree, ['cluster', 'user']);
+  if (password && getIn(tree, ['cluster', 'password']) === undefined) {
+    put(['cluster', 'password'], password, environment.FAIRLEAD_PASSWORD ? 'FAIRLEAD_PASSWORD' : 'PGPASSWORD');
+  }
+  if (tree.auth !== undefined || typeof user !== 'string') return;
+  const known = getIn(tree, ['cluster', 'password']);
+  put(['auth'], known === undefined ? { type: 'trust' } : { users: { [user]: { password: known } } }, 'command line');
+}
+
+/** What no key alone can know. */
+function checkTogether(config: Config, whereOf: (path: readonly string[]) => string): void {
+  const fail = (path: string, text: string): never => {
+    throw new FairleadError('bad_config', `${whereOf(path.split('.'))}: ${path}: ${text}`);
+  };
+  const nodes = Object.entries(config.cluster.nodes);
+  if (nodes.length === 0) fail('cluster.nodes', 'name at least one server');
+  const seen = new Map<string, string>();
+  for (const [name, { address }] of nodes) {
+    const text = `${address.host}:${address.port}`;
+    if (address.port === 0) fail(`cluster.nodes.${name}`, 'port 0 is no address of a server');
+    if (seen.has(text)) fail(`cluster.nodes.${name}`, `${text} is ${seen.get(text)}'s address already`);
+    seen.set(text, name);
+  }
+  const { type, users } = config.auth;
+  if (type === 'trust') {
+    if (!LOOPBACK.test(config.listen.host)) {
+      fail(
+        'auth.type',
+        `trust lets in everybody who reaches ${config.listen.host}; set a password, or listen on 127.0.0.1`,
+      );
+    }
+    return;
+  }
+  if (Object.keys(users).length === 0) fail('auth.users', 'nobody could connect: add users with their passwords');
+  for (const [name, { password }] of Object.entries(users)) {
+    if (password === null) fail(`auth.users.${name}`, 'write a password, or a SCRAM-SHA-256$… verifier');
+  }
+}
+
+function readTree(file: string, environment: NodeJS.ProcessEnv): Tree {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : messageOf(error);
+    throw new FairleadError('bad_config', `${file}: ${why}`);
+  }
+  const document = parseDocument(text, { prettyErrors: true });
+  const problem = document.errors[0];
+  if (problem !== undefined) {
+    const line = problem.linePos?.[0]?.line;
+    const what = problem.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
+    throw new FairleadError('bad_config', `${file}${line === undefined ? '' : `:${line}`}: ${what}`);
+  }
+  const tree: unknown = document.toJS() ?? {};
+  if (typeof tree !== 'object' || tree === null || Array.isArray(tree)) {
+    throw new FairleadError('bad_config', `${file}: write keys and values, such as "listen: 127.0.0.1:6432"`);
+  }
+  return resolveSecrets(tree, [], file, environment, dirname(file)) as Tree;
+}
+
+/** Replaces `${NAME}` by the environment's value, and a text `file:PATH` (relative to `base`) by the file's content. */
+function resolveSecrets(
+  value: unknown,
+  path: readonly string[],
+  where: string,
+  environment: NodeJS.ProcessEnv,
+  base: string,
+): unknown {
+  if (Array.isArray(value))
+    return value.map((item, i) => resolveSecrets(item, [...path, String(i)], where, environment, base));
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [
+        key,
+        resolveSecrets(inner, [...path, key], where, environment, base),
+      ]),
+    );
+  }
+  if (typeof value !== 'string') return value;
+  const fail = (text: string): never => {
+    throw new FairleadError('bad_config', `${where}: ${path.join('.')}: ${text}`);
+  };
+  const text = value.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
+    return environment[name] ?? fail(`the environment variable ${name} is not set`);
+  });
+  if (!value.startsWith('file:')) return text;
+  try {
+    return readFileSync(resolve(base, text.slice('file:'.length)), 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    return fail(`cannot read ${text.slice('file:'.length)}: ${messageOf(error)}`);
+  }
+}
+
+function getIn(tree: Tree, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (at, part) => (typeof at === 'object' && at !== null ? (at as Tree)[part] : undefined),
+    tree,
+  );
+}
+
+function setIn(tree: Tree, path: readonly string[], value: unknown, where: string): void {
+  let at = tree;
+  for (const part of path.slice(0, -1)) {
+    const next = at[part] ?? {};
+    if (typeof next !== 'object' || Array.isArray(next)) {
+      throw new FairleadError('bad_config', `${where}: ${path.join('.')}: the file has no section ${part}`);
+    }
+    at[part] = next;
+    at = next as Tree;
+  }
+  at[path.at(-1) as string] = value;
+}
