@@ -15,7 +15,7 @@ const GRAVE: ReadonlySet<string> = new Set([
   'diverged',
   'promotion-failed',
   'suspect',
-  'repointed',
+  'repoint-incomplete',
 ]);
 
 /** Tells the log and the store what happened. Nothing waits for it: a slow store must not hold a failover up. */

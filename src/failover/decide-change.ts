@@ -195,6 +195,8 @@ function promoted(
       work: 'repoint',
       reason,
       sinceMs: nowMs,
+      // what was seen of it before is what it was as a replica
+      heardFromMs: nowMs,
       promotionsMs: plan.kind === 'automatic' ? [...state.promotionsMs, nowMs].slice(-20) : state.promotionsMs,
     }),
     actions: [
@@ -218,7 +220,9 @@ function repointed(state: State, plan: Plan, outcome: Extract<Outcome, { work: '
   return {
     state: move(state, 'steady', { plan: null, sinceMs: nowMs }),
     actions: [
-      event('repointed', message, { problems: Object.fromEntries(outcome.problems) }),
+      event(problems === '' ? 'repointed' : 'repoint-incomplete', message, {
+        problems: Object.fromEntries(outcome.problems),
+      }),
       ...(plan.kind === 'automatic' ? [] : [{ kind: 'answer' } as const]),
     ],
   };

@@ -168,10 +168,10 @@ function automaticObstacle(state: State, view: View, nowMs: number): string | nu
     : `${recent} promotions within ${FLAP_WINDOW_MS / 60_000} minutes: an operator must decide`;
 }
 
-/** Why the assignment no longer matches what answers, or null. A lower timeline than known is only a late reading. */
+/** Why the assignment no longer matches what answers, or null. A question asked before the promotion has an outdated answer. */
 function notOurPrimary(state: State, view: View, primary: NodeView): string | null {
   const { seen } = primary;
-  if (seen !== null && seen.systemId === state.systemId) {
+  if (seen !== null && seen.systemId === state.systemId && seen.startedMs >= state.heardFromMs) {
     if (seen.role === 'replica') return `${primary.name} answers as a replica now`;
     if (seen.timeline > state.timeline)
       return `${primary.name} moved from timeline ${state.timeline} to ${seen.timeline}`;

@@ -191,6 +191,7 @@ export class Effects {
       const target = { name: primary, timeline: state.timeline, forkLsn };
       const warning = await repoint(this.#deps.nodes, this.upstreams, node, timeline, target);
       this.#frozen.delete(node);
+      this.#deps.signs.follows(node, state.timeline);
       return warning;
     } catch (error) {
       if (error instanceof DivergedError) this.#diverged.set(node, error.message);

@@ -23,6 +23,12 @@ export class SignsOfLife {
     return this.#signs.get(node) ?? NOTHING;
   }
 
+  /** Somebody saw it stream on that timeline, ahead of the next probe. */
+  follows(node: string, timeline: number): void {
+    const before = this.of(node);
+    this.#signs.set(node, { ...before, timeline: Math.max(before.timeline, timeline), deafSinceMs: null });
+  }
+
   /** Call after each record of `node`. */
   observed(node: string, observations: Observations): void {
     const { last, failure } = observations.of(node);

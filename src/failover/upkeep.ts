@@ -106,7 +106,7 @@ export class Upkeep {
     for (const { name } of cluster.nodes) {
       const { last, failure } = cluster.observations.of(name);
       if (last === null || failure !== null || this.#busy.has(name)) continue;
-      if (nowMs() < (this.#visitedMs.get(name) ?? 0) + ROUND_MS) continue;
+      if (nowMs() < (this.#visitedMs.get(name) ?? Number.NEGATIVE_INFINITY) + ROUND_MS) continue;
       this.#visitedMs.set(name, nowMs());
       this.#run(name, () => this.#visit(name, last.role));
     }
