@@ -19,7 +19,8 @@ export type PinReason =
   | 'load'
   | 'session authorization'
   | 'sequence state' // currval / lastval
-  | 'large object';
+  | 'large object'
+  | 'server state'; // setseed, replication origin, dblink connections: cannot be asked for and set again
 
 /** A name as written; schema null when it is found by search_path. Lower-cased unless quoted. */
 export type QualifiedName = { readonly schema: string | null; readonly name: string };
@@ -59,4 +60,17 @@ export type Verdict = {
   readonly functions: readonly FunctionCall[];
   readonly command: FairleadCommand | null;
   readonly hint: Hint | null;
+  /**
+   * False when it certainly changes no data, whatever its class: reads that need the primary, SET, LOCK. The session's
+   * token need not move. Absent means it may.
+   */
+  readonly mayWrite?: boolean;
+  /** It needs the primary because of a function it calls, not because of what it is. */
+  readonly callsVolatile?: boolean;
+  /** Pins that end when it succeeds (and its transaction commits): UNLISTEN *, CLOSE ALL, DISCARD TEMP, … */
+  readonly releases?: readonly PinReason[];
+  /** DEALLOCATE, DISCARD ALL: the prepared statement that is gone, made by SQL or by Parse; name null for all. */
+  readonly deallocates?: { readonly name: string | null } | null;
+  /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
+  readonly mayAdvanceSequence?: boolean;
 };

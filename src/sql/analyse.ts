@@ -1,0 +1,200 @@
+import { type Fields, listOf, namesOf, type RawStatement, textOf, unwrap } from './ast.ts';
+import { bodySettings } from './builtins.ts';
+import { bodyFinding, type Catalog } from './catalog.ts';
+import { type Draft, draft, join } from './draft.ts';
+import { Findings } from './findings.ts';
+import { into, isTemporarySchema, walkQuery } from './query-walk.ts';
+import { discardStatement, setStatement, showStatement, transactionStatement } from './session-statements.ts';
+import { UTILITY } from './utility-statements.ts';
+import type { Hint, StatementClass, Verdict } from './verdict.ts';
+
+/** Parse tree → verdict. What is not positively known as a read is not one. */
+
+export const EMPTY_REASON = 'empty';
+
+export function analyse(statements: readonly RawStatement[], catalog: Catalog | null, hint: Hint | null): Verdict {
+  if (statements.length === 0) {
+    const part = join([draft(new Findings(catalog), 'read', EMPTY_REASON)]);
+    return freeze({ ...part, statements: 0, hint });
+  }
+  const part = join(statements.map((statement) => analyseStatement(statement, new Findings(catalog))));
+  return freeze({ ...part, statements: statements.length, hint });
+}
+
+/** The verdict on a text that nobody has understood. */
+export function notUnderstood(
+  reason: string,
+  statementClass: StatementClass,
+  hint: Hint | null,
+  changesSettings: boolean,
+): Verdict {
+  const findings = new Findings(null);
+  findings.mayWrite = true;
+  findings.mayAdvanceSequence = true;
+  findings.changesSettings = changesSettings;
+  return freeze({ ...join([draft(findings, statementClass, reason)]), statements: 1, hint });
+}
+
+export function freeze(verdict: Verdict): Verdict {
+  Object.freeze(verdict.settings);
+  Object.freeze(verdict.relations);
+  Object.freeze(verdict.functions);
+  Object.freeze(verdict.releases);
+  return Object.freeze(verdict);
+}
+
+function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draft {
+  switch (tag) {
+    case 'SelectStmt':
+      walkQuery({ [tag]: node }, findings);
+      return query(findings, 'reads');
+    case 'InsertStmt':
+    case 'UpdateStmt':
+    case 'DeleteStmt':
+    case 'MergeStmt':
+      walkQuery({ [tag]: node }, findings);
+      return query(findings, 'writes');
+    case 'ExplainStmt':
+      return explain(node, findings);
+    case 'TransactionStmt':
+      return transactionStatement(node, findings);
+    case 'VariableSetStmt':
+      return setStatement(node, findings);
+    case 'VariableShowStmt':
+      return showStatement(node, findings);
+    case 'DiscardStmt':
+      return discardStatement(node, findings);
+    case 'CopyStmt':
+      return copy(node, findings);
+    case 'CallStmt':
+      walkQuery({ FuncCall: node['funccall'] }, findings);
+      return write(findings, 'calls a procedure');
+    case 'DoStmt':
+      return doBlock(node, findings);
+    case 'PrepareStmt':
+      findings.pin = 'sql prepare';
+      return draft(findings, 'session-state', 'prepares a statement');
+    case 'ExecuteStmt':
+      walkQuery(node['params'], findings);
+      return write(findings, 'executes a prepared statement');
+    case 'DeallocateStmt': {
+      const all = node['isall'] === true;
+      if (all) findings.releases.push('sql prepare');
+      const d = draft(findings, 'session-state', 'deallocates prepared statements');
+      d.deallocates = { name: all ? null : (textOf(node['name']) ?? null) };
+      return d;
+    }
+    case 'DeclareCursorStmt': {
+      walkQuery(node['query'], findings);
+      // CURSOR_OPT_HOLD in parsenodes.h
+      if ((Number(node['options'] ?? 0) & 0x20) !== 0) findings.pin ??= 'cursor with hold';
+      const d = query(findings, 'declares a cursor');
+      if (d.class === 'read') d.class = 'session-state';
+      return d;
+    }
+    case 'FetchStmt':
+      return write(findings, 'fetches from a cursor');
+    case 'ClosePortalStmt':
+      if (node['portalname'] === undefined) findings.releases.push('cursor with hold');
+      return draft(findings, 'session-state', 'closes a cursor');
+    case 'ListenStmt':
+      findings.pin = 'listen';
+      return draft(findings, 'session-state', 'listens');
+    case 'UnlistenStmt':
+      if (node['conditionname'] === undefined) findings.releases.push('listen');
+      return draft(findings, 'session-state', 'stops listening');
+    case 'LoadStmt':
+      findings.pin = 'load';
+      return draft(findings, 'session-state', 'loads a library');
+    case 'ConstraintsSetStmt':
+      return draft(findings, 'session-state', 'sets constraints for the transaction');
+    case 'LockStmt':
+      for (const item of listOf(node['relations'])) walkQuery(item, findings);
+      return draft(findings, 'write', 'locks tables');
+    case 'CreateTableAsStmt':
+      walkQuery(node['query'], findings);
+      into((node['into'] ?? {}) as Fields, 'creates a table', findings);
+      return write(findings, 'creates a table');
+    default: {
+      const phrase = UTILITY.get(tag);
+      if (phrase !== undefined) return utility(tag, node, phrase, findings);
+      findings.mayWrite = true;
+      return draft(findings, 'unknown', `not understood: ${tag}`);
+    }
+  }
+}
+
+function query(findings: Findings, reads: string): Draft {
+  if (findings.notUnderstood !== null) {
+    findings.mayWrite = true;
+    return draft(findings, 'unknown', `not understood: ${findings.notUnderstood}`);
+  }
+  if (findings.needsPrimary !== null) return draft(findings, 'write', findings.needsPrimary);
+  return draft(findings, 'read', reads);
+}
+
+function write(findings: Findings, reason: string): Draft {
+  findings.mayWrite = true;
+  findings.mayAdvanceSequence = true;
+  return draft(findings, 'write', reason);
+}
+
+/** EXPLAIN goes where its statement goes; without ANALYZE it runs nothing, but plans alike. */
+function explain(node: Fields, findings: Findings): Draft {
+  const inner = unwrap(node['query']);
+  if (inner === null) return write(findings, 'explains');
+  const d = analyseStatement(inner, findings);
+  const options = listOf(node['options']).map((item) => textOf(unwrap(item)?.node['defname']));
+  if (d.class !== 'read' && d.class !== 'unknown') {
+    d.class = 'write';
+    d.reason = `explains a statement that ${d.reason}`;
+  } else if (d.class === 'read') d.reason = 'explains a read';
+  d.command = null;
+  if (!options.includes('analyze')) findings.mayWrite = false;
+  return d;
+}
+
+/** COPY through the client is `copy`; from or to a file or program of the server it is a write like any other. */
+function copy(node: Fields, findings: Findings): Draft {
+  if (node['query'] !== undefined) walkQuery(node['query'], findings);
+  if (node['relation'] !== undefined) walkQuery({ RangeVar: node['relation'] }, findings);
+  const from = node['is_from'] === true;
+  if (from) {
+    findings.mayWrite = true;
+    findings.mayAdvanceSequence = true;
+  }
+  if (textOf(node['filename']) !== null) return draft(findings, 'write', "copies from or to the server's files");
+  return draft(findings, 'copy', from ? 'copies from the client' : 'copies to the client');
+}
+
+function doBlock(node: Fields, findings: Findings): Draft {
+  for (const item of listOf(node['args'])) {
+    const body = textOf((unwrap(unwrap(item)?.node['arg'])?.node ?? {})['sval']);
+    if (body === null) continue;
+    const found = bodyFinding(body);
+    findings.pin ??= found.pin;
+    if (found.changesSettings) {
+      findings.changesSettings = true;
+      for (const name of bodySettings(body)) findings.setting(name);
+    }
+  }
+  return write(findings, 'runs a code block');
+}
+
+function utility(tag: string, node: Fields, phrase: string, findings: Findings): Draft {
+  const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
+  if (creates && node['oncommit'] !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
+  return write(findings, phrase);
+}
+
+/** Something is made in the session's temporary schema: TEMP, or a name in pg_temp. */
+function mentionsTemporary(value: unknown, depth: number): boolean {
+  if (value === null || typeof value !== 'object' || depth > 50) return false;
+  if (Array.isArray(value)) {
+    return isTemporarySchema(namesOf(value)[0]) || value.some((item) => mentionsTemporary(item, depth + 1));
+  }
+  const fields = value as Fields;
+  if (fields['relpersistence'] === 't' || isTemporarySchema(fields['schemaname'])) return true;
+  for (const key in fields) if (mentionsTemporary(fields[key], depth + 1)) return true;
+  return false;
+}

@@ -1,0 +1,106 @@
+import type { Findings } from './findings.ts';
+import type { FairleadCommand, PinReason, StatementClass, Verdict } from './verdict.ts';
+
+/** The verdict on one statement while it is being made; `join` makes one verdict of all statements of a text. */
+export type Draft = {
+  class: StatementClass;
+  reason: string;
+  readOnly: boolean | null;
+  isolation: string | null;
+  unpin: 'all' | null;
+  command: FairleadCommand | null;
+  deallocates: { readonly name: string | null } | null;
+  /** BEGIN, COMMIT, SAVEPOINT, SET TRANSACTION …: not understood among other statements. */
+  transactionControl: boolean;
+  readonly findings: Findings;
+};
+
+export function draft(findings: Findings, statementClass: StatementClass, reason: string): Draft {
+  return {
+    class: statementClass,
+    reason,
+    readOnly: null,
+    isolation: null,
+    unpin: null,
+    command: null,
+    deallocates: null,
+    transactionControl: false,
+    findings,
+  };
+}
+
+type Part = Omit<Verdict, 'statements' | 'hint'>;
+
+function finish(d: Draft): Part {
+  const f = d.findings;
+  return {
+    class: d.class,
+    reason: d.reason,
+    readOnly: d.readOnly,
+    isolation: d.isolation,
+    pin: f.pin,
+    unpin: d.unpin,
+    changesSettings: f.changesSettings,
+    settings: f.settings,
+    relations: f.relations,
+    functions: f.functions,
+    command: d.command,
+    mayWrite: f.mayWrite,
+    callsVolatile: f.callsVolatile,
+    releases: f.releases,
+    deallocates: d.deallocates,
+    mayAdvanceSequence: f.mayAdvanceSequence,
+  };
+}
+
+/** One verdict for the whole text. A read only when every statement is one. */
+export function join(drafts: readonly Draft[]): Part {
+  const only = drafts[0];
+  if (only === undefined) throw new Error('join needs a statement');
+  if (drafts.length === 1) return finish(only);
+  const parts = drafts.map(finish);
+  const [statementClass, reason] = joinedClass(drafts);
+  // Taken in order: what is pinned after DISCARD ALL stays pinned.
+  let pin: PinReason | null = null;
+  let unpin: 'all' | null = null;
+  for (const part of parts) {
+    if (part.unpin !== null) {
+      unpin = 'all';
+      pin = null;
+    }
+    if (part.pin !== null) {
+      pin ??= part.pin;
+      unpin = null;
+    }
+  }
+  const deallocated = parts.map((part) => part.deallocates ?? null).filter((d) => d !== null);
+  return {
+    class: statementClass,
+    reason,
+    readOnly: null,
+    isolation: null,
+    pin,
+    unpin,
+    changesSettings: parts.some((part) => part.changesSettings),
+    settings: [...new Set(parts.flatMap((part) => part.settings))],
+    relations: parts.flatMap((part) => part.relations),
+    functions: parts.flatMap((part) => part.functions),
+    command: null,
+    mayWrite: parts.some((part) => part.mayWrite !== false),
+    callsVolatile: statementClass !== 'read' && parts.every((part) => part.class === 'read' || part.callsVolatile),
+    releases: pin === null ? parts.flatMap((part) => part.releases ?? []) : [],
+    deallocates: deallocated.length > 1 ? { name: null } : (deallocated[0] ?? null),
+    mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
+  };
+}
+
+function joinedClass(drafts: readonly Draft[]): [StatementClass, string] {
+  if (drafts.some((d) => d.command !== null)) return ['unknown', 'a fairlead setting among several statements'];
+  if (drafts.some((d) => d.transactionControl)) return ['unknown', 'several statements with transaction control'];
+  for (const wanted of ['unknown', 'copy', 'write', 'session-state'] as const) {
+    const found = drafts.find((d) => d.class === wanted);
+    if (found === undefined) continue;
+    return wanted === 'copy' ? ['unknown', 'several statements with COPY'] : [wanted, found.reason];
+  }
+  return ['read', `${drafts.length} reads`];
+}

@@ -1,0 +1,66 @@
+import { isPrimaryRelation } from './builtins.ts';
+import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
+import type { FunctionCall, PinReason, QualifiedName } from './verdict.ts';
+
+/** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
+export class Findings {
+  readonly catalog: Catalog | null;
+  readonly relations: QualifiedName[] = [];
+  readonly functions: FunctionCall[] = [];
+  readonly settings: string[] = [];
+  readonly releases: PinReason[] = [];
+  /** First reason against a replica; null while there is none. */
+  needsPrimary: string | null = null;
+  mayWrite = false;
+  callsVolatile = false;
+  mayAdvanceSequence = false;
+  /** A node that is not known to be a read. */
+  notUnderstood: string | null = null;
+  pin: PinReason | null = null;
+  changesSettings = false;
+
+  constructor(catalog: Catalog | null) {
+    this.catalog = catalog;
+  }
+
+  primary(reason: string, mayWrite: boolean): void {
+    this.needsPrimary ??= reason;
+    if (mayWrite) this.mayWrite = true;
+  }
+
+  relation(schema: string | null, name: string): void {
+    if (!this.relations.some((r) => r.schema === schema && r.name === name)) this.relations.push({ schema, name });
+    const reason =
+      schema !== null && /^pg_temp(_\d+)?$/.test(schema)
+        ? `reads temporary table ${name}`
+        : this.catalog !== null
+          ? this.catalog.relation(schema, name)
+          : isPrimaryRelation(schema, name)
+            ? `reads ${name}, which is about the server it runs on`
+            : null;
+    if (reason !== null) this.primary(reason, false);
+  }
+
+  call(schema: string | null, name: string, args: number, types: readonly (string | null)[]): FunctionFinding {
+    if (!this.functions.some((f) => f.schema === schema && f.name === name && f.args === args)) {
+      this.functions.push({ schema, name, args });
+    }
+    const finding =
+      this.catalog !== null ? this.catalog.call(schema, name, args, types) : callWithoutCatalog(schema, name);
+    if (finding.unsafe !== null) {
+      if (this.needsPrimary === null) this.callsVolatile = true;
+      this.primary(finding.unsafe, finding.mayWrite);
+      if (finding.mayWrite) this.mayAdvanceSequence = true;
+    }
+    this.pin ??= finding.pin;
+    if (finding.changesSettings) this.changesSettings = true;
+    for (const setting of finding.settings) this.setting(setting);
+    if (name === 'pg_advisory_unlock_all') this.releases.push('session advisory lock');
+    return finding;
+  }
+
+  setting(name: string): void {
+    const lower = name.toLowerCase();
+    if (!this.settings.includes(lower)) this.settings.push(lower);
+  }
+}
