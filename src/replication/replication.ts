@@ -141,9 +141,15 @@ export class Replication {
     const target = this.#target;
     if (this.#stopped || target === null) return;
     const { last, failure } = this.#cluster.observations.of(target.name);
-    if (last !== null && failure === null && last.walLevel !== 'logical') return this.#failed(NOT_LOGICAL);
+    if (last !== null && failure === null && last.walLevel !== 'logical') {
+      this.#failed(NOT_LOGICAL);
+      return;
+    }
     // a thread per attempt is worth it only where somebody answers
-    if (failure !== null) return this.#failed({ permanent: false, message: failure.message, fix: null });
+    if (failure !== null) {
+      this.#failed({ permanent: false, message: failure.message, fix: null });
+      return;
+    }
     const stream = new Stream(target, (message) => {
       if (this.#stream === stream) this.#hear(message);
     });

@@ -1,0 +1,78 @@
+/** What `fairlead check` asks the servers: everything that would make Fairlead fail later, with what fixes it. */
+import { ControlConnection, ControlError, controlTarget } from '../backend/control-connection.ts';
+import { type Config, type NodeConfig, nodesOf } from '../config/config.ts';
+import { messageOf } from '../core/errors.ts';
+import { type Finding, fine, problem, warning } from './finding.ts';
+import { type NodeFacts, readFacts } from './preflight-facts.ts';
+import { judgeCluster, judgeNode } from './preflight-judge.ts';
+
+/** Connects to every node and judges what it finds. Never rejects: what cannot be asked is a finding. */
+export async function preflight(config: Config): Promise<Finding[]> {
+  const nodes = nodesOf(config);
+  if (nodes.length === 0) return [problem(null, 'no node is configured', 'name them under cluster.nodes')];
+  const asked = await Promise.all(nodes.map((node) => ask(config, node)));
+  const facts = new Map<string, NodeFacts>();
+  const findings: Finding[] = [];
+  for (const [i, answer] of asked.entries()) {
+    const node = nodes[i] as NodeConfig;
+    if ('error' in answer) {
+      const elsewhere = asked.some((a) => !('error' in a));
+      findings.push(unreachable(node, config, answer.error, elsewhere));
+      continue;
+    }
+    facts.set(node.name, answer);
+    findings.push(fine(node.name, `PostgreSQL ${answer.version_text}, ${answer.in_recovery ? 'replica' : 'primary'}`));
+    findings.push(...judgeNode(node, answer, config));
+  }
+  findings.push(...judgeCluster(nodes, facts, config));
+  return findings;
+}
+
+async function ask(config: Config, node: NodeConfig): Promise<NodeFacts | { readonly error: unknown }> {
+  const connection = new ControlConnection(controlTarget(config, node), 'fairlead-check');
+  try {
+    return await readFacts(connection);
+  } catch (error) {
+    return { error };
+  } finally {
+    connection.close();
+  }
+}
+
+function unreachable(node: NodeConfig, config: Config, error: unknown, othersAnswer: boolean): Finding {
+  const { name, host, port } = node;
+  const { user, database } = config.cluster;
+  const text = messageOf(error);
+  const kind = error instanceof ControlError ? error.kind : 'sql';
+  const sqlState = error instanceof ControlError ? error.sqlState : null;
+  switch (kind) {
+    case 'refused':
+    case 'timeout':
+    case 'lost':
+      return problem(
+        name,
+        `${host}:${port} does not answer: ${text}`,
+        'start it, or correct its address; check listen_addresses and firewall',
+      );
+    case 'starting':
+      return warning(name, `not ready: ${text}`, 'wait until it accepts connections; a replica needs hot_standby = on');
+    case 'too_many':
+      return problem(name, text, 'ALTER SYSTEM SET max_connections = …; then restart, or close idle connections');
+    case 'auth':
+      if (sqlState === '28P01' && othersAnswer) {
+        return problem(
+          name,
+          `${text}; other nodes take the same password`,
+          'is this node of the same cluster? set cluster.password to the right one',
+        );
+      }
+      return problem(
+        name,
+        text,
+        `CREATE ROLE "${user}" LOGIN REPLICATION PASSWORD '…'; and a line in pg_hba.conf: host "${database}" "${user}" ADDRESS scram-sha-256`,
+      );
+    default:
+      if (sqlState === '3D000') return problem(name, text, `CREATE DATABASE "${database}", or set cluster.database`);
+      return problem(name, text, null);
+  }
+}
