@@ -108,7 +108,14 @@ export class ApiFixture {
     this.cluster.commits.record(this.lsn, atMs);
   }
 
-  observe(node: string, role: 'primary' | 'replica', replayLsn: Lsn, upstream = 'pg1', timeline = 1): void {
+  observe(
+    node: string,
+    role: 'primary' | 'replica',
+    replayLsn: Lsn,
+    upstream = 'pg1',
+    timeline = 1,
+    replayPaused = false,
+  ): void {
     const at = nowMs();
     const from = this.cluster.nodes.find((n) => n.name === upstream) as NodeConfig;
     this.cluster.observations.record({
@@ -122,7 +129,7 @@ export class ApiFixture {
       version: 180004,
       replayLsn,
       receiveLsn: role === 'primary' ? replayLsn : this.lsn,
-      replayPaused: false,
+      replayPaused,
       receiver:
         role === 'primary'
           ? null
