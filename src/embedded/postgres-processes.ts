@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
+const PROGRAMS = new Set(['postgres', 'initdb']);
 const HAS_PROC = existsSync('/proc/self/stat');
 
 /** Identifies a process across reuse of its pid: when it was started. Null when there is no such process. */
@@ -32,7 +33,7 @@ export function processesOf(directory: string): number[] {
     if (!Number.isInteger(pid)) return [];
     try {
       const cwd = readlinkSync(`/proc/${pid}/cwd`).replace(/ \(deleted\)$/, '');
-      if (cwd !== directory || readFileSync(`/proc/${pid}/comm`, 'utf8') !== 'postgres\n') return [];
+      if (cwd !== directory || !PROGRAMS.has(readFileSync(`/proc/${pid}/comm`, 'utf8').trim())) return [];
       return processStartTime(pid) === null ? [] : [pid];
     } catch {
       return []; // it ended meanwhile, or is somebody else's

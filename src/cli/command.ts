@@ -1,0 +1,22 @@
+/** What every command has in common. One command per file; they print, and hold no logic. */
+import type { Config } from '../config/config.ts';
+import type { Address } from '../config/units.ts';
+import type { Log } from '../core/log.ts';
+
+/** A running Fairlead, as the composition root hands it out. */
+export type RunningApp = { readonly listen: Address; readonly http: Address; stop(): Promise<void> };
+
+/** What a command is given from outside; `startApp` because the composition root stands above the commands. */
+export type Context = {
+  readonly startApp: (config: Config, log: Log) => Promise<RunningApp>;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Writes one line to stdout, where only results go. */
+  print(line: string): void;
+  /** Writes one line to stderr. */
+  note(line: string): void;
+};
+
+/** Exit codes: 0 done or stopped on request, 1 failed or refused, 2 wrong arguments or configuration. */
+export type ExitCode = 0 | 1 | 2;
+
+export type Command = (args: readonly string[], context: Context) => Promise<ExitCode>;

@@ -1,0 +1,94 @@
+export type CommandName =
+  | 'demo'
+  | 'start'
+  | 'check'
+  | 'migrate'
+  | 'status'
+  | 'switchover'
+  | 'failover'
+  | 'pause'
+  | 'resume'
+  | 'drain'
+  | 'undrain'
+  | 'help'
+  | 'version';
+
+/** One command: how it is written and what it does. */
+export type CommandEntry = {
+  readonly name: CommandName;
+  readonly usage: string;
+  readonly summary: string;
+};
+
+const REMOTE = '[--http URL] [--token T] [--json]';
+const SOURCE = '-c FILE | --node NAME=HOST:PORT … --user U [--database D] [--listen A] [--http A]';
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'demo',
+    usage:
+      'demo [--replicas N] [--port P] [--http-port P] [--data-dir D] [--pg-bin DIR] [--load] [--json] [--log-level L]',
+    summary: 'a real primary with streaming replicas, Fairlead before them, dashboard; Ctrl-C removes everything',
+  },
+  {
+    name: 'start',
+    usage: `start ${SOURCE}`,
+    summary: 'the proxy; the password without a file comes from FAIRLEAD_PASSWORD or PGPASSWORD',
+  },
+  {
+    name: 'check',
+    usage: `check ${SOURCE} [--json]`,
+    summary:
+      'validates the configuration and asks each node for missing privileges and settings; exit 1 if it would not run',
+  },
+  {
+    name: 'migrate',
+    usage: `migrate ${SOURCE} [--json]`,
+    summary: 'creates or upgrades schema fairlead on the primary',
+  },
+  {
+    name: 'status',
+    usage: `status ${REMOTE}`,
+    summary: 'roles, states and lag of a running Fairlead',
+  },
+  {
+    name: 'switchover',
+    usage: `switchover [--to NODE] ${REMOTE}`,
+    summary: 'hands the primary role to a replica without losing a commit',
+  },
+  {
+    name: 'failover',
+    usage: `failover ${REMOTE}`,
+    summary: 'promotes the best replica now, because the primary is gone',
+  },
+  {
+    name: 'pause',
+    usage: `pause ${REMOTE}`,
+    summary: 'holds new statements until resume',
+  },
+  {
+    name: 'resume',
+    usage: `resume ${REMOTE}`,
+    summary: 'lets held statements go on',
+  },
+  {
+    name: 'drain',
+    usage: `drain NODE ${REMOTE}`,
+    summary: 'sends no more reads to a node',
+  },
+  {
+    name: 'undrain',
+    usage: `undrain NODE ${REMOTE}`,
+    summary: 'takes a drained node back',
+  },
+  {
+    name: 'help',
+    usage: 'help [COMMAND | config]',
+    summary: 'this, or one command, or every key of the configuration',
+  },
+  {
+    name: 'version',
+    usage: 'version',
+    summary: 'the version',
+  },
+];
