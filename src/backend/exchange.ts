@@ -68,6 +68,9 @@ export class Exchange {
   midMessage = false;
   /** Client names whose Parse did not happen because of an error. */
   failedParses: string[] | null = null;
+  /** Statements that this exchange prepares, so that one batch prepares each only once. */
+  readonly planned = new Set<number>();
+  unnamedPlanned: PreparedStatement | null = null;
   readonly startedMs: number;
 
   constructor(owner: ExchangeOwner, extended: boolean, startedMs: number) {

@@ -26,7 +26,12 @@ export class PreparedStatements {
     const id = this.#nextId++;
     const serverName = `fairlead_${id}`;
     const copy = Buffer.from(body);
-    const made = Object.freeze({ id, serverName, body: copy, parse: message(0x50, Buffer.concat([cstrings(serverName), copy])) });
+    const made = Object.freeze({
+      id,
+      serverName,
+      body: copy,
+      parse: message(0x50, Buffer.concat([cstrings(serverName), copy])),
+    });
     if (this.#byContent.size >= MAX_SHARED) {
       const oldest = this.#byContent.keys().next().value;
       if (oldest !== undefined) this.#byContent.delete(oldest);

@@ -87,12 +87,14 @@ export function logIn(target: LoginTarget): Promise<LoggedIn> {
           socket.write(message(0x70, cstrings(password())));
           return;
         case 5: {
-          const md5 = (value: string | Buffer, salt: string | Buffer) => createHash('md5').update(value).update(salt).digest('hex');
+          const md5 = (value: string | Buffer, salt: string | Buffer) =>
+            createHash('md5').update(value).update(salt).digest('hex');
           socket.write(message(0x70, cstrings(`md5${md5(md5(password(), target.user), data)}`)));
           return;
         }
         case 10: {
-          if (!data.toString('latin1').split('\0').includes(MECHANISM)) throw new Error('the server offers no SCRAM-SHA-256');
+          if (!data.toString('latin1').split('\0').includes(MECHANISM))
+            throw new Error('the server offers no SCRAM-SHA-256');
           if (target.secret === null) password();
           scram = new ScramClient(target.secret as ScramSecret);
           const first = Buffer.from(scram.first());
@@ -144,7 +146,10 @@ export function logIn(target: LoginTarget): Promise<LoggedIn> {
             fail(
               error instanceof FairleadError
                 ? error
-                : new FairleadError('server_login_failed', `node ${target.node}, user ${target.user}: ${messageOf(error)}`),
+                : new FairleadError(
+                    'server_login_failed',
+                    `node ${target.node}, user ${target.user}: ${messageOf(error)}`,
+                  ),
             );
             return false;
           }

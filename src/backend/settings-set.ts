@@ -26,7 +26,9 @@ export function settingsSet(values: Iterable<readonly [string, string]>): Settin
 }
 
 function literal(text: string): string {
-  return text.includes('\\') ? ` E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'` : `'${text.replaceAll("'", "''")}'`;
+  return text.includes('\\')
+    ? ` E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
+    : `'${text.replaceAll("'", "''")}'`;
 }
 
 function identifier(name: string): string {
@@ -50,7 +52,8 @@ export function settingsDifference(from: SettingsSet, to: SettingsSet): string |
   }
   const set: string[] = [];
   for (const [name, value] of to.values) {
-    if (name !== ROLE && from.values.get(name) !== value) set.push(`set_config(${literal(name)},${literal(value)},false)`);
+    if (name !== ROLE && from.values.get(name) !== value)
+      set.push(`set_config(${literal(name)},${literal(value)},false)`);
   }
   if (set.length > 0) statements.push(`SELECT ${set.join(',')}`);
   const role = to.values.get(ROLE);

@@ -58,6 +58,11 @@ export class FrameReader {
     this.#run(chunk);
   }
 
+  /** Stops after the message at hand, as if the sink had said so. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   /** Goes on after a stop. Safe to call from inside the sink: reading goes on when the sink returns. */
   resume(): void {
     this.#stopped = false;
@@ -66,6 +71,13 @@ export class FrameReader {
     if (next === undefined) return;
     this.#backlogBytes -= next.length;
     this.#run(next);
+  }
+
+  /** What waits, for another reader to go on with; null when there is nothing. */
+  takeBacklog(): Buffer | null {
+    const backlog = this.#backlog;
+    this.end();
+    return backlog.length === 0 ? null : Buffer.concat(backlog);
   }
 
   /** Reads nothing further and forgets what waits. */

@@ -157,7 +157,9 @@ export class ScramClient {
 const KEY_CACHE = new Map<string, { clientKey: Buffer; serverKey: Buffer }>();
 
 function saltedKeys(password: string, salt: Buffer, iterations: number): { clientKey: Buffer; serverKey: Buffer } {
-  const id = sha256(Buffer.concat([prepared(password), Buffer.from([0]), salt, Buffer.from(String(iterations))])).toString('latin1');
+  const id = sha256(
+    Buffer.concat([prepared(password), Buffer.from([0]), salt, Buffer.from(String(iterations))]),
+  ).toString('latin1');
   const known = KEY_CACHE.get(id);
   if (known !== undefined) return known;
   const salted = pbkdf2Sync(prepared(password), salt, iterations, 32, 'sha256');

@@ -27,7 +27,8 @@ export function readStartup(packet: Buffer): StartupPacket {
   if (code === SSL_CODE) return { kind: 'ssl' };
   if (code === GSS_CODE) return { kind: 'gss' };
   if (code === CANCEL_CODE) {
-    if (packet.length < 16 || packet.length > 12 + 256) return { kind: 'invalid', reason: 'cancel request of a wrong length' };
+    if (packet.length < 16 || packet.length > 12 + 256)
+      return { kind: 'invalid', reason: 'cancel request of a wrong length' };
     return { kind: 'cancel', pid: packet.readInt32BE(8), secret: packet.subarray(12) };
   }
   const major = code >>> 16;

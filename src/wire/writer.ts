@@ -74,7 +74,13 @@ export function authenticationSaslFinal(data: string): Buffer {
 
 export type Severity = 'ERROR' | 'FATAL' | 'WARNING' | 'NOTICE' | 'INFO';
 
-function fields(severity: Severity, sqlState: string, text: string, hint: string | null, detail: string | null): Buffer {
+function fields(
+  severity: Severity,
+  sqlState: string,
+  text: string,
+  hint: string | null,
+  detail: string | null,
+): Buffer {
   const parts = [`S${severity}`, `V${severity}`, `C${sqlState}`, `M${text}`];
   if (detail !== null) parts.push(`D${detail}`);
   if (hint !== null) parts.push(`H${hint}`);
@@ -130,6 +136,10 @@ export function query(text: string): Buffer {
 }
 
 /** A whole result of text columns, without ReadyForQuery. */
-export function resultSet(columns: readonly string[], rows: readonly (readonly (string | null)[])[], tag: string): Buffer {
+export function resultSet(
+  columns: readonly string[],
+  rows: readonly (readonly (string | null)[])[],
+  tag: string,
+): Buffer {
   return Buffer.concat([rowDescription(columns), ...rows.map(dataRow), commandComplete(tag)]);
 }

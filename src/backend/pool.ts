@@ -1,0 +1,202 @@
+import { nowMs } from '../core/clock.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
+import { Queue } from '../core/queue.ts';
+import type { Checkout } from './exchange.ts';
+import { ServerConnection, type ServerConnectionHost } from './server-connection.ts';
+import { LoginRefused, type LoginTarget, logIn } from './server-login.ts';
+
+/** `rw` connections may write; `ro` ones open with default_transaction_read_only and only ever serve a replica. */
+export type Purpose = 'rw' | 'ro';
+
+export type PoolKey = {
+  readonly node: string;
+  readonly purpose: Purpose;
+  readonly database: string;
+  readonly user: string;
+};
+
+export type PoolLimits = {
+  readonly size: number;
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly lifetimeMs: number;
+};
+
+/** How soon a login that may yet succeed is tried again, while somebody waits. */
+const RETRY_MS = 100;
+
+/**
+ * Server connections of one node, database and user. Idle ones are used last in, first out, so that the surplus ages and is closed.
+ * A failed login of an `rw` pool is tried again while sessions wait (they are held, with their own deadlines); one of an `ro` pool
+ * refuses them at once, for other nodes can serve a read.
+ */
+export class Pool implements ServerConnectionHost {
+  readonly key: PoolKey;
+  readonly address: { readonly host: string; readonly port: number };
+  readonly #login: () => LoginTarget;
+  readonly #limits: () => PoolLimits;
+  readonly #idle: ServerConnection[] = [];
+  readonly #all = new Set<ServerConnection>();
+  readonly #waiters = new Queue<Checkout>();
+  #opening = 0;
+  #stopped = false;
+  #retryTimer: NodeJS.Timeout | undefined;
+  /** Monotonic milliseconds until which an `ro` pool is not worth trying. */
+  brokenUntilMs = 0;
+  /** Why the last login failed, while none has succeeded since. */
+  failing: FairleadError | null = null;
+
+  constructor(key: PoolKey, login: () => LoginTarget, limits: () => PoolLimits) {
+    this.key = key;
+    this.#login = login;
+    this.#limits = limits;
+    const { host, port } = login();
+    this.address = { host, port };
+  }
+
+  get node(): string {
+    return this.key.node;
+  }
+
+  get idleCount(): number {
+    return this.#idle.length;
+  }
+
+  get activeCount(): number {
+    return this.#all.size - this.#idle.length;
+  }
+
+  get openingCount(): number {
+    return this.#opening;
+  }
+
+  get waitingCount(): number {
+    return this.#waiters.length;
+  }
+
+  connections(): Iterable<ServerConnection> {
+    return this.#all;
+  }
+
+  /** An idle connection at once, or null: then the checkout is queued and answered later. */
+  checkout(waiter: Checkout): ServerConnection | null {
+    const idle = this.#takeIdle();
+    if (idle !== null) return idle;
+    if (this.#stopped) {
+      setImmediate(() =>
+        waiter.refused(new FairleadError('connection_lost', `node ${this.key.node} is not used any more`)),
+      );
+      return null;
+    }
+    this.#waiters.push(waiter);
+    this.#open();
+    return null;
+  }
+
+  /** The waiter gave up. */
+  withdraw(waiter: Checkout): void {
+    this.#waiters.remove(waiter);
+  }
+
+  /** Takes a connection back. It goes to the longest waiter, or is kept. */
+  release(connection: ServerConnection): void {
+    if (connection.closed) return;
+    if (connection.tainted || this.#stopped || nowMs() > connection.retireAtMs) return connection.end();
+    if (connection.cancelling) return connection.afterCancel(() => this.release(connection));
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) return waiter.granted(connection);
+    connection.idleSinceMs = nowMs();
+    this.#idle.push(connection);
+  }
+
+  closed(connection: ServerConnection): void {
+    this.#all.delete(connection);
+    const at = this.#idle.indexOf(connection);
+    if (at !== -1) this.#idle.splice(at, 1);
+    if (this.#waiters.length > 0) this.#open();
+  }
+
+  /** Closes what is idle too long or too old. */
+  tidy(atMs: number): void {
+    const { idleTimeoutMs } = this.#limits();
+    // the idle longest stand first
+    while (this.#idle.length > 0) {
+      const oldest = this.#idle[0] as ServerConnection;
+      if (atMs - oldest.idleSinceMs < idleTimeoutMs && atMs < oldest.retireAtMs) break;
+      this.#idle.shift();
+      oldest.end();
+    }
+  }
+
+  /** No new use: idle connections close, busy ones when they are released; whoever waits is refused. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#retryTimer);
+    for (const connection of [...this.#idle]) connection.end();
+    this.#refuseAll(new FairleadError('connection_lost', `node ${this.key.node} is not used any more`));
+  }
+
+  /** Cuts everything, statements in flight included. */
+  destroy(reason: string): void {
+    this.#stopped = true;
+    clearTimeout(this.#retryTimer);
+    for (const connection of [...this.#all]) connection.destroy(reason);
+    this.#refuseAll(new FairleadError('connection_lost', `node ${this.key.node}: ${reason}`));
+  }
+
+  #takeIdle(): ServerConnection | null {
+    for (;;) {
+      const connection = this.#idle.pop();
+      if (connection === undefined) return null;
+      if (nowMs() <= connection.retireAtMs && !connection.tainted) return connection;
+      connection.end();
+    }
+  }
+
+  #open(): void {
+    const { size, lifetimeMs, connectTimeoutMs } = this.#limits();
+    while (
+      !this.#stopped &&
+      this.#retryTimer === undefined &&
+      this.#opening < this.#waiters.length &&
+      this.#all.size + this.#opening < size
+    ) {
+      this.#opening++;
+      logIn({ ...this.#login(), timeoutMs: connectTimeoutMs }).then(
+        (login) => {
+          this.#opening--;
+          const connection = new ServerConnection(this, login);
+          // jitter, so that connections opened together are not replaced together
+          connection.retireAtMs = connection.openedMs + lifetimeMs * (0.9 + 0.2 * Math.random());
+          this.#all.add(connection);
+          this.brokenUntilMs = 0;
+          this.failing = null;
+          this.release(connection);
+        },
+        (error) => {
+          this.#opening--;
+          this.#failed(error);
+        },
+      );
+    }
+  }
+
+  #failed(error: unknown): void {
+    const known = error instanceof FairleadError ? error : new FairleadError('server_unreachable', messageOf(error));
+    this.failing = known;
+    const transient = known.code === 'server_unreachable' || (known instanceof LoginRefused && known.transient);
+    if (this.key.purpose === 'ro') this.brokenUntilMs = nowMs() + 1000;
+    if (this.key.purpose === 'ro' || !transient) return this.#refuseAll(known);
+    if (this.#retryTimer !== undefined || this.#waiters.length === 0 || this.#stopped) return;
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      this.#open();
+    }, RETRY_MS);
+  }
+
+  #refuseAll(error: FairleadError): void {
+    const waiting: Checkout[] = [];
+    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) waiting.push(waiter);
+    for (const waiter of waiting) waiter.refused(error);
+  }
+}

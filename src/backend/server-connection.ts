@@ -1,0 +1,446 @@
+import net from 'node:net';
+import { nowMs } from '../core/clock.ts';
+import { FairleadError } from '../core/errors.ts';
+import { Queue } from '../core/queue.ts';
+import { type ErrorFields, readErrorFields, readParameterStatus } from '../wire/fields.ts';
+import { lengthAt } from '../wire/frame-reader.ts';
+import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
+import { cancelPacket } from '../wire/startup.ts';
+import { CLOSE_COMPLETE, PARSE_COMPLETE, TERMINATE } from '../wire/writer.ts';
+import { EXPECT, type Exchange, type ParseEntry } from './exchange.ts';
+import type { PreparedStatement } from './prepared-statement.ts';
+import type { LoggedIn } from './server-login.ts';
+import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
+
+/** Types of which only the header is looked at: rows and copied data pass whatever their size. All others are seen whole. */
+const STREAMED = new Uint8Array(256);
+for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
+
+/** Writes up to this many bytes are joined into one buffer; larger ones go as they are. */
+const JOIN_BYTES = 64 * 1024;
+
+/** Who made the connection and gets it back. */
+export type ServerConnectionHost = {
+  readonly node: string;
+  readonly address: { readonly host: string; readonly port: number };
+  /** The connection ended, expected or not. Called once. */
+  closed(connection: ServerConnection): void;
+};
+
+/** Who holds the connection exclusively. */
+export type LinkHolder = {
+  /** A notification, or something the server says outside of any exchange. */
+  async(buffer: Buffer, start: number, end: number): void;
+  /** The connection is gone; exchanges in flight were told before. */
+  closed(error: FairleadError): void;
+};
+
+/**
+ * One connection to a PostgreSQL server, with a FIFO of exchanges: requests are written back to back, replies belong to the head.
+ * Whether one session holds it (linked) or many share it is the business of whoever submits; the relay is the same.
+ */
+export class ServerConnection {
+  readonly host: ServerConnectionHost;
+  readonly pid: number;
+  readonly openedMs: number;
+  /** Monotonic milliseconds when it last became idle. */
+  idleSinceMs: number;
+  /** Monotonic milliseconds after which it is not used again. */
+  retireAtMs = Number.POSITIVE_INFINITY;
+  /** What the server last said in ReadyForQuery. */
+  status: number = STATUS.IDLE;
+  /** Latest ParameterStatus values. */
+  readonly parameters: Map<string, string>;
+  /** Settings applied by us. */
+  settings: SettingsSet = NO_SETTINGS;
+  /** Statements the server has, by id, least recently used first. */
+  readonly prepared = new Map<number, PreparedStatement>();
+  /** The statement under the empty name, if known. */
+  unnamed: PreparedStatement | null = null;
+  /** Set while a session holds it exclusively. */
+  holder: LinkHolder | null = null;
+  /** True once the connection must not be used for anybody else. */
+  tainted = false;
+  readonly #socket: net.Socket;
+  readonly #secret: Buffer;
+  readonly #queue = new Queue<Exchange>();
+  #closed = false;
+  #out: Buffer[] = [];
+  #outBytes = 0;
+  #flushing = false;
+  #carry: Buffer | null = null;
+  /** Bytes of a streamed message still to come. */
+  #bodyLeft = 0;
+  #fatal: ErrorFields | null = null;
+  #cancelling = 0;
+  #afterCancel: (() => void) | null = null;
+  #onDrain: (() => void) | null = null;
+
+  constructor(host: ServerConnectionHost, login: LoggedIn) {
+    this.host = host;
+    this.#socket = login.socket;
+    this.#secret = login.secret;
+    this.pid = login.pid;
+    this.parameters = login.parameters;
+    this.openedMs = nowMs();
+    this.idleSinceMs = this.openedMs;
+    this.#socket.on('data', (chunk) => this.#onData(chunk));
+    this.#socket.on('error', (error) => this.#die(error.message));
+    this.#socket.on('close', () => this.#die('connection closed'));
+    this.#socket.on('drain', () => {
+      const then = this.#onDrain;
+      this.#onDrain = null;
+      then?.();
+    });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Exchanges in flight. */
+  get depth(): number {
+    return this.#queue.length;
+  }
+
+  get cancelling(): boolean {
+    return this.#cancelling > 0;
+  }
+
+  /** Appends an exchange; its bytes are written with those of the same event-loop turn. */
+  submit(exchange: Exchange, bytes: readonly Buffer[]): void {
+    if (this.#closed) {
+      exchange.owner.lost(exchange, this.#lostError());
+      return;
+    }
+    this.#queue.push(exchange);
+    this.write(bytes);
+  }
+
+  /** More bytes for the exchange at the tail: CopyData, the rest of a batch. */
+  write(bytes: readonly Buffer[]): void {
+    if (this.#closed) return;
+    for (const buffer of bytes) {
+      this.#out.push(buffer);
+      this.#outBytes += buffer.length;
+    }
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => this.#flush());
+  }
+
+  /** True when the server reads slower than the client writes; `then` runs when it has caught up. */
+  congested(then: () => void): boolean {
+    if (this.#outBytes > JOIN_BYTES * 4) this.#flush();
+    if (!this.#socket.writableNeedDrain) return false;
+    this.#onDrain = then;
+    return true;
+  }
+
+  /** Stops reading replies: the client does not keep up. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Asks the server to cancel what runs now. The connection is not given to anybody else before the request is through. */
+  cancel(): void {
+    if (this.#closed) return;
+    this.#cancelling++;
+    const { host, port } = this.host.address;
+    const socket = net.connect({ host, port });
+    let done = false;
+    const finish = () => {
+      if (done) return;
+      done = true;
+      clearTimeout(timer);
+      socket.destroy();
+      this.#cancelling--;
+      if (this.#cancelling > 0) return;
+      const then = this.#afterCancel;
+      this.#afterCancel = null;
+      then?.();
+    };
+    const timer = setTimeout(finish, 5000);
+    timer.unref();
+    socket.on('connect', () => socket.write(cancelPacket(this.pid, this.#secret)));
+    // the server closes the connection when it has sent the signal
+    socket.on('error', finish);
+    socket.on('close', finish);
+    socket.resume();
+  }
+
+  /** Runs `then` as soon as no cancel request is under way. */
+  afterCancel(then: () => void): void {
+    if (this.#cancelling === 0) then();
+    else this.#afterCancel = then;
+  }
+
+  /** Ends an idle connection politely. */
+  end(): void {
+    if (this.#closed) return;
+    this.#socket.write(TERMINATE);
+    this.destroy('closed by the pool');
+  }
+
+  /** Cuts the connection; exchanges in flight are lost with `reason`. */
+  destroy(reason: string): void {
+    this.#die(reason);
+  }
+
+  /** Marks a statement as used, so that it is not the next to be closed. */
+  touch(statement: PreparedStatement): boolean {
+    if (!this.prepared.delete(statement.id)) return false;
+    this.prepared.set(statement.id, statement);
+    return true;
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#closed || this.#out.length === 0) return;
+    const out = this.#out;
+    this.#out = [];
+    const bytes = this.#outBytes;
+    this.#outBytes = 0;
+    for (let i = 0; i < this.#queue.length; i++) (this.#queue.at(i) as Exchange).sent = true;
+    if (out.length === 1) this.#socket.write(out[0] as Buffer);
+    else if (bytes <= JOIN_BYTES) this.#socket.write(Buffer.concat(out, bytes));
+    else {
+      this.#socket.cork();
+      for (const buffer of out) this.#socket.write(buffer);
+      this.#socket.uncork();
+    }
+  }
+
+  #onData(chunk: Buffer): void {
+    let buffer = chunk;
+    if (this.#carry !== null) {
+      buffer = Buffer.concat([this.#carry, chunk]);
+      this.#carry = null;
+    }
+    const size = buffer.length;
+    let pos = 0;
+    let from = 0;
+    if (this.#bodyLeft > 0) {
+      pos = Math.min(this.#bodyLeft, size);
+      this.#bodyLeft -= pos;
+    }
+    while (size - pos >= HEADER_BYTES && this.#bodyLeft === 0) {
+      const type = buffer[pos] as number;
+      const length = lengthAt(buffer, pos);
+      if (length < HEADER_BYTES) return this.#die('malformed message from the server');
+      const end = pos + length;
+      if (STREAMED[type] === 1) {
+        const exchange = this.#queue.peek();
+        if (exchange !== undefined && exchange.held !== null) {
+          this.#forward(buffer, from, pos);
+          this.#release(exchange);
+          from = pos;
+        }
+        if (end > size) {
+          this.#bodyLeft = end - size;
+          pos = size;
+          break;
+        }
+        pos = end;
+        continue;
+      }
+      if (end > size) break;
+      const keepFrom = this.#look(type, buffer, from, pos, end);
+      if (this.#closed) return;
+      from = keepFrom;
+      pos = end;
+    }
+    this.#forward(buffer, from, pos);
+    if (pos < size) this.#carry = Buffer.from(buffer.subarray(pos));
+  }
+
+  /**
+   * A message that is seen whole, at `pos`..`end`; bytes from `from` on are not forwarded yet.
+   * @returns from where on bytes are to be forwarded next: `from` when the message just goes along, `end` when it is dealt with.
+   */
+  #look(type: number, buffer: Buffer, from: number, pos: number, end: number): number {
+    const exchange = this.#queue.peek();
+    if (type === SERVER.PARAMETER_STATUS) this.parameters.set(...readParameterStatus(buffer, pos, end));
+    if (type === SERVER.NOTIFICATION) {
+      this.#forward(buffer, from, pos);
+      this.holder?.async(buffer, pos, end);
+      return end;
+    }
+    if (exchange === undefined) {
+      if (type === SERVER.ERROR) this.#fatal = readErrorFields(buffer, pos, end);
+      else this.holder?.async(buffer, pos, end);
+      return end;
+    }
+    if (
+      exchange.extended &&
+      exchange.head < exchange.codes.length &&
+      type !== SERVER.NOTICE &&
+      type !== SERVER.PARAMETER_STATUS
+    ) {
+      const next = this.#synthesize(exchange, buffer, from, pos);
+      if (this.#answers(exchange, type)) {
+        this.#forward(buffer, next, pos);
+        return end;
+      }
+      from = next;
+    }
+    switch (type) {
+      case SERVER.READY:
+        return this.#ready(exchange, buffer, from, pos, end);
+      case SERVER.ERROR:
+        return this.#errorSeen(exchange, buffer, from, pos, end);
+      case SERVER.COMMAND_COMPLETE:
+      case SERVER.EMPTY_QUERY:
+      case SERVER.PORTAL_SUSPENDED:
+        if (exchange.held === null) return from;
+        this.#forward(buffer, from, pos);
+        this.#release(exchange);
+        return pos;
+      case SERVER.COPY_IN:
+      case SERVER.COPY_OUT:
+      case SERVER.COPY_BOTH:
+        this.#forward(buffer, from, pos);
+        this.#release(exchange);
+        this.#forward(buffer, pos, end);
+        if (type !== SERVER.COPY_OUT) exchange.owner.copyIn(exchange);
+        return end;
+      default:
+        return from;
+    }
+  }
+
+  /** Puts in the replies that are ours and stand before the next one of the server. */
+  #synthesize(exchange: Exchange, buffer: Buffer, from: number, pos: number): number {
+    let next = from;
+    while (exchange.head < exchange.codes.length) {
+      const code = exchange.codes[exchange.head];
+      if (code !== EXPECT.PARSE_SYNTH && code !== EXPECT.CLOSE_SYNTH) break;
+      this.#forward(buffer, next, pos);
+      next = pos;
+      const ours = code === EXPECT.PARSE_SYNTH ? PARSE_COMPLETE : CLOSE_COMPLETE;
+      this.#forward(ours, 0, ours.length);
+      exchange.head++;
+    }
+    return next;
+  }
+
+  /** Ticks off the expectation that this message fulfils. @returns true when the message is not for the client. */
+  #answers(exchange: Exchange, type: number): boolean {
+    const code = exchange.codes[exchange.head];
+    switch (type) {
+      case SERVER.PARSE_COMPLETE:
+        this.#parsed(exchange.entries[exchange.head] as ParseEntry);
+        exchange.head++;
+        return code === EXPECT.PARSE_SKIP;
+      case SERVER.CLOSE_COMPLETE:
+        exchange.head++;
+        return code === EXPECT.CLOSE_SKIP;
+      case SERVER.BIND_COMPLETE:
+        exchange.head++;
+        return false;
+      case SERVER.ROW_DESCRIPTION:
+      case SERVER.NO_DATA:
+        if (code === EXPECT.DESCRIBE_STATEMENT || code === EXPECT.DESCRIBE_PORTAL) exchange.head++;
+        return false;
+      case SERVER.COMMAND_COMPLETE:
+      case SERVER.EMPTY_QUERY:
+      case SERVER.PORTAL_SUSPENDED:
+        if (code === EXPECT.EXECUTE) exchange.head++;
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  #parsed(entry: ParseEntry): void {
+    if (entry.unnamed) this.unnamed = entry.statement;
+    else this.prepared.set(entry.statement.id, entry.statement);
+  }
+
+  #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
+    const fields = readErrorFields(buffer, pos, end);
+    if (exchange.extended) exchange.abandonExpected();
+    if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
+      // the connection dies with it; what the client is told depends on what it was doing
+      this.#forward(buffer, from, pos);
+      this.#fatal = fields;
+      return end;
+    }
+    if (exchange.sqlState === null) exchange.sqlState = fields.sqlState;
+    if (exchange.held !== null && exchange.refusable?.(fields.sqlState)) {
+      exchange.refusedBy = fields.sqlState;
+      exchange.held = null;
+      return end;
+    }
+    if (exchange.held !== null) {
+      this.#forward(buffer, from, pos);
+      this.#release(exchange);
+      return pos;
+    }
+    return from;
+  }
+
+  #ready(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
+    this.status = buffer[pos + 5] as number;
+    if (exchange.refusedBy !== null) {
+      this.#queue.shift();
+      exchange.owner.refused(exchange, exchange.refusedBy, this.status);
+      return end;
+    }
+    this.#forward(buffer, from, pos);
+    this.#release(exchange);
+    if (!exchange.swallowReady) this.#forward(buffer, pos, end);
+    this.#queue.shift();
+    if (this.#queue.length === 0) this.idleSinceMs = nowMs();
+    exchange.owner.finished(exchange, this.status);
+    return end;
+  }
+
+  /** Ends the holding back: what was held goes out. */
+  #release(exchange: Exchange): void {
+    const held = exchange.held;
+    if (held === null) return;
+    exchange.held = null;
+    for (const buffer of held) this.#forward(buffer, 0, buffer.length);
+  }
+
+  #forward(buffer: Buffer, start: number, end: number): void {
+    if (start >= end) return;
+    const exchange = this.#queue.peek();
+    if (exchange === undefined || exchange.discard || exchange.refusedBy !== null) return;
+    if (exchange.held !== null) {
+      exchange.held.push(buffer.subarray(start, end));
+      return;
+    }
+    exchange.forwarded = true;
+    exchange.midMessage = this.#bodyLeft > 0;
+    exchange.owner.reply(exchange, buffer, start, end);
+  }
+
+  #lostError(): FairleadError {
+    const why = this.#fatal === null ? 'connection lost' : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
+    return new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
+  }
+
+  #die(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.destroy();
+    this.#out = [];
+    this.#onDrain = null;
+    this.#afterCancel = null;
+    const why = this.#fatal === null ? reason : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
+    this.host.closed(this);
+    const error = new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
+    const holder = this.holder;
+    this.holder = null;
+    for (let exchange = this.#queue.shift(); exchange !== undefined; exchange = this.#queue.shift()) {
+      exchange.owner.lost(exchange, error);
+    }
+    holder?.closed(error);
+  }
+}

@@ -1,0 +1,117 @@
+import type { Catalog } from '../sql/catalog.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { stringEnd } from '../wire/fields.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import type { Batch, SessionStatement } from './batch.ts';
+import type { Services } from './services.ts';
+import type { Work } from './work.ts';
+
+const STATEMENT = 0x53; // 'S' in Describe and Close
+
+/** Reads the messages of the extended protocol; keeps the statements that the session has prepared, by its own names. */
+export class ExtendedReader {
+  readonly #services: Services;
+  readonly #catalog: () => Catalog | null;
+  readonly #statements = new Map<string, SessionStatement>();
+
+  constructor(services: Services, catalog: () => Catalog | null) {
+    this.#services = services;
+    this.#catalog = catalog;
+  }
+
+  classify(buffer: Buffer, start: number, end: number): Verdict {
+    return this.#services.classifier.classify(buffer, start, end, this.#catalog());
+  }
+
+  /** Adds one whole message to the batch. @returns what is wrong with it, or null. */
+  add(batch: Batch, type: number, buffer: Buffer, start: number, end: number): string | null {
+    const raw = buffer.subarray(start, end);
+    switch (type) {
+      case CLIENT.PARSE: {
+        const nameEnd = stringEnd(buffer, start + 5, end);
+        const textEnd = nameEnd === -1 ? -1 : stringEnd(buffer, nameEnd + 1, end);
+        if (textEnd === -1 || end - textEnd < 3) return 'Parse';
+        const name = buffer.toString('utf8', start + 5, nameEnd);
+        const statement = {
+          prepared: this.#services.statements.intern(buffer.subarray(nameEnd + 1, end)),
+          verdict: this.classify(buffer, nameEnd + 1, textEnd),
+        };
+        this.#statements.set(name, statement);
+        batch.add(type, raw, name, statement);
+        return null;
+      }
+      case CLIENT.BIND: {
+        const portalEnd = stringEnd(buffer, start + 5, end);
+        const nameEnd = portalEnd === -1 ? -1 : stringEnd(buffer, portalEnd + 1, end);
+        if (nameEnd === -1) return 'Bind';
+        const name = buffer.toString('utf8', portalEnd + 1, nameEnd);
+        batch.add(type, raw, name, this.#current(name));
+        return null;
+      }
+      case CLIENT.DESCRIBE:
+      case CLIENT.CLOSE: {
+        const nameEnd = end - start < 7 ? -1 : stringEnd(buffer, start + 6, end);
+        if (nameEnd === -1) return type === CLIENT.CLOSE ? 'Close' : 'Describe';
+        if (buffer[start + 5] !== STATEMENT) {
+          batch.add(type, raw, null, null);
+          return null;
+        }
+        const name = buffer.toString('utf8', start + 6, nameEnd);
+        const statement = type === CLIENT.CLOSE ? null : this.#current(name);
+        if (type === CLIENT.CLOSE) this.#statements.delete(name);
+        batch.add(type, raw, name, statement);
+        return null;
+      }
+      default:
+        batch.add(type, raw, null, null);
+        return null;
+    }
+  }
+
+  /**
+   * The beginning of a Bind too large to be collected. The name in it is rewritten, which changes the length of the whole.
+   * @returns null when it is malformed
+   */
+  largeBind(batch: Batch, length: number, bytes: Buffer): true | null {
+    const portalEnd = stringEnd(bytes, 5, bytes.length);
+    const nameEnd = portalEnd === -1 ? -1 : stringEnd(bytes, portalEnd + 1, bytes.length);
+    if (nameEnd === -1) return null;
+    const name = bytes.toString('utf8', portalEnd + 1, nameEnd);
+    batch.addLargeBind(bytes, length, name, this.#current(name));
+    return true;
+  }
+
+  /** Their Parse failed. */
+  forget(names: readonly string[]): void {
+    for (const name of names) this.#statements.delete(name);
+  }
+
+  /** DISCARD ALL, DEALLOCATE ALL. */
+  forgetAll(): void {
+    this.#statements.clear();
+  }
+
+  /** A replica answered that the statement writes. */
+  learnWrite(work: Work): void {
+    const reason = 'a replica refused it as a write';
+    if (work.raw !== null && work.batch === null) {
+      return this.#services.classifier.learnWrite(work.raw, 5, work.raw.length - 1, reason);
+    }
+    for (const item of work.batch?.items() ?? []) {
+      const body = item.statement?.prepared.body;
+      if (body !== undefined) this.#services.classifier.learnWrite(body, 0, body.indexOf(0), reason);
+    }
+  }
+
+  /** The statement under a name, with a verdict as of now: the catalog, or what was learnt, may have changed. */
+  #current(name: string): SessionStatement | null {
+    const known = this.#statements.get(name);
+    if (known === undefined) return null;
+    const { body } = known.prepared;
+    const verdict = this.classify(body, 0, body.indexOf(0));
+    if (verdict === known.verdict) return known;
+    const renewed = { prepared: known.prepared, verdict };
+    this.#statements.set(name, renewed);
+    return renewed;
+  }
+}

@@ -1,0 +1,41 @@
+import type { Cluster } from '../cluster/cluster.ts';
+
+/** Somebody who can go on when the topology changes. */
+export type Held = { topologyChanged(): void };
+
+/** Sessions that are parked because there is no primary, or traffic is paused. One subscription for all of them. */
+export class HoldRoom {
+  readonly #held = new Set<Held>();
+  readonly #cluster: Cluster;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Sessions held now. */
+  get size(): number {
+    return this.#held.size;
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#cluster.topology.subscribe(() => {
+      const all = [...this.#held];
+      this.#held.clear();
+      for (const one of all) one.topologyChanged();
+    });
+  }
+
+  stop(): void {
+    this.#unsubscribe?.();
+    this.#held.clear();
+  }
+
+  enter(one: Held): void {
+    this.#held.add(one);
+  }
+
+  leave(one: Held): void {
+    this.#held.delete(one);
+  }
+}

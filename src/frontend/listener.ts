@@ -1,0 +1,92 @@
+/** Accepts clients. */
+import net from 'node:net';
+import type { Address } from '../config/units.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
+import { type Admitted, Handshake } from './handshake.ts';
+import { LoginTemplates } from './login-templates.ts';
+import type { Services } from './services.ts';
+import { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+export class Listener {
+  readonly #services: Services;
+  readonly #sessions: Sessions;
+  readonly #console: (client: Admitted) => void;
+  readonly #templates: LoginTemplates;
+  readonly #server: net.Server;
+  readonly #sockets = new Set<net.Socket>();
+
+  constructor(services: Services, sessions: Sessions, console: (client: Admitted) => void) {
+    this.#services = services;
+    this.#sessions = sessions;
+    this.#console = console;
+    this.#templates = new LoginTemplates(services);
+    this.#server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) =>
+      this.#accept(socket),
+    );
+  }
+
+  /** Client connections, those that are still logging in included. */
+  get clients(): number {
+    return this.#sockets.size;
+  }
+
+  /** @throws FairleadError port_taken, bad_config */
+  start(address: Address): Promise<Address> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) => {
+        const at = `${address.host}:${address.port}`;
+        if (error.code === 'EADDRINUSE')
+          reject(new FairleadError('port_taken', `cannot listen on ${at}: the port is taken`));
+        else reject(new FairleadError('bad_config', `cannot listen on ${at}: ${messageOf(error)}`, 'correct `listen`'));
+      });
+      this.#server.listen({ host: address.host, port: address.port, backlog: 4096 }, () => {
+        const bound = this.#server.address() as net.AddressInfo;
+        resolve({ host: bound.address, port: bound.port });
+      });
+    });
+  }
+
+  /** Takes no new clients; those there are ended. */
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#sessions.terminateAll(new FairleadError('shutting_down', 'terminating connection: fairlead stops'));
+    for (const socket of this.#sockets) socket.destroySoon();
+    await closed;
+  }
+
+  #accept(socket: net.Socket): void {
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    new Handshake(socket, {
+      services: this.#services,
+      sessions: this.#sessions,
+      templates: this.#templates,
+      clients: () => this.#sockets.size,
+      admit: (client) => this.#admit(client),
+      admitToConsole: this.#console,
+    }).start();
+  }
+
+  #admit({ socket, identity, database, key, settings, options, rest }: Admitted): void {
+    const session = new Session(
+      {
+        socket,
+        identity,
+        database,
+        pid: key.pid,
+        startupSettings: settings,
+        address: `${socket.remoteAddress}:${socket.remotePort}`,
+      },
+      this.#services,
+      (ended) => this.#sessions.remove(ended),
+    );
+    for (const [name, value] of options) {
+      if (name === 'token') session.causality.adopt(value);
+      else session.options.set(name, value, false);
+    }
+    this.#sessions.add(session, key);
+    session.start();
+    if (rest !== null) session.feed(rest);
+  }
+}

@@ -1,0 +1,257 @@
+import type { Checkout } from '../backend/exchange.ts';
+import type { Pool } from '../backend/pool.ts';
+import type { Identity } from '../backend/pools.ts';
+import type { ServerConnection } from '../backend/server-connection.ts';
+import { LoginRefused } from '../backend/server-login.ts';
+import type { LsnWaiter } from '../cluster/lsn-waiters.ts';
+import type { TopologyNode } from '../cluster/topology.ts';
+import { nowMs } from '../core/clock.ts';
+import type { Expiring } from '../core/deadlines.ts';
+import { FairleadError } from '../core/errors.ts';
+import type { Causality } from '../routing/causality.ts';
+import type { RouteDecision, RouteReason } from '../routing/decision.ts';
+import { type Consistency, routeRead } from '../routing/route-read.ts';
+import type { Services } from './services.ts';
+
+/** What has to be placed. */
+export type PlacementRequest = {
+  readonly database: string;
+  readonly identity: Identity;
+  /** Null: may only run on the primary, for `reason`. */
+  readonly read: {
+    readonly consistency: Consistency;
+    readonly maxStalenessMs: number | null;
+    readonly hint: 'primary' | 'replica' | null;
+    readonly causality: Causality;
+    readonly replicaReason: RouteReason | null;
+  } | null;
+  readonly reason: RouteReason;
+  /** Nodes that refused or lost the statement before. */
+  readonly avoid: ReadonlySet<string> | null;
+};
+
+export type Placed = {
+  readonly connection: ServerConnection;
+  readonly pool: Pool;
+  readonly node: TopologyNode;
+  readonly reason: RouteReason;
+};
+
+/** Exactly one of the two is called for each `seek`, unless it is aborted. May be called from inside `seek`. */
+export type PlacementClient = {
+  placed(where: Placed): void;
+  unplaceable(error: FairleadError): void;
+};
+
+type State = 'none' | 'sample' | 'lsn' | 'hold' | 'checkout';
+
+/** Waits longer than this many milliseconds for the primary's position are given up like any other wait for freshness. */
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Finds the server connection that a statement may run on, waiting as long as the contract allows: for freshness, a primary, a free connection. */
+export class Placement implements Checkout, Expiring {
+  deadlineMs = NEVER;
+  readonly #services: Services;
+  readonly #client: PlacementClient;
+  #state: State = 'none';
+  #request: PlacementRequest | null = null;
+  #avoid: Set<string> | null = null;
+  #strongSample = 0;
+  #waited = false;
+  #waitOver = false;
+  #freshUntilMs = NEVER;
+  #holdUntilMs = NEVER;
+  #pool: Pool | null = null;
+  #node: TopologyNode | null = null;
+  #reason: RouteReason = 'write';
+  #waiter: LsnWaiter | null = null;
+  /** Tells wakes of this wait from those of earlier ones. */
+  #generation = 0;
+
+  constructor(services: Services, client: PlacementClient) {
+    this.#services = services;
+    this.#client = client;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  seek(request: PlacementRequest): void {
+    this.#request = request;
+    this.#avoid = request.avoid === null ? null : new Set(request.avoid);
+    this.#strongSample = request.read?.consistency === 'strong' ? this.#services.cluster.samples.next : 0;
+    this.#waited = false;
+    this.#waitOver = false;
+    this.#freshUntilMs = NEVER;
+    this.#holdUntilMs = NEVER;
+    this.#place();
+  }
+
+  /** Gives up without calling anybody. */
+  abort(): void {
+    this.#leave();
+    this.#request = null;
+  }
+
+  granted(connection: ServerConnection): void {
+    const pool = this.#pool as Pool;
+    if (this.#state !== 'checkout') return pool.release(connection);
+    this.#arrive(connection, pool, this.#node as TopologyNode);
+  }
+
+  refused(error: FairleadError): void {
+    if (this.#state !== 'checkout') return;
+    const { purpose } = (this.#pool as Pool).key;
+    const node = this.#node as TopologyNode;
+    this.#leave();
+    if (error instanceof LoginRefused && !error.transient) return this.#fail(error);
+    if (error.code === 'server_login_failed' && purpose === 'rw') return this.#fail(error);
+    if (purpose === 'ro') {
+      this.#avoid ??= new Set();
+      this.#avoid.add(node.name);
+    }
+    this.#place();
+  }
+
+  topologyChanged(): void {
+    if (this.#state !== 'hold') return;
+    this.#leave();
+    this.#place();
+  }
+
+  expire(): void {
+    const state = this.#state;
+    const pool = this.#pool;
+    this.#leave();
+    if (state === 'sample' || state === 'lsn') {
+      this.#waitOver = true;
+      return this.#place();
+    }
+    if (state === 'hold') return this.#fail(this.#noPrimary());
+    if (state !== 'checkout' || pool === null) return;
+    const { pool: limits, failover } = this.#services.config();
+    if (pool.failing !== null) {
+      return this.#fail(
+        new FairleadError(
+          'no_primary',
+          `the primary ${pool.node} took no connection for ${failover.hold} ms: ${pool.failing.message}`,
+        ),
+      );
+    }
+    this.#fail(
+      new FairleadError(
+        'checkout_timeout',
+        `no server connection to ${pool.node} became free within ${limits.checkout_timeout} ms`,
+      ),
+    );
+  }
+
+  #place(): void {
+    const request = this.#request;
+    if (request === null) return;
+    const decision = this.#decide(request);
+    switch (decision.kind) {
+      case 'node':
+        return this.#checkout(decision.node, decision.reason, request);
+      case 'wait':
+        this.#state = 'lsn';
+        this.#startWaiting();
+        this.#waiter = { lsn: decision.lsn, wake: () => this.#wake() };
+        return this.#services.cluster.waiters.add(this.#waiter);
+      case 'sample': {
+        this.#state = 'sample';
+        this.#startWaiting();
+        const generation = ++this.#generation;
+        return this.#services.cluster.samples.wait(decision.index, () => {
+          if (generation === this.#generation && this.#state === 'sample') this.#wake();
+        });
+      }
+      case 'hold': {
+        this.#state = 'hold';
+        if (this.#holdUntilMs === NEVER) this.#holdUntilMs = nowMs() + this.#services.config().failover.hold;
+        const paused = this.#services.cluster.topology.value.paused;
+        this.#services.deadlines.set(this, paused ? NEVER : this.#holdUntilMs);
+        return this.#services.holdRoom.enter(this);
+      }
+      default:
+        decision satisfies never;
+    }
+  }
+
+  #decide(request: PlacementRequest): RouteDecision {
+    const { cluster, pools } = this.#services;
+    if (request.read !== null) {
+      return routeRead(
+        {
+          ...request.read,
+          strongSample: this.#strongSample,
+          waited: this.#waited,
+          waitOver: this.#waitOver,
+          avoid: this.#avoid,
+        },
+        cluster,
+        (node) => pools.load(node),
+      );
+    }
+    const { paused, primary } = cluster.topology.value;
+    if (paused || primary === null) return { kind: 'hold' };
+    return { kind: 'node', node: primary, reason: request.reason };
+  }
+
+  #startWaiting(): void {
+    this.#waited = true;
+    if (this.#freshUntilMs === NEVER) this.#freshUntilMs = nowMs() + this.#services.config().routing.freshness_wait;
+    this.#services.deadlines.set(this, this.#freshUntilMs);
+  }
+
+  #wake(): void {
+    this.#leave();
+    this.#place();
+  }
+
+  #checkout(node: TopologyNode, reason: RouteReason, request: PlacementRequest): void {
+    const { pools, cluster, deadlines } = this.#services;
+    const purpose = cluster.topology.value.primary === node ? 'rw' : 'ro';
+    const pool = pools.of(node, purpose, request.database, request.identity);
+    this.#pool = pool;
+    this.#node = node;
+    this.#reason = reason;
+    this.#state = 'checkout';
+    const connection = pool.checkout(this);
+    if (connection !== null) return this.#arrive(connection, pool, node);
+    const { pool: limits, failover } = this.#services.config();
+    deadlines.set(
+      this,
+      nowMs() + (pool.failing === null ? limits.checkout_timeout : Math.max(limits.checkout_timeout, failover.hold)),
+    );
+  }
+
+  #arrive(connection: ServerConnection, pool: Pool, node: TopologyNode): void {
+    this.#state = 'none';
+    this.#services.deadlines.clear(this);
+    this.#request = null;
+    this.#client.placed({ connection, pool, node, reason: this.#reason });
+  }
+
+  #leave(): void {
+    this.#services.deadlines.clear(this);
+    if (this.#waiter !== null) this.#services.cluster.waiters.remove(this.#waiter);
+    this.#waiter = null;
+    this.#generation++;
+    if (this.#state === 'hold') this.#services.holdRoom.leave(this);
+    if (this.#state === 'checkout') this.#pool?.withdraw(this);
+    this.#state = 'none';
+  }
+
+  #fail(error: FairleadError): void {
+    this.#request = null;
+    this.#client.unplaceable(error);
+  }
+
+  #noPrimary(): FairleadError {
+    const { reason, phase } = this.#services.cluster.topology.value;
+    const { hold } = this.#services.config().failover;
+    return new FairleadError('no_primary', `there has been no primary for ${hold} ms (${phase}: ${reason})`);
+  }
+}

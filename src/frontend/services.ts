@@ -1,0 +1,24 @@
+import type { Catalogs } from '../backend/catalogs.ts';
+import type { Pools } from '../backend/pools.ts';
+import type { PreparedStatements } from '../backend/prepared-statement.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Config } from '../config/config.ts';
+import type { Deadlines } from '../core/deadlines.ts';
+import type { Log } from '../core/log.ts';
+import type { Classifier } from '../sql/classifier.ts';
+import type { HoldRoom } from './hold-room.ts';
+import type { Traffic } from './traffic.ts';
+
+/** What every session works with; made once, shared by all. */
+export type Services = {
+  readonly cluster: Cluster;
+  readonly pools: Pools;
+  readonly classifier: Classifier;
+  readonly catalogs: Catalogs;
+  readonly statements: PreparedStatements;
+  readonly deadlines: Deadlines;
+  readonly holdRoom: HoldRoom;
+  readonly traffic: Traffic;
+  readonly log: Log;
+  config(): Config;
+};

@@ -1,0 +1,66 @@
+import { parseTimeMs } from '../config/units.ts';
+import { FairleadError } from '../core/errors.ts';
+import type { Consistency } from '../routing/route-read.ts';
+
+const CONSISTENCIES: readonly string[] = ['eventual', 'session', 'strong', 'primary'] satisfies Consistency[];
+
+type Values = { consistency: Consistency | null; maxStalenessMs: number | null };
+
+/** The `fairlead.*` settings of one session: for the session, and for the transaction on top. Null: as configured. */
+export class SessionOptions {
+  #session: Values = { consistency: null, maxStalenessMs: null };
+  #local: Values | null = null;
+
+  consistency(configured: Consistency): Consistency {
+    return this.#local?.consistency ?? this.#session.consistency ?? configured;
+  }
+
+  /** Milliseconds, or null for no bound of its own. */
+  get maxStalenessMs(): number | null {
+    return this.#local?.maxStalenessMs ?? this.#session.maxStalenessMs;
+  }
+
+  /**
+   * @param name without `fairlead.`
+   * @param value null resets
+   * @throws FairleadError bad_parameter
+   */
+  set(name: string, value: string | null, local: boolean): void {
+    if (local) this.#local ??= { consistency: null, maxStalenessMs: null };
+    const target = local ? (this.#local as Values) : this.#session;
+    switch (name) {
+      case 'consistency':
+        if (value !== null && !CONSISTENCIES.includes(value)) {
+          throw bad(name, value, `one of ${CONSISTENCIES.join(', ')}`);
+        }
+        target.consistency = value as Consistency | null;
+        return;
+      case 'max_staleness': {
+        const ms = value === null || value === '' || value === '-1' ? null : parseTimeMs(value);
+        if (ms === null && value !== null && value !== '' && value !== '-1')
+          throw bad(name, value, "a time such as '500ms'");
+        target.maxStalenessMs = ms;
+        return;
+      }
+      default:
+        throw new FairleadError(
+          'bad_parameter',
+          `unrecognized setting "fairlead.${name}"`,
+          'SHOW HELP in database fairlead lists them',
+        );
+    }
+  }
+
+  /** DISCARD ALL, RESET ALL. */
+  resetAll(): void {
+    this.#session = { consistency: null, maxStalenessMs: null };
+  }
+
+  endTransaction(): void {
+    this.#local = null;
+  }
+}
+
+function bad(name: string, value: string, expected: string): FairleadError {
+  return new FairleadError('bad_parameter', `invalid value for fairlead.${name}: "${value}"`, `write ${expected}`);
+}

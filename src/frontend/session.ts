@@ -1,0 +1,713 @@
+/**
+ * One client's connection after its login. States: `idle` (reads requests; may hold a link in a transaction), `waiting` (a request
+ * looks for its server connection), `active` (an exchange is under way), `closed`.
+ */
+import type { Socket } from 'node:net';
+import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
+import type { Identity } from '../backend/pools.ts';
+import type { LinkHolder } from '../backend/server-connection.ts';
+import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
+import { nowMs } from '../core/clock.ts';
+import type { Expiring } from '../core/deadlines.ts';
+import { FairleadError } from '../core/errors.ts';
+import { Causality } from '../routing/causality.ts';
+import type { RouteReason } from '../routing/decision.ts';
+import type { PinReason, Verdict } from '../sql/verdict.ts';
+import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
+import { CLIENT, STATUS } from '../wire/message-type.ts';
+import { EMPTY_QUERY, errorResponse, noticeResponse, readyForQuery } from '../wire/writer.ts';
+import { Batch } from './batch.ts';
+import { ClientOutput } from './client-output.ts';
+import { ExtendedReader } from './extended-reader.ts';
+import { Link } from './link.ts';
+import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
+import { LocalCommands } from './local-commands.ts';
+import { afterLoss, type Loss, lostTransactionAnswer } from './loss.ts';
+import { type Placed, Placement, type PlacementClient } from './placement.ts';
+import type { Services } from './services.ts';
+import { SessionOptions } from './session-options.ts';
+import { type Summary, summarize, type Work } from './work.ts';
+
+/** Larger messages are passed on in pieces. */
+const COLLECT_BYTES = 16 * 1024 * 1024;
+/** A batch longer than this goes to the server before its Sync. */
+const BATCH_BYTES = 1024 * 1024;
+/** Requests that a busy session's client may send ahead before it is no longer read. */
+const BACKLOG_BYTES = 256 * 1024;
+/** Errors of a replica that the primary may not have: the statement runs there instead. */
+const REFUSABLE = new Set(['25006', '40001', '0A000', '42P01', '42883', '42703', '42704', '3F000', '55000']);
+
+export type SessionState = 'idle' | 'waiting' | 'active' | 'closed';
+type Transaction = 'none' | 'open' | 'failed' | 'lost';
+
+/** Where the previous statement went. */
+export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
+
+/** A client as the handshake let it in. */
+export type Client = {
+  readonly socket: Socket;
+  readonly identity: Identity;
+  readonly database: string;
+  readonly pid: number;
+  /** Settings from the startup packet: what RESET falls back to. */
+  readonly startupSettings: SettingsSet;
+  readonly address: string;
+};
+
+export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkHolder, Expiring {
+  readonly client: Client;
+  readonly causality = new Causality();
+  readonly options = new SessionOptions();
+  readonly startedMs = nowMs();
+  deadlineMs = Number.POSITIVE_INFINITY;
+  readonly #services: Services;
+  readonly #ended: (session: Session) => void;
+  readonly #output: ClientOutput;
+  readonly #reader: FrameReader;
+  readonly #extended: ExtendedReader;
+  readonly #placement: Placement;
+  readonly #local: LocalCommands;
+  #state: SessionState = 'idle';
+  #transaction: Transaction = 'none';
+  #settings: SettingsSet;
+  /** Names of settings to ask for by name when the session's settings are read back. */
+  readonly #namedSettings = new Set<string>();
+  #settingsChanged = false;
+  #batch = new Batch();
+  #work: Work | null = null;
+  #summary: Summary | null = null;
+  #exchange: Exchange | null = null;
+  #link: Link | null = null;
+  #pinned: PinReason | null = null;
+  #copy: 'none' | 'receiving' | 'ending' = 'none';
+  /** After an error inside a batch whose Sync has not come. */
+  #skipToSync = false;
+  /** Bytes still to come of a message that is passed on in pieces. */
+  #streamLeft = 0;
+  #pendingLoss: FairleadError | null = null;
+  lastRoute: LastRoute | null = null;
+
+  constructor(client: Client, services: Services, ended: (session: Session) => void) {
+    this.client = client;
+    this.#services = services;
+    this.#ended = ended;
+    this.#settings = client.startupSettings;
+    this.#output = new ClientOutput(client.socket);
+    this.#reader = new FrameReader(this, COLLECT_BYTES);
+    this.#extended = new ExtendedReader(services, () => services.catalogs.of(client.database));
+    this.#placement = new Placement(services, this);
+    this.#local = new LocalCommands(this, services);
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get pinned(): PinReason | null {
+    return this.#pinned;
+  }
+
+  get linkedTo(): { readonly node: string; readonly pid: number } | null {
+    return this.#link === null ? null : { node: this.#link.node.name, pid: this.#link.connection.pid };
+  }
+
+  get inTransaction(): boolean {
+    return this.#transaction !== 'none';
+  }
+
+  /** What it waits for, for people; null when it does not. */
+  get waitingFor(): string | null {
+    return this.#state === 'waiting' ? this.#placement.state : null;
+  }
+
+  start(): void {
+    const { socket } = this.client;
+    socket.on('data', (chunk) => this.#received(chunk));
+    socket.on('drain', () => this.#link?.connection.resume());
+    socket.on('error', () => this.close());
+    socket.on('end', () => this.close());
+    socket.on('close', () => this.close());
+  }
+
+  /** Bytes that came right behind the login. */
+  feed(chunk: Buffer): void {
+    this.#received(chunk);
+  }
+
+  /** A CancelRequest with this session's key. */
+  cancel(): void {
+    if (this.#state === 'waiting') {
+      this.#placement.abort();
+      this.#fail(new FairleadError('cancelled', 'canceling statement due to user request'));
+    } else if (this.#state === 'active') this.#link?.connection.cancel();
+  }
+
+  /** Ends the session with a FATAL error. */
+  terminate(error: FairleadError): void {
+    if (this.#state === 'closed') return;
+    this.#output.write(errorResponse('FATAL', error.sqlState, error.message, error.remedy));
+    this.#output.flush();
+    this.close();
+  }
+
+  /** The client is gone, or shall be. What it holds is given back or closed. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#placement.abort();
+    this.#services.deadlines.clear(this);
+    this.#reader.end();
+    const link = this.#link;
+    this.#link = null;
+    if (link !== null) {
+      if (this.#exchange === null && this.#transaction === 'none' && this.#pinned === null) link.release();
+      else link.drop('the client is gone');
+    }
+    this.#output.flush();
+    this.client.socket.end();
+    this.client.socket.destroySoon();
+    this.#ended(this);
+  }
+
+  expire(): void {
+    this.terminate(
+      new FairleadError('idle_in_transaction', 'terminating connection due to idle-in-transaction timeout'),
+    );
+  }
+
+  // --- what the client sends ---------------------------------------------------------------------------------------
+
+  message(type: number, buffer: Buffer, start: number, end: number): boolean {
+    if (this.#state === 'active') this.#duringExchange(type, buffer, start, end);
+    else if (this.#state === 'idle') this.#request(type, buffer, start, end);
+    return this.#wantsMore();
+  }
+
+  piece(type: number, length: number, offset: number, buffer: Buffer, start: number, end: number): boolean {
+    const bytes = buffer.subarray(start, end);
+    if (offset > 0 || this.#copy !== 'none') {
+      this.#streamLeft = Math.max(0, length - offset - bytes.length);
+      if (this.#state === 'active') this.#passOn(bytes);
+    } else if (type === CLIENT.QUERY && this.#state === 'idle') {
+      this.#streamLeft = length - bytes.length;
+      this.#begin({ ...this.#newWork('stream', []), raw: bytes });
+    } else if (type === CLIENT.BIND && (this.#state === 'idle' || this.#exchange?.open === true)) {
+      this.#streamLeft = length - bytes.length;
+      this.#largeBind(length, bytes);
+    } else if (this.#state !== 'closed') {
+      this.terminate(
+        new FairleadError('protocol_violation', `message type ${String.fromCharCode(type)} of ${length} bytes`),
+      );
+    }
+    return this.#wantsMore();
+  }
+
+  violation(reason: string): void {
+    this.terminate(new FairleadError('protocol_violation', `invalid frontend message: ${reason}`));
+  }
+
+  #received(chunk: Buffer): void {
+    if (this.#state === 'closed') return;
+    this.#reader.feed(chunk);
+    if (this.#reader.backlogBytes > BACKLOG_BYTES) this.client.socket.pause();
+  }
+
+  #wantsMore(): boolean {
+    if (this.#state === 'idle') return true;
+    if (this.#state !== 'active') return false;
+    return this.#streamLeft > 0 || this.#copy !== 'none' || this.#exchange?.open === true;
+  }
+
+  #readOn(): void {
+    this.#reader.resume();
+    if (this.#state !== 'closed' && this.#reader.backlogBytes <= BACKLOG_BYTES) this.client.socket.resume();
+  }
+
+  #request(type: number, buffer: Buffer, start: number, end: number): void {
+    if (this.#transaction !== 'none') this.#services.deadlines.clear(this);
+    if (type === CLIENT.TERMINATE) return this.close();
+    if (this.#skipToSync) {
+      if (type !== CLIENT.SYNC) return;
+      this.#skipToSync = false;
+      return this.#sendReady();
+    }
+    switch (type) {
+      case CLIENT.QUERY:
+        return this.#query(buffer, start, end);
+      case CLIENT.PARSE:
+      case CLIENT.BIND:
+      case CLIENT.DESCRIBE:
+      case CLIENT.EXECUTE:
+      case CLIENT.CLOSE:
+        if (!this.#collect(type, buffer, start, end)) return;
+        if (this.#batch.bytes > BATCH_BYTES) this.#begin(this.#takeBatch(false, false));
+        return;
+      case CLIENT.SYNC:
+        if (this.#batch.empty) return this.#sendReady();
+        return this.#begin(this.#takeBatch(true, false));
+      case CLIENT.FLUSH:
+        if (this.#batch.empty) return;
+        return this.#begin(this.#takeBatch(false, this.#link === null && !this.#batch.executes));
+      case CLIENT.FUNCTION_CALL:
+        return this.#begin({ ...this.#newWork('query', []), raw: buffer.subarray(start, end) });
+      case CLIENT.COPY_DATA:
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
+        return; // a copy that the server ended early: the rest is ignored, as the server does
+      default:
+        this.violation(`type ${type}`);
+    }
+  }
+
+  #query(buffer: Buffer, start: number, end: number): void {
+    if (buffer[end - 1] !== 0) return this.violation('query without its terminator');
+    const verdict = this.#extended.classify(buffer, start + 5, end - 1);
+    const raw = buffer.subarray(start, end);
+    if (this.#batch.empty) return this.#begin({ ...this.#newWork('query', [verdict]), raw });
+    const work = this.#takeBatch(true, false);
+    this.#begin({ ...work, verdicts: [...work.verdicts, verdict], raw });
+  }
+
+  /** @returns false when the message was malformed and the session ended. */
+  #collect(type: number, buffer: Buffer, start: number, end: number): boolean {
+    const fault = this.#extended.add(this.#batch, type, buffer, start, end);
+    if (fault !== null) this.violation(fault);
+    return fault === null;
+  }
+
+  #newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
+    return {
+      kind,
+      verdicts,
+      batch: null,
+      raw: null,
+      synced: true,
+      describeOnly: false,
+      startedMs: nowMs(),
+      avoid: null,
+      forced: null,
+    };
+  }
+
+  #takeBatch(synced: boolean, describeOnly: boolean): Work {
+    const batch = this.#batch;
+    this.#batch = new Batch();
+    return { ...this.#newWork('batch', batch.verdicts), batch, synced, describeOnly };
+  }
+
+  #largeBind(length: number, bytes: Buffer): void {
+    const item = this.#extended.largeBind(this.#batch, length, bytes);
+    if (item === null) return this.violation('Bind');
+    const work = this.#takeBatch(false, false);
+    if (this.#state === 'idle') return this.#begin(work);
+    this.#sendMore(work.batch as Batch, 'none');
+  }
+
+  // --- finding a server connection ------------------------------------------------------------------------------------
+
+  #begin(work: Work): void {
+    this.#work = work;
+    this.#summary = summarize(work.verdicts);
+    this.#state = 'waiting';
+    if (this.#transaction === 'lost') return this.#answerLost(work);
+    if (work.kind === 'query' && work.verdicts[0]?.statements === 0) {
+      this.#output.write(EMPTY_QUERY);
+      return this.#answered();
+    }
+    const commands = localCommands(work.verdicts);
+    if (commands !== null) {
+      // whoever cancelled meanwhile has had an answer
+      return this.#local.prepare(commands, () => {
+        if (this.#work === work) this.#answerLocally(work);
+      });
+    }
+    if (this.#link?.readOnly && work.verdicts.some(locks)) return this.#fail(advisoryLockOnReplica());
+    if (this.#link !== null) return this.#run();
+    this.#seek(work);
+  }
+
+  #seek(work: Work): void {
+    const { routing } = this.#services.config();
+    const summary = this.#summary as Summary;
+    const mayRead = summary.read && work.forced === null && (work.synced || work.describeOnly) && !this.#serializable();
+    this.#placement.seek({
+      database: this.client.database,
+      identity: this.client.identity,
+      read: mayRead
+        ? {
+            consistency: this.options.consistency(routing.consistency),
+            maxStalenessMs: summary.maxStalenessMs ?? this.options.maxStalenessMs,
+            hint: summary.hint,
+            causality: this.causality,
+            replicaReason: summary.replicaReason,
+          }
+        : null,
+      reason: work.forced ?? summary.reason,
+      avoid: work.avoid,
+    });
+  }
+
+  /** A hot standby refuses SERIALIZABLE, and its guarantees hold only among transactions on the primary. */
+  #serializable(): boolean {
+    return this.#settings.values.get('default_transaction_isolation') === 'serializable';
+  }
+
+  placed(where: Placed): void {
+    this.#link = new Link(where, this);
+    this.#tellLoss();
+    this.#run();
+  }
+
+  unplaceable(error: FairleadError): void {
+    this.#fail(error);
+  }
+
+  #run(): void {
+    const link = this.#link as Link;
+    if (this.#transaction !== 'none' || link.connection.settings === this.#settings) return this.#submit();
+    link.apply(this.#settings, (error) => {
+      if (this.#state === 'closed' || this.#link !== link) return;
+      if (error === null) return this.#submit();
+      this.#dropLink('settings not applied');
+      if (error.code === 'connection_lost') return this.#again(link, null);
+      this.#fail(new FairleadError('bad_parameter', `the session's settings could not be applied: ${error.message}`));
+    });
+  }
+
+  #submit(): void {
+    const link = this.#link as Link;
+    const work = this.#work as Work;
+    const exchange = new Exchange(this, work.batch !== null, work.startedMs);
+    const bytes = work.batch?.encode(link.connection, exchange, endOf(work)) ?? [];
+    if (work.raw !== null) bytes.push(work.raw);
+    if (link.readOnly && this.#transaction === 'none' && (this.#summary as Summary).class === 'read') {
+      exchange.refusable = (sqlState) => REFUSABLE.has(sqlState);
+      exchange.held = [];
+    }
+    exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
+    exchange.swallowReady = work.describeOnly;
+    this.#exchange = exchange;
+    this.#state = 'active';
+    link.connection.submit(exchange, bytes);
+    if (this.#wantsMore()) this.#readOn();
+  }
+
+  // --- while an exchange is under way --------------------------------------------------------------------------------
+
+  #duringExchange(type: number, buffer: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange as Exchange;
+    if (type === CLIENT.TERMINATE) return this.close();
+    if (this.#copy !== 'none') {
+      if (type === CLIENT.COPY_DONE || type === CLIENT.COPY_FAIL)
+        this.#copy = exchange.extended && !exchange.open ? 'ending' : 'none';
+      else if (type === CLIENT.SYNC) {
+        if (this.#copy === 'ending') this.#copy = 'none';
+        exchange.open = false;
+      }
+      return this.#passOn(buffer.subarray(start, end));
+    }
+    switch (type) {
+      case CLIENT.SYNC:
+        exchange.open = false;
+        return this.#sendMore(this.#takeOpenBatch(), 'sync');
+      case CLIENT.FLUSH:
+        return this.#sendMore(this.#takeOpenBatch(), 'flush');
+      case CLIENT.QUERY: {
+        this.#sendMore(this.#takeOpenBatch(), 'none');
+        exchange.open = false;
+        return this.#passOn(buffer.subarray(start, end));
+      }
+      case CLIENT.COPY_DATA:
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
+        return;
+      default:
+        if (this.#collect(type, buffer, start, end) && this.#batch.bytes > BATCH_BYTES)
+          this.#sendMore(this.#takeOpenBatch(), 'none');
+    }
+  }
+
+  #takeOpenBatch(): Batch {
+    const batch = this.#batch;
+    this.#batch = new Batch();
+    return batch;
+  }
+
+  #sendMore(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
+    const link = this.#link as Link;
+    for (const verdict of batch.verdicts) this.#noteEffects(verdict, true);
+    link.connection.write(batch.encode(link.connection, this.#exchange as Exchange, end));
+    this.#pace(link);
+  }
+
+  #passOn(bytes: Buffer): void {
+    const link = this.#link;
+    if (link === null) return;
+    link.connection.write([bytes]);
+    this.#pace(link);
+  }
+
+  /** The client may not be faster than the server. */
+  #pace(link: Link): void {
+    if (link.connection.congested(() => this.#state !== 'closed' && this.client.socket.resume()))
+      this.client.socket.pause();
+  }
+
+  // --- what the server answers ---------------------------------------------------------------------------------------
+
+  reply(_exchange: Exchange, buffer: Buffer, start: number, end: number): void {
+    if (this.#state === 'closed') return;
+    const keepsUp = this.#output.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
+    if (!keepsUp) this.#link?.connection.pause();
+  }
+
+  copyIn(): void {
+    this.#copy = 'receiving';
+    this.#readOn();
+  }
+
+  async(buffer: Buffer, start: number, end: number): void {
+    if (this.#pinned !== null && this.#state !== 'closed') this.#output.write(buffer.subarray(start, end));
+  }
+
+  finished(exchange: Exchange, status: number): void {
+    if (this.#state === 'closed') return;
+    const link = this.#link as Link;
+    const work = this.#work as Work;
+    const atMs = nowMs();
+    this.#account(link, work, exchange, atMs);
+    if (exchange.failedParses !== null) this.#extended.forget(exchange.failedParses);
+    this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
+    for (const verdict of work.verdicts) this.#noteEffects(verdict, exchange.sqlState === null);
+    if (this.#transaction === 'none') this.options.endTransaction();
+    this.#exchange = null;
+    this.#work = null;
+    this.#copy = 'none';
+    this.#streamLeft = 0;
+    if (work.describeOnly && exchange.sqlState !== null) this.#skipToSync = true;
+    if (this.#settingsChanged && this.#transaction === 'none') return this.#captureSettings(link);
+    this.#rest();
+  }
+
+  refused(_exchange: Exchange, sqlState: string): void {
+    if (this.#state === 'closed') return;
+    const work = this.#work as Work;
+    if (sqlState === '25006') this.#extended.learnWrite(work);
+    this.#again(this.#link as Link, 'retry');
+  }
+
+  lost(exchange: Exchange, error: FairleadError): void {
+    if (this.#state === 'closed') return;
+    const link = this.#link as Link;
+    const work = this.#work as Work;
+    const loss: Loss = afterLoss(
+      this.#transaction !== 'none',
+      this.#pinned !== null,
+      exchange,
+      this.#summary as Summary,
+      work,
+      error,
+    );
+    this.#exchange = null;
+    this.#copy = 'none';
+    this.#streamLeft = 0;
+    if (loss.kind === 'again') return this.#again(link, null);
+    this.#link = null;
+    if (loss.kind === 'close') return this.close();
+    if (loss.kind === 'fatal') return this.terminate(loss.error);
+    this.#transaction = loss.transaction;
+    if (exchange.open) this.#skipToSync = true;
+    this.#services.traffic.recordError();
+    this.#fail(loss.error);
+  }
+
+  /** The linked connection broke while nothing was under way. */
+  closed(error: FairleadError): void {
+    if (this.#state === 'closed' || this.#link === null || this.#exchange !== null || this.#state === 'waiting') return;
+    this.#link = null;
+    if (this.#pinned !== null) {
+      return this.terminate(
+        new FairleadError('session_lost', `${error.message}; the session kept it for: ${this.#pinned}`),
+      );
+    }
+    if (this.#transaction === 'none') return;
+    this.#transaction = 'lost';
+    this.#pendingLoss = new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`);
+  }
+
+  #account(link: Link, work: Work, exchange: Exchange, atMs: number): void {
+    const { cluster, traffic } = this.#services;
+    const summary = this.#summary as Summary;
+    const linked = this.#transaction !== 'none' ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
+    const reason: RouteReason = this.#pinned !== null ? 'pinned' : (linked ?? link.reason);
+    traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
+    if (exchange.sqlState !== null) traffic.recordError(atMs);
+    this.lastRoute = { node: link.node.name, class: summary.class, reason: describeRoute(reason, summary, link) };
+    if (link.readOnly) this.causality.ranOnReplica(link.node.name, atMs);
+    else this.causality.ranOnPrimary(cluster.samples.next);
+  }
+
+  #noteEffects(verdict: Verdict, succeeded: boolean): void {
+    if (verdict.changesSettings) {
+      this.#settingsChanged = true;
+      for (const name of verdict.settings) this.#namedSettings.add(name);
+    }
+    if (!succeeded) return;
+    if (verdict.pin !== null) this.#pinned ??= verdict.pin;
+    if (verdict.unpin === 'all') {
+      this.#pinned = null;
+      this.options.resetAll();
+      this.#extended.forgetAll();
+      if (this.#link !== null) {
+        this.#link.connection.prepared.clear();
+        this.#link.connection.unnamed = null;
+      }
+    }
+  }
+
+  #captureSettings(link: Link): void {
+    this.#settingsChanged = false;
+    this.#reader.stop();
+    link.capture([...this.#namedSettings], (settings) => {
+      if (this.#state === 'closed') return;
+      if (settings === null) {
+        return this.terminate(
+          new FairleadError('session_lost', 'the server connection broke before the new settings were known'),
+        );
+      }
+      // what the client reset falls back to what it asked for at its start
+      this.#settings =
+        this.client.startupSettings === NO_SETTINGS
+          ? settings
+          : settingsSet([...this.client.startupSettings.values, ...settings.values]);
+      this.#rest();
+    });
+  }
+
+  /** Between two requests: the link is given back unless something keeps it. */
+  #rest(): void {
+    const link = this.#link;
+    if (
+      link !== null &&
+      this.#transaction === 'none' &&
+      this.#pinned === null &&
+      this.#services.config().pool.mode === 'transaction'
+    ) {
+      this.#link = null;
+      link.release();
+    }
+    this.#state = 'idle';
+    const { idle_transaction_timeout: timeoutMs } = this.#services.config().pool;
+    if (this.#transaction !== 'none' && timeoutMs > 0) this.#services.deadlines.set(this, nowMs() + timeoutMs);
+    this.#readOn();
+  }
+
+  /** The same request once more, elsewhere. */
+  #again(link: Link, forced: RouteReason | null): void {
+    const work = this.#work as Work;
+    this.#services.traffic.recordRetry();
+    this.#exchange = null;
+    if (this.#link === link) this.#link = null;
+    if (!link.connection.closed) link.release();
+    work.avoid ??= new Set();
+    if (link.readOnly) work.avoid.add(link.node.name);
+    if (forced !== null) work.forced = forced;
+    this.#state = 'waiting';
+    this.#seek(work);
+  }
+
+  #dropLink(reason: string): void {
+    const link = this.#link;
+    this.#link = null;
+    link?.drop(reason);
+  }
+
+  // --- answers of our own --------------------------------------------------------------------------------------------
+
+  /** The request ends with an error; the session goes on. */
+  #fail(error: FairleadError): void {
+    const work = this.#work;
+    this.#output.write(errorResponse('ERROR', error.sqlState, error.message, error.remedy));
+    if (this.#streamLeft > 0) return this.terminate(error);
+    if (work !== null && !work.synced) this.#skipToSync = true;
+    else this.#skipToSync = false;
+    if (!this.#skipToSync) return this.#answered();
+    this.#work = null;
+    this.#rest();
+  }
+
+  #answered(): void {
+    const synced = this.#work?.synced ?? true;
+    this.#work = null;
+    if (synced) this.#sendReady();
+    this.#rest();
+  }
+
+  #sendReady(): void {
+    const status =
+      this.#transaction === 'none' ? STATUS.IDLE : this.#transaction === 'open' ? STATUS.TRANSACTION : STATUS.FAILED;
+    this.#output.write(readyForQuery(status));
+  }
+
+  #answerLost(work: Work): void {
+    const answer = lostTransactionAnswer(work, this.#pendingLoss);
+    this.#pendingLoss = null;
+    this.#output.write(answer.bytes);
+    if (answer.ends) {
+      this.#transaction = 'none';
+      this.options.endTransaction();
+    }
+    if (!work.synced) this.#skipToSync = true;
+    this.#answered();
+  }
+
+  #answerLocally(work: Work): void {
+    try {
+      const run = (verdict: Verdict) => this.#local.run(verdict, this.#transaction !== 'none');
+      if (work.batch === null) for (const verdict of work.verdicts) this.#output.write(simpleAnswer(run(verdict)));
+      else this.#output.write(batchAnswer(work.batch, (verdict) => this.#local.columns(verdict), run));
+      this.#answered();
+    } catch (error) {
+      this.#fail(error as FairleadError);
+    }
+  }
+
+  /** Says once that a failover left behind some of what this session wrote or saw. */
+  #tellLoss(): void {
+    const fork = this.causality.lostAt;
+    if (fork === null) return;
+    this.causality.lostAt = null;
+    this.#output.write(
+      noticeResponse(
+        'WARNING',
+        '01000',
+        `the failover of epoch ${fork.epoch} lost WAL that this session had written or seen`,
+        'GET /api/events lists the commits that were lost',
+      ),
+    );
+  }
+}
+
+function endOf(work: Work): 'sync' | 'flush' | 'none' {
+  if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
+  return work.synced || (work.batch?.bytes ?? 0) > BATCH_BYTES ? 'none' : 'flush';
+}
+
+/** Advisory locks succeed silently on a standby, where nobody else sees them. */
+function locks(verdict: Verdict): boolean {
+  return verdict.functions.some((f) => f.name.includes('advisory'));
+}
+
+function advisoryLockOnReplica(): FairleadError {
+  return new FairleadError(
+    'unsupported',
+    'an advisory lock taken in a READ ONLY transaction on a replica would exclude nobody',
+    'begin the transaction without READ ONLY',
+  );
+}
+
+function describeRoute(reason: RouteReason, summary: Summary, link: Link): string {
+  return link.readOnly || reason !== summary.reason || summary.detail === reason
+    ? reason
+    : `${reason}: ${summary.detail}`;
+}

@@ -1,0 +1,63 @@
+import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
+import { nowMs } from '../core/clock.ts';
+import type { FairleadError } from '../core/errors.ts';
+import { sleep } from '../core/sleep.ts';
+import type { Session } from './session.ts';
+
+/** Process id and secret that a client may cancel with. */
+export type CancelKey = { readonly pid: number; readonly secret: Buffer };
+
+/** Every client that is logged in, and the keys that cancel its statements. */
+export class Sessions {
+  readonly #sessions = new Map<number, { readonly session: Session; readonly secret: Buffer }>();
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  *all(): Iterable<Session> {
+    for (const { session } of this.#sessions.values()) yield session;
+  }
+
+  /** A key nobody has. The pid is a positive int4, as drivers expect. */
+  newKey(): CancelKey {
+    for (;;) {
+      const pid = randomInt(1, 2 ** 31 - 1);
+      if (!this.#sessions.has(pid)) return { pid, secret: randomBytes(4) };
+    }
+  }
+
+  add(session: Session, key: CancelKey): void {
+    this.#sessions.set(key.pid, { session, secret: key.secret });
+  }
+
+  remove(session: Session): void {
+    this.#sessions.delete(session.client.pid);
+  }
+
+  /** A CancelRequest; a wrong key does nothing, as with PostgreSQL. */
+  cancel(pid: number, secret: Buffer): void {
+    const entry = this.#sessions.get(pid);
+    if (entry === undefined || entry.secret.length !== secret.length || !timingSafeEqual(entry.secret, secret)) return;
+    entry.session.cancel();
+  }
+
+  /** Sessions in a transaction or with a statement under way on the node. */
+  busyOn(node: string): number {
+    let busy = 0;
+    for (const session of this.all()) {
+      if (session.linkedTo?.node === node && (session.inTransaction || session.state === 'active')) busy++;
+    }
+    return busy;
+  }
+
+  /** Resolves when nothing runs on the node any more, or the time is over. */
+  async quiesce(node: string, timeoutMs: number): Promise<void> {
+    const untilMs = nowMs() + timeoutMs;
+    while (this.busyOn(node) > 0 && nowMs() < untilMs) await sleep(5);
+  }
+
+  terminateAll(error: FairleadError): void {
+    for (const session of [...this.all()]) session.terminate(error);
+  }
+}

@@ -1,0 +1,101 @@
+import type { RouteReason } from '../routing/decision.ts';
+import type { StatementClass, Verdict } from '../sql/verdict.ts';
+import type { Batch } from './batch.ts';
+import type { TrafficClass } from './traffic.ts';
+
+/** One request of a client on its way: from its last byte read to its ReadyForQuery. */
+export type Work = {
+  /** `query`: raw bytes as they came; `batch`: messages of the extended protocol; `stream`: the beginning of a message too large to collect. */
+  readonly kind: 'query' | 'batch' | 'stream';
+  readonly verdicts: readonly Verdict[];
+  readonly batch: Batch | null;
+  /** Bytes that go to the server as they are, after the batch. */
+  readonly raw: Buffer | null;
+  /** False when the client will send more before it wants ReadyForQuery. */
+  readonly synced: boolean;
+  /** Parse and Describe only, ended by Flush: answered by an exchange of its own. */
+  readonly describeOnly: boolean;
+  readonly startedMs: number;
+  /** Nodes that refused or lost it. */
+  avoid: Set<string> | null;
+  /** Set when it has to run on the primary after all. */
+  forced: RouteReason | null;
+};
+
+/** What the statements of a request amount to. */
+export type Summary = {
+  readonly class: StatementClass;
+  /** May run on a replica as far as the statements go. */
+  readonly read: boolean;
+  /** Why the primary, if it is the primary. */
+  readonly reason: RouteReason;
+  /** Why a replica, where that has a reason of its own. */
+  readonly replicaReason: RouteReason | null;
+  readonly detail: string;
+  readonly traffic: TrafficClass;
+  readonly hint: 'primary' | 'replica' | null;
+  readonly maxStalenessMs: number | null;
+};
+
+const UNKNOWN: Summary = {
+  class: 'unknown',
+  read: false,
+  reason: 'unknown statement',
+  replicaReason: null,
+  detail: 'not looked at',
+  traffic: 'other',
+  hint: null,
+  maxStalenessMs: null,
+};
+
+const REASON_OF: Readonly<Record<StatementClass, RouteReason>> = {
+  read: 'no replica',
+  write: 'write',
+  begin: 'transaction',
+  end: 'transaction',
+  'session-state': 'session state',
+  copy: 'copy',
+  unknown: 'unknown statement',
+};
+
+/** A write only because a function it calls may write: a hint can say that it does not. */
+function onlyByFunction(verdict: Verdict): boolean {
+  return verdict.class === 'write' && verdict.functions.length > 0 && verdict.reason.startsWith('calls ');
+}
+
+function ofOne(verdict: Verdict): Summary {
+  const hint = verdict.hint?.target ?? null;
+  const readOnlyTransaction =
+    verdict.class === 'begin' && verdict.readOnly === true && verdict.isolation !== 'serializable';
+  const read = verdict.class === 'read' || readOnlyTransaction || (hint === 'replica' && onlyByFunction(verdict));
+  return {
+    class: verdict.class,
+    read: read && verdict.pin === null && !verdict.changesSettings,
+    reason: onlyByFunction(verdict) ? 'volatile function' : REASON_OF[verdict.class],
+    replicaReason: readOnlyTransaction ? 'read only transaction' : null,
+    detail: verdict.reason,
+    traffic:
+      verdict.class === 'read' ? 'read' : verdict.class === 'write' || verdict.class === 'copy' ? 'write' : 'other',
+    hint,
+    maxStalenessMs: verdict.hint?.maxStalenessMs ?? null,
+  };
+}
+
+const SUMMARIES = new WeakMap<Verdict, Summary>();
+
+/** Sums up the statements of a request; several statements are a read only when all of them are. */
+export function summarize(verdicts: readonly Verdict[]): Summary {
+  const first = verdicts[0];
+  if (first === undefined) return UNKNOWN;
+  let summary = SUMMARIES.get(first);
+  if (summary === undefined) {
+    summary = Object.freeze(ofOne(first));
+    SUMMARIES.set(first, summary);
+  }
+  if (verdicts.length === 1) return summary;
+  const all = verdicts.map((verdict) => ofOne(verdict));
+  if (all.every((s) => s.class === 'read' && s.read)) return summary;
+  const control = all.find((s) => s.class === 'begin' || s.class === 'end');
+  const decisive = control ?? all.find((s) => !s.read) ?? summary;
+  return { ...decisive, class: control === undefined ? decisive.class : 'unknown', read: false };
+}

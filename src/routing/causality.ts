@@ -1,0 +1,101 @@
+import type { Fork } from '../cluster/assignment.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn, lsn as toLsn } from '../core/lsn.ts';
+
+/** timeline:LSN */
+const TOKEN = /^(\d{1,10}):([0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8})$/;
+
+/**
+ * What a session has written or seen, as far as it is known: a floor for its next read. Positions after the session's last statement
+ * are not asked for until a read needs them, and then one answer serves every session that waits.
+ */
+export class Causality {
+  /** Timeline that `floor` belongs to; 0 while the floor is empty. */
+  timeline = 0;
+  /** A read must see everything up to here. */
+  floor: Lsn = LSN_ZERO;
+  /** Index of the sample of the primary that bounds what the session did there; 0 when it is in the floor. */
+  pendingSample = 0;
+  /** The replica last read, while the position of that read is not in the floor. */
+  replica: string | null = null;
+  /** Monotonic milliseconds when that read was answered. */
+  replicaReadMs = 0;
+  /** Set when a failover left part of what the session saw behind. Cleared by whoever tells the client. */
+  lostAt: Fork | null = null;
+
+  /** A statement was answered by the primary: all it may have written or seen lies below a sample started from now on. */
+  ranOnPrimary(nextSample: number): void {
+    this.pendingSample = nextSample;
+    this.replica = null;
+  }
+
+  ranOnReplica(node: string, nowMs: number): void {
+    this.replica = node;
+    this.replicaReadMs = nowMs;
+  }
+
+  static isToken(text: string): boolean {
+    return TOKEN.test(text);
+  }
+
+  /** Takes a token of another session: the floor rises to it. @throws RangeError when it is malformed. */
+  adopt(token: string): void {
+    const match = TOKEN.exec(token);
+    if (match === null) throw new RangeError(`not a token: ${token}`);
+    const timeline = Number(match[1]);
+    const floor = parseLsn(match[2] as string);
+    if (timeline > this.timeline) {
+      this.timeline = timeline;
+      this.floor = floor;
+    } else if (timeline === this.timeline) this.floor = maxLsn(this.floor, floor);
+  }
+
+  /** Text for another session. Only complete when `settle` left nothing pending. */
+  token(): string {
+    return `${this.timeline}:${formatLsn(this.floor)}`;
+  }
+
+  /**
+   * Brings the floor up to what is known and onto the current timeline.
+   * @returns true when everything the session did is in the floor, save a read of `replica`.
+   */
+  settle(cluster: Cluster, timeline: number): boolean {
+    const { samples } = cluster;
+    if (this.pendingSample !== 0 && samples.completed >= this.pendingSample) {
+      this.translate(cluster.assignment.value.forks, samples.timeline);
+      this.floor = maxLsn(this.floor, samples.lsn);
+      this.timeline = samples.timeline;
+      this.pendingSample = 0;
+    }
+    this.translate(cluster.assignment.value.forks, timeline);
+    return this.pendingSample === 0;
+  }
+
+  /** Folds the read of `replica` into the floor if an observation of it started after the read was answered. */
+  settleReplica(cluster: Cluster): boolean {
+    if (this.replica === null) return true;
+    const seen = cluster.observations.of(this.replica).last;
+    if (seen === null || seen.startedMs < this.replicaReadMs) return false;
+    this.translate(cluster.assignment.value.forks, seen.timeline);
+    if (this.timeline === 0) this.timeline = seen.timeline;
+    if (seen.timeline === this.timeline) this.floor = maxLsn(this.floor, seen.replayLsn);
+    this.replica = null;
+    return true;
+  }
+
+  /** Positions beyond a fork do not exist on the new timeline: the floor falls back to the fork, and the loss is noted. */
+  translate(forks: readonly Fork[], timeline: number): void {
+    if (this.timeline === 0 || timeline <= this.timeline) {
+      if (this.timeline === 0) this.timeline = timeline;
+      return;
+    }
+    for (const fork of forks) {
+      if (fork.timeline <= this.timeline || fork.timeline > timeline) continue;
+      if (this.floor > fork.forkLsn) {
+        this.lostAt = fork;
+        this.floor = toLsn(fork.forkLsn);
+      }
+    }
+    this.timeline = timeline;
+  }
+}
