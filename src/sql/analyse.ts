@@ -67,7 +67,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'CopyStmt':
       return copy(node, findings);
     case 'CallStmt':
-      walkQuery({ FuncCall: node['funccall'] }, findings);
+      walkQuery({ FuncCall: node.funccall }, findings);
       return write(findings, 'calls a procedure');
     case 'DoStmt':
       return doBlock(node, findings);
@@ -75,19 +75,19 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       findings.pin = 'sql prepare';
       return draft(findings, 'session-state', 'prepares a statement');
     case 'ExecuteStmt':
-      walkQuery(node['params'], findings);
+      walkQuery(node.params, findings);
       return write(findings, 'executes a prepared statement');
     case 'DeallocateStmt': {
-      const all = node['isall'] === true;
+      const all = node.isall === true;
       if (all) findings.releases.push('sql prepare');
       const d = draft(findings, 'session-state', 'deallocates prepared statements');
-      d.deallocates = { name: all ? null : (textOf(node['name']) ?? null) };
+      d.deallocates = { name: all ? null : (textOf(node.name) ?? null) };
       return d;
     }
     case 'DeclareCursorStmt': {
-      walkQuery(node['query'], findings);
+      walkQuery(node.query, findings);
       // CURSOR_OPT_HOLD in parsenodes.h
-      if ((Number(node['options'] ?? 0) & 0x20) !== 0) findings.pin ??= 'cursor with hold';
+      if ((Number(node.options ?? 0) & 0x20) !== 0) findings.pin ??= 'cursor with hold';
       const d = query(findings, 'declares a cursor');
       if (d.class === 'read') d.class = 'session-state';
       return d;
@@ -95,13 +95,13 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'FetchStmt':
       return write(findings, 'fetches from a cursor');
     case 'ClosePortalStmt':
-      if (node['portalname'] === undefined) findings.releases.push('cursor with hold');
+      if (node.portalname === undefined) findings.releases.push('cursor with hold');
       return draft(findings, 'session-state', 'closes a cursor');
     case 'ListenStmt':
       findings.pin = 'listen';
       return draft(findings, 'session-state', 'listens');
     case 'UnlistenStmt':
-      if (node['conditionname'] === undefined) findings.releases.push('listen');
+      if (node.conditionname === undefined) findings.releases.push('listen');
       return draft(findings, 'session-state', 'stops listening');
     case 'LoadStmt':
       findings.pin = 'load';
@@ -109,11 +109,11 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'ConstraintsSetStmt':
       return draft(findings, 'session-state', 'sets constraints for the transaction');
     case 'LockStmt':
-      for (const item of listOf(node['relations'])) walkQuery(item, findings);
+      for (const item of listOf(node.relations)) walkQuery(item, findings);
       return draft(findings, 'write', 'locks tables');
     case 'CreateTableAsStmt':
-      walkQuery(node['query'], findings);
-      into((node['into'] ?? {}) as Fields, 'creates a table', findings);
+      walkQuery(node.query, findings);
+      into((node.into ?? {}) as Fields, 'creates a table', findings);
       return write(findings, 'creates a table');
     default: {
       const phrase = UTILITY.get(tag);
@@ -141,10 +141,10 @@ function write(findings: Findings, reason: string): Draft {
 
 /** EXPLAIN goes where its statement goes; without ANALYZE it runs nothing, but plans alike. */
 function explain(node: Fields, findings: Findings): Draft {
-  const inner = unwrap(node['query']);
+  const inner = unwrap(node.query);
   if (inner === null) return write(findings, 'explains');
   const d = analyseStatement(inner, findings);
-  const options = listOf(node['options']).map((item) => textOf(unwrap(item)?.node['defname']));
+  const options = listOf(node.options).map((item) => textOf(unwrap(item)?.node.defname));
   if (d.class !== 'read' && d.class !== 'unknown') {
     d.class = 'write';
     d.reason = `explains a statement that ${d.reason}`;
@@ -156,20 +156,20 @@ function explain(node: Fields, findings: Findings): Draft {
 
 /** COPY through the client is `copy`; from or to a file or program of the server it is a write like any other. */
 function copy(node: Fields, findings: Findings): Draft {
-  if (node['query'] !== undefined) walkQuery(node['query'], findings);
-  if (node['relation'] !== undefined) walkQuery({ RangeVar: node['relation'] }, findings);
-  const from = node['is_from'] === true;
+  if (node.query !== undefined) walkQuery(node.query, findings);
+  if (node.relation !== undefined) walkQuery({ RangeVar: node.relation }, findings);
+  const from = node.is_from === true;
   if (from) {
     findings.mayWrite = true;
     findings.mayAdvanceSequence = true;
   }
-  if (textOf(node['filename']) !== null) return draft(findings, 'write', "copies from or to the server's files");
+  if (textOf(node.filename) !== null) return draft(findings, 'write', "copies from or to the server's files");
   return draft(findings, 'copy', from ? 'copies from the client' : 'copies to the client');
 }
 
 function doBlock(node: Fields, findings: Findings): Draft {
-  for (const item of listOf(node['args'])) {
-    const body = textOf((unwrap(unwrap(item)?.node['arg'])?.node ?? {})['sval']);
+  for (const item of listOf(node.args)) {
+    const body = textOf(unwrap(unwrap(item)?.node.arg)?.node.sval);
     if (body === null) continue;
     const found = bodyFinding(body);
     findings.pin ??= found.pin;
@@ -183,7 +183,7 @@ function doBlock(node: Fields, findings: Findings): Draft {
 
 function utility(tag: string, node: Fields, phrase: string, findings: Findings): Draft {
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
-  if (creates && node['oncommit'] !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
+  if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
   return write(findings, phrase);
 }
 
@@ -194,7 +194,7 @@ function mentionsTemporary(value: unknown, depth: number): boolean {
     return isTemporarySchema(namesOf(value)[0]) || value.some((item) => mentionsTemporary(item, depth + 1));
   }
   const fields = value as Fields;
-  if (fields['relpersistence'] === 't' || isTemporarySchema(fields['schemaname'])) return true;
+  if (fields.relpersistence === 't' || isTemporarySchema(fields.schemaname)) return true;
   for (const key in fields) if (mentionsTemporary(fields[key], depth + 1)) return true;
   return false;
 }

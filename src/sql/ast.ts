@@ -35,10 +35,10 @@ export function namesOf(value: unknown): string[] {
 export function constantText(value: unknown): string | null {
   const node = unwrap(value);
   if (node === null) return null;
-  if (node.tag === 'TypeCast') return constantText(node.node['arg']);
-  if (node.tag === 'String') return textOf(node.node['sval']) ?? '';
-  if (node.tag === 'Integer') return String(node.node['ival'] ?? 0);
-  if (node.tag === 'Float') return textOf(node.node['fval']);
+  if (node.tag === 'TypeCast') return constantText(node.node.arg);
+  if (node.tag === 'String') return textOf(node.node.sval) ?? '';
+  if (node.tag === 'Integer') return String(node.node.ival ?? 0);
+  if (node.tag === 'Float') return textOf(node.node.fval);
   if (node.tag !== 'A_Const') return null;
   const c = node.node as {
     sval?: { sval?: string };

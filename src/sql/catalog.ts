@@ -88,9 +88,11 @@ export class Catalog {
       (f) => (schema === null || f.schema === schema) && args >= f.min && args <= f.max,
     );
     if (!builtin && types.length === args && types.every((type) => type !== null)) {
-      // PostgreSQL takes an exact match before it considers any conversion (func_get_detail).
-      const exact = candidates.filter((f) => f.types.length === args && f.types.every((type, i) => type === types[i]));
-      if (exact.length > 0) candidates = exact;
+      // PostgreSQL takes an exact match before it considers any conversion (func_get_detail), if the search_path shows
+      // it: so an exact match rules out the others of its own schema only.
+      const exact = new Set(candidates.filter((f) => isExact(f, types)));
+      const schemas = new Set([...exact].map((f) => f.schema));
+      candidates = candidates.filter((f) => exact.has(f) || !schemas.has(f.schema));
     }
     const finding = builtinFinding(name, builtin && this.#volatileBuiltins.has(name));
     if (!builtin && candidates.length === 0 && finding.unsafe === null) {
@@ -163,23 +165,23 @@ export class Catalog {
     const info = (typeof row.info === 'string' ? JSON.parse(row.info) : (row.info ?? {})) as Record<string, unknown>;
     switch (row.kind) {
       case 'builtins':
-        for (const name of String(info['all'] ?? '').split(' ')) this.#builtins.add(name);
-        for (const name of String(info['volatile'] ?? '').split(' ')) this.#volatileBuiltins.add(name);
+        for (const name of String(info.all ?? '').split(' ')) this.#builtins.add(name);
+        for (const name of String(info.volatile ?? '').split(' ')) this.#volatileBuiltins.add(name);
         return;
       case 'function': {
-        const types = (info['types'] ?? []) as string[];
-        const variadic = info['variadic'] === true;
-        const min = Number(info['min'] ?? types.length);
+        const types = (info.types ?? []) as string[];
+        const variadic = info.variadic === true;
+        const min = Number(info.min ?? types.length);
         const overloads = this.#functions.get(row.name) ?? [];
         overloads.push({
           schema: row.schema ?? '',
           types,
           min: variadic ? Math.min(min, types.length - 1) : min,
           max: variadic ? Number.POSITIVE_INFINITY : types.length,
-          volatile: info['volatile'] !== false,
-          row: info['row'] === true,
-          effects: (info['effects'] ?? []) as BodyEffect[],
-          settings: (info['settings'] ?? []) as string[],
+          volatile: info.volatile !== false,
+          row: info.row === true,
+          effects: (info.effects ?? []) as BodyEffect[],
+          settings: (info.settings ?? []) as string[],
         });
         this.#functions.set(row.name, overloads);
         return;
@@ -187,11 +189,11 @@ export class Catalog {
       case 'relation': {
         const bySchema = this.#relations.get(row.name) ?? new Map<string, Relation>();
         const before = bySchema.get(row.schema ?? '');
-        const calls = typeof info['calls'] === 'string' ? `view ${row.name} calls ${info['calls']}` : null;
-        const why = typeof info['why'] === 'string' ? `reads ${row.name}: ${info['why']}` : calls;
+        const calls = typeof info.calls === 'string' ? `view ${row.name} calls ${info.calls}` : null;
+        const why = typeof info.why === 'string' ? `reads ${row.name}: ${info.why}` : calls;
         bySchema.set(row.schema ?? '', {
           why: before?.why ?? why,
-          reads: [...(before?.reads ?? []), ...((info['reads'] ?? []) as [string, string][])],
+          reads: [...(before?.reads ?? []), ...((info.reads ?? []) as [string, string][])],
         });
         this.#relations.set(row.name, bySchema);
         return;
@@ -206,6 +208,10 @@ export class Catalog {
         throw new Error(`unknown catalog row ${row.kind}`);
     }
   }
+}
+
+function isExact(f: UserFunction, types: readonly (string | null)[]): boolean {
+  return f.types.length === types.length && f.types.every((type, i) => type === types[i]);
 }
 
 /** Before the catalog is known: only a handful of functions count as harmless. */

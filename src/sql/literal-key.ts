@@ -129,8 +129,7 @@ export class LiteralKey {
           this.hintEnd = stop;
           listAt = -1;
           for (let j = i; j < stop; j++) {
-            const b = text[j] as number;
-            out[n++] = b < 0x20 ? 0x20 : b;
+            out[n++] = Math.max(text[j] as number, 0x20);
           }
         }
         i = stop;

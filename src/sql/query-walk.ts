@@ -19,13 +19,15 @@ const PLAIN = new Set(
   XmlSerialize`.split(/\s+/),
 );
 
-/** Grammar of newer servers that an older one reads as a call of a user's function. */
-const JSON_CALLS: Readonly<Record<string, readonly string[]>> = {
-  JsonFuncExpr: ['json_value', 'json_query', 'json_exists'],
-  JsonParseExpr: ['json'],
-  JsonScalarExpr: ['json_scalar'],
-  JsonSerializeExpr: ['json_serialize'],
-  MergeSupportFunc: ['merge_action'],
+/** Grammar of newer servers that an older one reads as a call of a user's function; JsonFuncExpr by its `op`. */
+const JSON_CALLS: Readonly<Record<string, string>> = {
+  JSON_EXISTS_OP: 'json_exists',
+  JSON_QUERY_OP: 'json_query',
+  JSON_VALUE_OP: 'json_value',
+  JsonParseExpr: 'json',
+  JsonScalarExpr: 'json_scalar',
+  JsonSerializeExpr: 'json_serialize',
+  MergeSupportFunc: 'merge_action',
 };
 
 const MAX_DEPTH = 3000;
@@ -77,26 +79,23 @@ function enter(tag: string, node: Fields, findings: Findings, scope: Scope, dept
       call(node, findings);
       break;
     case 'ColumnRef': {
-      const fields = listOf(node['fields']);
+      const fields = listOf(node.fields);
       if (fields.length > 1) attribute(fields.slice(-1), findings);
       return;
     }
     case 'A_Indirection':
-      attribute(node['indirection'], findings);
+      attribute(node.indirection, findings);
       break;
     case 'A_Expr':
-      operator(node['name'], findings);
+      operator(node.name, findings);
       break;
     case 'SubLink':
     case 'SortBy':
     case 'TypeCast':
       break;
     default:
-      if (JSON_CALLS[tag] !== undefined) {
-        for (const name of JSON_CALLS[tag]) {
-          if (findings.catalog === null || findings.catalog.hasUserFunction(name)) findings.call(null, name, 1, []);
-        }
-      } else if (!PLAIN.has(tag)) findings.notUnderstood ??= `has a ${tag}`;
+      if (tag === 'JsonFuncExpr' || JSON_CALLS[tag] !== undefined) jsonCall(tag, node, findings);
+      else if (!PLAIN.has(tag)) findings.notUnderstood ??= `has a ${tag}`;
   }
   visit(node, findings, scope, depth);
 }
@@ -118,10 +117,10 @@ function selectBranch(node: Fields, findings: Findings, scope: Scope, depth: num
 
 /** The target of SELECT INTO and CREATE TABLE AS. A table that is dropped at commit leaves nothing behind. */
 export function into(clause: Fields, reason: string, findings: Findings): void {
-  const target = clause['rel'] as Fields | undefined;
+  const target = clause.rel as Fields | undefined;
   findings.primary(reason, true);
-  const temporary = target?.['relpersistence'] === 't' || isTemporarySchema(target?.['schemaname']);
-  if (temporary && clause['onCommit'] !== 'ONCOMMIT_DROP') findings.pin ??= 'temporary table';
+  const temporary = target?.relpersistence === 't' || isTemporarySchema(target?.schemaname);
+  if (temporary && clause.onCommit !== 'ONCOMMIT_DROP') findings.pin ??= 'temporary table';
 }
 
 export function isTemporarySchema(schema: unknown): boolean {
@@ -132,11 +131,11 @@ export function isTemporarySchema(schema: unknown): boolean {
 function withQueries(clause: Fields | undefined, findings: Findings, scope: Scope, depth: number): Scope {
   if (clause === undefined) return scope;
   const names = new Set(scope);
-  const queries = listOf(clause['ctes']).map((item) => unwrap(item)?.node ?? {});
-  if (clause['recursive'] === true) for (const query of queries) names.add(textOf(query['ctename']) ?? '');
+  const queries = listOf(clause.ctes).map((item) => unwrap(item)?.node ?? {});
+  if (clause.recursive === true) for (const query of queries) names.add(textOf(query.ctename) ?? '');
   for (const query of queries) {
     visit(query, findings, new Set(names), depth + 1);
-    names.add(textOf(query['ctename']) ?? '');
+    names.add(textOf(query.ctename) ?? '');
   }
   return names;
 }
@@ -158,33 +157,44 @@ function modify(tag: string, node: Fields, findings: Findings, scope: Scope, dep
 }
 
 function relation(node: Fields, findings: Findings, scope: Scope): void {
-  const schema = textOf(node['schemaname']);
-  const name = textOf(node['relname']) ?? '';
+  const schema = textOf(node.schemaname);
+  const name = textOf(node.relname) ?? '';
   if (schema === null && scope.has(name)) return;
   findings.relation(schema, name);
 }
 
 function call(node: Fields, findings: Findings): void {
-  const names = namesOf(node['funcname']);
+  const names = namesOf(node.funcname);
   const name = names.at(-1) ?? '';
-  const args = listOf(node['args']);
-  findings.call(names.at(-2) ?? null, name, args.length, node['func_variadic'] === true ? [] : args.map(typeOf));
-  if (name === 'set_config') {
-    const setting = constantText(args[0]);
-    if (setting !== null) findings.setting(setting);
+  const args = listOf(node.args);
+  const before = findings.changesSettings;
+  findings.call(names.at(-2) ?? null, name, args.length, node.func_variadic === true ? [] : args.map(typeOf));
+  if (name !== 'set_config') return;
+  const setting = constantText(args[0]);
+  if (setting !== null) findings.setting(setting);
+  // is_local: gone with the transaction.
+  const local = unwrap(args[2]);
+  const constant = local?.tag === 'A_Const' && local.node.boolval !== undefined && constantText(args[2]) === 'true';
+  if (constant && findings.catalog?.hasUserFunction(name) !== true) findings.changesSettings = before;
+}
+
+function jsonCall(tag: string, node: Fields, findings: Findings): void {
+  const name = JSON_CALLS[textOf(node.op) ?? tag];
+  if (name === undefined || findings.catalog?.hasUserFunction(name) !== false) {
+    findings.primary(`may call a function ${name ?? tag}`, true);
   }
 }
 
 /** The type of an argument, where the text leaves no doubt. */
 function typeOf(value: unknown): string | null {
   const node = unwrap(value);
-  if (node?.tag === 'A_Const') return node.node['ival'] !== undefined ? 'integer' : null;
+  if (node?.tag === 'A_Const') return node.node.ival !== undefined ? 'integer' : null;
   if (node?.tag !== 'TypeCast') return null;
-  const type = node.node['typeName'] as Fields | undefined;
-  const names = namesOf(type?.['names']);
+  const type = node.node.typeName as Fields | undefined;
+  const names = namesOf(type?.names);
   if (names.length > 1 && names[0] !== 'pg_catalog') return null;
   const name = typeName(names.at(-1) ?? '');
-  return type?.['arrayBounds'] === undefined ? name : `${name}[]`;
+  return type?.arrayBounds === undefined ? name : `${name}[]`;
 }
 
 /** `t.name` is a column, or else a call of name(t). */
@@ -203,7 +213,7 @@ function operator(names: unknown, findings: Findings): void {
 }
 
 function castTo(type: Fields, findings: Findings, scope: Scope, depth: number): void {
-  const name = namesOf(type['names']).at(-1);
+  const name = namesOf(type.names).at(-1);
   const reason = name === undefined ? null : (findings.catalog?.cast(name) ?? null);
   if (reason !== null) findings.primary(reason, true);
   visit(type, findings, scope, depth);

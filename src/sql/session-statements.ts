@@ -12,10 +12,10 @@ const TRANSACTION_SETTINGS = new Set(['transaction_isolation', 'transaction_read
 const COMMANDS = 'fairlead.';
 
 export function setStatement(node: Fields, findings: Findings): Draft {
-  const kind = textOf(node['kind']) ?? '';
-  const name = (textOf(node['name']) ?? '').toLowerCase();
-  const local = node['is_local'] === true;
-  const values = listOf(node['args']).map(constantText);
+  const kind = textOf(node.kind) ?? '';
+  const name = (textOf(node.name) ?? '').toLowerCase();
+  const local = node.is_local === true;
+  const values = listOf(node.args).map(constantText);
   const d = draft(findings, 'session-state', `sets ${name}`);
   if (kind === 'VAR_RESET_ALL') {
     d.reason = 'resets all settings';
@@ -56,11 +56,11 @@ function setTransaction(name: string, node: Fields, d: Draft): Draft {
   const session = name === 'session characteristics';
   d.reason = session ? "sets the session's transaction defaults" : 'sets properties of the transaction';
   d.transactionControl = !session;
-  transactionModes(node['args'], d);
+  transactionModes(node.args, d);
   if (session) {
     d.findings.changesSettings = true;
-    for (const item of listOf(node['args'])) {
-      const option = textOf(unwrap(item)?.node['defname']);
+    for (const item of listOf(node.args)) {
+      const option = textOf(unwrap(item)?.node.defname);
       if (option !== null) d.findings.setting(`default_${option}`);
     }
   }
@@ -70,14 +70,14 @@ function setTransaction(name: string, node: Fields, d: Draft): Draft {
 function transactionModes(options: unknown, d: Draft): void {
   for (const item of listOf(options)) {
     const option = unwrap(item)?.node;
-    const value = constantText(option?.['arg']);
-    if (option?.['defname'] === 'transaction_isolation') d.isolation = value?.toLowerCase() ?? null;
-    if (option?.['defname'] === 'transaction_read_only') d.readOnly = value === '1' || value === 'true';
+    const value = constantText(option?.arg);
+    if (option?.defname === 'transaction_isolation') d.isolation = value?.toLowerCase() ?? null;
+    if (option?.defname === 'transaction_read_only') d.readOnly = value === '1' || value === 'true';
   }
 }
 
 export function showStatement(node: Fields, findings: Findings): Draft {
-  const name = (textOf(node['name']) ?? '').toLowerCase();
+  const name = (textOf(node.name) ?? '').toLowerCase();
   if (name.startsWith(COMMANDS)) {
     const d = draft(findings, 'session-state', `shows ${name}`);
     d.command = { kind: 'show', name: name.slice(COMMANDS.length) };
@@ -89,7 +89,7 @@ export function showStatement(node: Fields, findings: Findings): Draft {
 }
 
 export function discardStatement(node: Fields, findings: Findings): Draft {
-  const target = textOf(node['target']) ?? '';
+  const target = textOf(node.target) ?? '';
   const d = draft(findings, 'session-state', `discards ${target.replace('DISCARD_', '').toLowerCase()}`);
   if (target === 'DISCARD_ALL') {
     d.unpin = 'all';
@@ -101,13 +101,13 @@ export function discardStatement(node: Fields, findings: Findings): Draft {
 }
 
 export function transactionStatement(node: Fields, findings: Findings): Draft {
-  const kind = textOf(node['kind']) ?? '';
+  const kind = textOf(node.kind) ?? '';
   switch (kind) {
     case 'TRANS_STMT_BEGIN':
     case 'TRANS_STMT_START': {
       const d = draft(findings, 'begin', 'begins a transaction');
       d.transactionControl = true;
-      transactionModes(node['options'], d);
+      transactionModes(node.options, d);
       if (d.readOnly === true) d.reason = 'begins a read-only transaction';
       return d;
     }
