@@ -14,7 +14,8 @@ export function chores(state: State, view: View, nowMs: number): Decision {
   if (primary?.seen?.role !== 'primary') return { state, actions: [] };
   const actions: Action[] = [];
   const fenced = new Map(state.fenced);
-  if (primary.quelled) actions.push({ kind: 'lift', node: primary.name });
+  // a fence of ours may be left from a switchover that was broken off
+  if (primary.quelled || primary.seen.readOnly) actions.push({ kind: 'lift', node: primary.name });
   for (const node of view.nodes) {
     const { seen } = node;
     if (node === primary || seen === null || seen.systemId !== state.systemId) continue;

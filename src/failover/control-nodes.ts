@@ -8,6 +8,7 @@ import { ControlConnection, ControlError, type ControlTarget } from '../backend/
 export class ControlNodes {
   readonly #target: (node: string) => ControlTarget;
   readonly #connections = new Map<string, ControlConnection>();
+  #closed = false;
 
   constructor(target: (node: string) => ControlTarget) {
     this.#target = target;
@@ -27,11 +28,12 @@ export class ControlNodes {
     values: unknown[],
     timeoutMs: number,
   ): Promise<Row[]> {
+    if (this.#closed) throw new ControlError(node, 'lost', null, 'Fairlead stops');
     const connection = this.#connection(node);
     try {
       return await connection.query<Row>(text, values, timeoutMs);
     } catch (error) {
-      if (!(error instanceof ControlError) || error.kind !== 'lost') throw error;
+      if (!(error instanceof ControlError) || error.kind !== 'lost' || this.#closed) throw error;
       connection.close();
       return connection.query<Row>(text, values, timeoutMs);
     }
@@ -46,7 +48,9 @@ export class ControlNodes {
     await this.query(node, 'SELECT pg_reload_conf()', [], timeoutMs);
   }
 
+  /** For good: whoever waits for an answer gets an error. */
   close(): void {
+    this.#closed = true;
     for (const connection of this.#connections.values()) connection.close();
     this.#connections.clear();
   }

@@ -235,6 +235,7 @@ export class Controller {
           timeline: state.timeline,
           systemId: state.systemId as string,
           forkLsn: state.forks.find((fork) => fork.timeline === state.timeline)?.forkLsn ?? null,
+          reason: state.reason,
           atMs: wallMs(),
         });
         break;

@@ -200,11 +200,7 @@ function promoted(
       promotionsMs: plan.kind === 'automatic' ? [...state.promotionsMs, nowMs].slice(-20) : state.promotionsMs,
     }),
     actions: [
-      event(
-        name,
-        lostBytes === 0 ? `${reason}; nothing was lost` : `${reason}; up to ${lostBytes} bytes of WAL were lost`,
-        detail,
-      ),
+      event(name, `${reason}; ${lossInWords(plan, lostBytes)}`, detail),
       { kind: 'record epoch', from: former },
       { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node },
     ],
@@ -226,4 +222,10 @@ function repointed(state: State, plan: Plan, outcome: Extract<Outcome, { work: '
       ...(plan.kind === 'automatic' ? [] : [{ kind: 'answer' } as const]),
     ],
   };
+}
+
+/** What nobody told us of cannot be counted: after a crash zero means that no loss is known. */
+function lossInWords(plan: Plan, lostBytes: number): string {
+  if (lostBytes > 0) return `${lostBytes} bytes of WAL that ${plan.former} had written are lost`;
+  return plan.kind === 'planned' ? 'nothing is lost' : 'no loss is known';
 }

@@ -46,7 +46,10 @@ export function adoptFrom(
     if (history === undefined || node.seen === null) return [];
     return [{ name: node.name, timeline: history.timeline, flushLsn: node.seen.receiveLsn, history }];
   });
-  if (writable.length === 0) return { state: idle, actions: [] };
+  if (writable.length === 0) {
+    const epochs = [...outcome.recorded.values()].map((record) => record.epoch);
+    return nobodyAnswers(Object.freeze({ ...idle, systemId, epoch: Math.max(1, state.epoch, ...epochs) }), nowMs);
+  }
   const replicas = view.nodes.filter((n) => n.seen?.role === 'replica' && n.seen.systemId === systemId);
   const adoption = adopt(writable, Math.max(0, ...replicas.map((n) => n.timeline)));
   if (adoption.primary === null) return halt(idle, adoption.reason, nowMs, { systemId });
@@ -78,6 +81,15 @@ export function adoptFrom(
     sinceMs: nowMs,
   };
   return { state: move(idle, 'steady', change), actions };
+}
+
+/** No primary to adopt: the same suspicion as when one falls silent. */
+export function nobodyAnswers(state: State, nowMs: number): Decision {
+  const reason = 'no node answers as a primary';
+  return {
+    state: move(state, 'suspect', { reason, sinceMs: nowMs, primary: null }),
+    actions: [event('suspect', reason, { node: state.former })],
+  };
 }
 
 /** The recorded epoch, or one more when the timeline has moved since: somebody was promoted and could not write it down. */

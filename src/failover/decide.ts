@@ -6,7 +6,7 @@
 import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
-import { adoptFrom, systemIdOf, writableOf } from './decide-start.ts';
+import { adoptFrom, nobodyAnswers, systemIdOf, writableOf } from './decide-start.ts';
 import { vetoesInWords } from './elect.ts';
 import { move } from './phases.ts';
 import type { Action, Decision, Plan, State } from './state.ts';
@@ -65,11 +65,13 @@ function starting(state: State, view: View, nowMs: number): Decision {
     };
   }
   if (waitedMs < view.timeoutMs) return stay(state);
-  const reason = 'no node answers as a primary';
-  return {
-    state: move(state, 'suspect', { systemId, reason, sinceMs: nowMs, primary: null }),
-    actions: [event('suspect', reason, {})],
-  };
+  const replicas = view.nodes.filter((n) => n.seen?.role === 'replica');
+  if (state.epoch === 0 && replicas.length > 0) {
+    // the next epoch has to be above the last one, and the replicas have it on record
+    const known = Object.freeze({ ...state, systemId, work: 'inspect' as const });
+    return { state: known, actions: [{ kind: 'inspect', nodes: replicas.map((n) => n.name) }] };
+  }
+  return nobodyAnswers(Object.freeze({ ...state, systemId }), nowMs);
 }
 
 function steady(state: State, view: View, nowMs: number): Decision {
@@ -116,6 +118,9 @@ function suspect(state: State, view: View, nowMs: number): Decision {
       state: move(state, 'steady', { primary: former.name, reason, sinceMs: nowMs }),
       actions: [event('primary-returned', reason, { node: former.name })],
     };
+  }
+  if (state.epoch === 0 && view.nodes.some((n) => n.seen?.role === 'replica')) {
+    return { state: move(state, 'starting', { sinceMs: nowMs - view.timeoutMs }), actions: [] };
   }
   const testimony = testimonyOf(state, view);
   if (!testimony.dead) return remain(state, testimony.reason);

@@ -54,9 +54,10 @@ export class Effects {
     const histories = new Map();
     const recorded = new Map();
     await each(action.nodes, async (node) => {
-      histories.set(node, await inspectPrimary(nodes, node));
+      // a replica has the epochs too, and a primary may be without a schema
       const newest = await store.latestEpoch(node).catch(() => null);
       if (newest !== null) recorded.set(node, newest);
+      histories.set(node, await inspectPrimary(nodes, node));
     });
     return { work: 'inspect', histories, recorded };
   }
@@ -98,9 +99,12 @@ export class Effects {
   async handOver(action: ActionOf<'hand over'>, state: State): Promise<Outcome> {
     const { cluster, nodes, signs, quiesce } = this.#deps;
     const others = cluster.nodes
-      .filter(({ name }) => name !== action.from && name !== action.to && !state.fenced.has(name))
-      .filter(({ name }) => cluster.observations.of(name).failure === null)
-      .map(({ name }) => name);
+      .map(({ name }) => name)
+      .filter((name) => name !== action.from && name !== action.to && !state.fenced.has(name))
+      .filter((name) => {
+        const { last, failure } = cluster.observations.of(name);
+        return failure === null && last?.role === 'replica' && last.systemId === state.systemId;
+      });
     try {
       const timelineOf = (node: string) => signs.of(node).timeline;
       const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, quiesce };
@@ -162,11 +166,12 @@ export class Effects {
     this.#covered.set(action.node, { ...this.#covered.get(action.node), ...covered });
   }
 
-  /** @throws ControlError | Error */
-  async lift(action: ActionOf<'lift'>): Promise<void> {
-    await lift(this.#deps.nodes, action.node, this.#covered.get(action.node));
+  /** @returns false when there was no fence of ours. @throws ControlError | Error */
+  async lift(action: ActionOf<'lift'>): Promise<boolean> {
+    const lifted = await lift(this.#deps.nodes, action.node, this.#covered.get(action.node));
     this.#covered.delete(action.node);
     this.#diverged.delete(action.node);
+    return lifted;
   }
 
   /**

@@ -8,6 +8,7 @@ export type EpochRecord = {
   readonly systemId: string;
   /** Where this timeline left the one before; null for the first. */
   readonly forkLsn: Lsn | null;
+  readonly reason: string;
   /** Wall clock milliseconds. */
   readonly atMs: number;
 };
@@ -26,7 +27,7 @@ export type FailoverEvent = {
 export type FailoverStore = {
   /** The newest epoch that `node` has on record; null when it has none (or no schema). */
   latestEpoch(node: string): Promise<{ readonly epoch: number; readonly timeline: number } | null>;
-  /** Writes to the assigned primary. */
+  /** Writes to the assigned primary. Rejects when that fails now; it has to try again by itself. */
   recordEpoch(record: EpochRecord): Promise<void>;
   /** Keeps the event; while there is no primary it has to be kept until there is one. */
   recordEvent(event: FailoverEvent): Promise<void>;

@@ -66,7 +66,6 @@ export class Upkeep {
     this.#run(action.node, async () => {
       try {
         await this.#do(action, state);
-        if (action.kind !== 'mend') this.#notBeforeMs.delete(key);
       } catch (error) {
         this.#tellOnce(
           key,
@@ -75,7 +74,7 @@ export class Upkeep {
           action.node,
         );
       } finally {
-        if (action.kind === 'mend') this.#notBeforeMs.set(key, nowMs() + AGAIN_MS);
+        this.#notBeforeMs.set(key, nowMs() + AGAIN_MS);
       }
     });
   }
@@ -88,8 +87,13 @@ export class Upkeep {
         await effects.fence(action);
         chronicle.event('fence-set', `${action.node} is read-only and has no client sessions`, detail);
         return;
-      case 'lift':
-        return effects.lift(action);
+      case 'lift': {
+        if (await effects.lift(action))
+          return chronicle.event('fence-lifted', `${action.node} may write again`, detail);
+        if (state.primary !== action.node) return;
+        const message = `${action.node} is the primary, but default_transaction_read_only is on there, and not by Fairlead`;
+        return this.#tellOnce(`read-only ${action.node}`, 'read-only', message, action.node);
+      }
       case 'mend': {
         const done = await effects.mend(action, state);
         if (done !== null) chronicle.event('repointed', done, detail);

@@ -93,11 +93,11 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
   }
 }
 
-/** A connection of our own to a node, for questions that go on while the cluster changes. */
+/** One connection to a node that stays open, like an application's. */
 export function directly(cluster: TestCluster, name: string): ControlConnection {
   const { host, port } = cluster.node(name);
   const { superuser: user, password } = cluster;
-  return new ControlConnection({ name, host, port, database: 'postgres', user, password }, 'fairlead-test');
+  return new ControlConnection({ name, host, port, database: 'postgres', user, password }, 'application');
 }
 
 const write = (level: string) => (fields: object, message: string) => {

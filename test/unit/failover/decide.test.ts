@@ -1,0 +1,560 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { decide } from '../../../src/failover/decide.ts';
+import { INITIAL, type Outcome, type State } from '../../../src/failover/state.ts';
+import type { View } from '../../../src/failover/view.ts';
+import { at, dead, frozen, NOW, node, orphan, PLAN, RECEIVER, STEADY, SUSPECT, SYSTEM, seen, view } from './fixture.ts';
+
+/** Decides until nothing changes; outcome and request are seen once, as in the controller. */
+function settle(state: State, first: View): { state: State; kinds: string[]; reasons: string[] } {
+  const kinds: string[] = [];
+  const reasons: string[] = [];
+  let now = state;
+  let current = first;
+  for (let i = 0; i < 10; i++) {
+    const decision = decide(now, current, NOW);
+    for (const action of decision.actions) {
+      kinds.push(action.kind === 'event' ? `event ${action.name}` : action.kind);
+      if (action.kind === 'refuse') reasons.push(action.reason);
+    }
+    if (decision.state.phase === now.phase && decision.state.work === now.work)
+      return { state: decision.state, kinds, reasons };
+    now = decision.state;
+    current = { ...current, outcome: null, request: null, lateMs: 0 };
+  }
+  throw new Error('goes in circles');
+}
+
+type Case = {
+  readonly name: string;
+  readonly state: State;
+  readonly view: View;
+  readonly phase: State['phase'];
+  readonly primary: string | null;
+  readonly reason?: RegExp;
+  readonly does?: readonly string[];
+};
+
+const REPLICAS = [node('pg2'), node('pg3')];
+const ORPHANS = [orphan('pg2'), orphan('pg3', 990)];
+const FENCING: State = { ...SUSPECT, phase: 'fencing', primary: null, epoch: 2, plan: PLAN, work: 'freeze' };
+const ELECTING: State = {
+  ...FENCING,
+  phase: 'electing',
+  work: null,
+  plan: { ...PLAN, frozen: [frozen('pg2', 1000), frozen('pg3', 990)] },
+};
+const PROMOTING: State = { ...ELECTING, phase: 'promoting', work: 'promote' };
+const AFTER: State = {
+  ...STEADY,
+  epoch: 2,
+  primary: 'pg2',
+  former: 'pg2',
+  timeline: 2,
+  forks: [{ timeline: 2, parentTimeline: 1, forkLsn: at(1000), epoch: 2 }],
+};
+const NEW_PRIMARY = node('pg2', { seen: seen('pg2', { role: 'primary', timeline: 2, receiver: null }) });
+const FOLLOWER = node('pg3', { seen: seen('pg3', { timeline: 2 }) });
+const STOPPED: Outcome = { work: 'freeze', frozen: [frozen('pg2', 1000), frozen('pg3', 990)], alive: null };
+
+const CASES: readonly Case[] = [
+  {
+    name: 'all is well',
+    state: STEADY,
+    view: view([node('pg1'), ...REPLICAS]),
+    phase: 'steady',
+    primary: 'pg1',
+    does: [],
+  },
+  {
+    name: '1: kill -9, back before the timeout: nothing happens',
+    state: STEADY,
+    view: view([dead('pg1', { aliveMs: NOW - 2900 }), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+    does: [],
+  },
+  {
+    name: '1: kill -9, silent for the timeout, replicas have lost it: given up in one go',
+    state: STEADY,
+    view: view([dead('pg1'), ...ORPHANS]),
+    phase: 'fencing',
+    primary: null,
+    does: ['event suspect', 'event fencing', 'freeze'],
+  },
+  {
+    name: '3: a hanging primary whose receivers were silent for longer than they tolerate',
+    state: STEADY,
+    view: view([
+      dead('pg1', { failure: { kind: 'timeout', message: 'no answer' } }),
+      orphan('pg2', 1000, { seen: seen('pg2', { receiver: { ...RECEIVER, silentMs: 2001 } }) }),
+      orphan('pg3'),
+    ]),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: '5: only Fairlead is cut off: the replicas still stream',
+    state: STEADY,
+    view: view([dead('pg1'), ...REPLICAS]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg2 still receives WAL from pg1: only Fairlead is cut off/,
+  },
+  {
+    name: '5: one that still streams is enough to refrain',
+    state: SUSPECT,
+    view: view([dead('pg1'), orphan('pg2'), node('pg3')]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg3 still receives/,
+  },
+  {
+    name: '5: a role that may not read the receiver’s status cannot confirm a death',
+    state: SUSPECT,
+    view: view([
+      dead('pg1'),
+      orphan('pg2', 1000, { seen: seen('pg2', { receiver: { ...RECEIVER, status: 'hidden' } }) }),
+    ]),
+    phase: 'suspect',
+    primary: 'pg1',
+  },
+  {
+    name: '6: primary cut off from its replicas, but not from Fairlead',
+    state: STEADY,
+    view: view([node('pg1'), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: '7: cut off from one replica only',
+    state: STEADY,
+    view: view([node('pg1'), node('pg2'), orphan('pg3')]),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: '7: a replica that had lost the primary long before is no witness',
+    state: SUSPECT,
+    view: view([dead('pg1'), orphan('pg2', 1000, { streamedMs: null })]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /no replica that answers was streaming from pg1 before/,
+  },
+  {
+    name: 'an answer of a replica from before the primary’s last one proves nothing',
+    state: SUSPECT,
+    view: view([dead('pg1'), orphan('pg2', 1000, { seen: seen('pg2', { receiver: null, startedMs: NOW - 3500 }) })]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg2 was not asked since pg1 last answered/,
+  },
+  {
+    name: 'no replica answers',
+    state: SUSPECT,
+    view: view([dead('pg1'), dead('pg2'), dead('pg3')]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /no replica answers that could confirm/,
+  },
+  {
+    name: '22: a cascading replica streams from its upstream: that says nothing about the primary',
+    state: SUSPECT,
+    view: view([
+      dead('pg1'),
+      orphan('pg2'),
+      node('pg3', { seen: seen('pg3', { receiver: { ...RECEIVER, senderPort: 5002 } }) }),
+    ]),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: '15: dead, but the best replica is too far behind: halted, held, with the reason',
+    state: SUSPECT,
+    view: view([dead('pg1'), orphan('pg2', 800), orphan('pg3', 700)]),
+    phase: 'halted',
+    primary: null,
+    reason: /up to 200 bytes would be lost/,
+  },
+  {
+    name: '24: a flapping cluster is left to people',
+    state: { ...SUSPECT, promotionsMs: [NOW - 5, NOW - 4, NOW - 3, NOW - 2, NOW - 1] },
+    view: view([dead('pg1'), ...ORPHANS]),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /5 promotions within 10 minutes/,
+  },
+  {
+    name: 'manual: says that it is dead and waits for an operator',
+    state: SUSPECT,
+    view: view([dead('pg1'), ...ORPHANS], { mode: 'manual' }),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg1 is dead .*failover.mode is manual/,
+  },
+  {
+    name: '42: our own standstill is nobody’s death: the clock starts again',
+    state: STEADY,
+    view: view([dead('pg1'), ...ORPHANS], { lateMs: 1500 }),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: '44: too many clients is not dead',
+    state: STEADY,
+    view: view([dead('pg1', { failure: { kind: 'too_many', message: '53300' }, aliveMs: NOW - 10 }), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: '45: a refused login is not dead',
+    state: SUSPECT,
+    view: view([dead('pg1', { failure: { kind: 'auth', message: '28P01' }, aliveMs: NOW - 10 }), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+    reason: /pg1 is alive: 28P01/,
+  },
+  {
+    name: '46: another cluster answers at the primary’s address, the replicas still stream',
+    state: STEADY,
+    view: view([node('pg1', { seen: seen('pg1', { systemId: '42' }) }), ...REPLICAS]),
+    phase: 'suspect',
+    primary: 'pg1',
+  },
+  {
+    name: '20: back on the same timeline after suspicion',
+    state: SUSPECT,
+    view: view([node('pg1'), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+    does: ['event primary-returned'],
+  },
+  {
+    name: '20: back while the replicas were being stopped: they are turned back, nothing is promoted',
+    state: FENCING,
+    view: view([node('pg1'), ...ORPHANS], { outcome: STOPPED }),
+    phase: 'steady',
+    primary: 'pg1',
+    does: ['event primary-returned', 'thaw'],
+  },
+  {
+    name: '5: the last look finds a stream: back to suspicion, replicas turned back',
+    state: FENCING,
+    view: view([dead('pg1'), ...ORPHANS], { outcome: { work: 'freeze', frozen: [], alive: 'pg2 still receives WAL' } }),
+    phase: 'suspect',
+    primary: 'pg1',
+    does: ['event primary-returned', 'thaw'],
+  },
+  {
+    name: 'all stand still: the most advanced is promoted',
+    state: FENCING,
+    view: view([dead('pg1'), ...ORPHANS], { outcome: STOPPED }),
+    phase: 'promoting',
+    primary: null,
+    does: ['event elected', 'promote'],
+  },
+  {
+    name: '25: the candidate dies in the middle: the next one of the same positions; the first is out',
+    state: PROMOTING,
+    view: view([dead('pg1'), dead('pg2'), orphan('pg3', 990)], {
+      outcome: { work: 'promote', node: 'pg2', refused: 'lost', uncertain: true },
+    }),
+    phase: 'promoting',
+    primary: null,
+    reason: /pg3 is promoted/,
+    does: ['event promotion-failed', 'event elected', 'promote'],
+  },
+  {
+    name: '26: refused, and nobody is left: halted, replicas turned back',
+    state: PROMOTING,
+    view: view([dead('pg1'), orphan('pg2')], {
+      outcome: { work: 'promote', node: 'pg2', refused: 'pg_promote answered false', uncertain: false },
+    }),
+    phase: 'halted',
+    primary: null,
+    does: ['event promotion-failed', 'event halted', 'thaw'],
+  },
+  {
+    name: '19: the old primary is back: fenced',
+    state: AFTER,
+    view: view([node('pg1', { seen: seen('pg1', { receiveLsn: at(1500) }) }), NEW_PRIMARY, FOLLOWER]),
+    phase: 'steady',
+    primary: 'pg2',
+    does: ['event fenced', 'fence'],
+  },
+  {
+    name: '21: a replica ahead of the fork',
+    state: AFTER,
+    view: view([dead('pg1'), NEW_PRIMARY, node('pg3', { diverged: 'it has replayed timeline 1 to 0/500' })]),
+    phase: 'steady',
+    primary: 'pg2',
+    does: ['event diverged'],
+  },
+  {
+    name: '19: the old primary was rebuilt and follows: taken in again',
+    state: { ...AFTER, fenced: new Map([['pg1', { sinceEpoch: 2, reason: 'was primary' }]]) },
+    view: view([
+      node('pg1', { seen: seen('pg1', { role: 'replica', timeline: 2, receiver: RECEIVER }) }),
+      NEW_PRIMARY,
+      FOLLOWER,
+    ]),
+    phase: 'steady',
+    primary: 'pg2',
+    does: ['lift', 'event rejoined'],
+  },
+  {
+    name: '12: a replica that was left turned to nobody is turned to the primary',
+    state: STEADY,
+    view: view([node('pg1'), node('pg2'), orphan('pg3', 1000, { deafSinceMs: NOW - 3500 })]),
+    phase: 'steady',
+    primary: 'pg1',
+    does: ['mend'],
+  },
+  {
+    name: 'somebody else promoted a replica: looked at anew',
+    state: STEADY,
+    view: view([dead('pg1'), NEW_PRIMARY, FOLLOWER]),
+    phase: 'starting',
+    primary: 'pg1',
+    does: ['event primary-changed', 'inspect'],
+  },
+  {
+    name: '13: halted, and a primary of a higher timeline appears: adopted by way of starting',
+    state: { ...SUSPECT, phase: 'halted', primary: null, sinceMs: NOW - 5000 },
+    view: view([dead('pg1'), NEW_PRIMARY, FOLLOWER]),
+    phase: 'starting',
+    primary: null,
+    does: ['inspect'],
+  },
+  {
+    name: 'halted, and a replica that is near enough comes back',
+    state: { ...SUSPECT, phase: 'halted', primary: null, sinceMs: NOW - 5000 },
+    view: view([dead('pg1'), orphan('pg2')]),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: 'start: not before everybody was asked',
+    state: { ...INITIAL, sinceMs: NOW - 10 },
+    view: view([node('pg1'), node('pg2'), node('pg3', { seen: null, asked: false })]),
+    phase: 'starting',
+    primary: null,
+    does: [],
+  },
+  {
+    name: 'start: no primary answers within the timeout: the replicas are asked for the epoch',
+    state: { ...INITIAL, sinceMs: NOW - 3001 },
+    view: view([dead('pg1'), ...ORPHANS], { newestLsn: at(0) }),
+    phase: 'starting',
+    primary: null,
+    does: ['inspect'],
+  },
+  {
+    name: 'start: then the receivers decide',
+    state: { ...INITIAL, sinceMs: NOW - 3001, work: 'inspect' },
+    view: view([dead('pg1'), ...ORPHANS], {
+      newestLsn: at(0),
+      outcome: { work: 'inspect', histories: new Map(), recorded: new Map([['pg3', { epoch: 4, timeline: 1 }]]) },
+    }),
+    phase: 'fencing',
+    primary: null,
+    does: ['event suspect', 'event fencing', 'freeze'],
+  },
+  {
+    name: 'start: no primary answers, but a replica streams from one',
+    state: { ...INITIAL, sinceMs: NOW - 3001, epoch: 4 },
+    view: view([dead('pg1'), orphan('pg2'), node('pg3')]),
+    phase: 'suspect',
+    primary: null,
+    reason: /pg3 still receives WAL from a primary/,
+  },
+];
+
+describe('decide', () => {
+  for (const { name, state, view: seenNow, phase, primary, reason, does } of CASES) {
+    it(name, () => {
+      const after = settle(state, seenNow);
+      assert.equal(after.state.phase, phase, after.state.reason);
+      assert.equal(after.state.primary, primary);
+      if (reason !== undefined) assert.match(after.state.reason, reason);
+      if (does !== undefined) assert.deepEqual(after.kinds, does);
+    });
+  }
+
+  it('raises the epoch before anything is touched, by one', () => {
+    assert.equal(settle(STEADY, view([dead('pg1'), ...ORPHANS])).state.epoch, 2);
+  });
+
+  it('publishes the new primary before the others are turned to it', () => {
+    const outcome: Outcome = {
+      work: 'promote',
+      node: 'pg2',
+      timeline: 2,
+      parentTimeline: 1,
+      forkLsn: at(990),
+      lostCommits: [{ endLsn: at(995), commitMs: 0, tables: [1] }],
+      refused: null,
+    };
+    const { state, actions } = decide(PROMOTING, view([dead('pg1'), ...ORPHANS], { outcome }), NOW);
+    assert.equal(state.phase, 'repointing');
+    assert.equal(state.primary, 'pg2');
+    assert.equal(state.timeline, 2);
+    assert.ok(state.fenced.has('pg1'));
+    assert.deepEqual(state.forks, [{ timeline: 2, parentTimeline: 1, forkLsn: at(990), epoch: 2 }]);
+    const told = actions.find((action) => action.kind === 'event');
+    assert.equal(told?.name, 'failover');
+    const detail = told?.detail as { lostBytes: number; lostCommits: unknown[] };
+    assert.equal(detail.lostBytes, 10);
+    assert.deepEqual(detail.lostCommits, [{ endLsn: '0/3E3', commitTime: '1970-01-01T00:00:00.000Z', tables: [1] }]);
+    assert.deepEqual(actions.at(-1), { kind: 'repoint', nodes: ['pg3'], primary: 'pg2' });
+  });
+
+  it('fences a candidate of unknown fate for good', () => {
+    const outcome: Outcome = { work: 'promote', node: 'pg2', refused: 'lost', uncertain: true };
+    const { state } = decide(PROMOTING, view([dead('pg1'), dead('pg2'), orphan('pg3')], { outcome }), NOW);
+    assert.equal(state.fenced.get('pg2')?.reason, 'lost');
+  });
+
+  it('does not believe an answer to a question from before the promotion', () => {
+    const before = { ...AFTER, heardFromMs: NOW - 50 };
+    const stale = node('pg2', { seen: seen('pg2', { startedMs: NOW - 60 }) });
+    assert.equal(settle(before, view([dead('pg1'), stale, node('pg3')])).state.phase, 'steady');
+  });
+
+  it('names the range that only the old primary has', () => {
+    const old = node('pg1', { seen: seen('pg1', { receiveLsn: at(0x1500) }) });
+    const { state } = decide(AFTER, view([old, NEW_PRIMARY, FOLLOWER]), NOW);
+    assert.match(state.fenced.get('pg1')?.reason ?? '', /its WAL from 0\/3E8 to 0\/1500 is on no other node/);
+  });
+});
+
+describe('decide on an operator’s request', () => {
+  const switchover = (to: string | null) => ({ kind: 'switchover', to }) as const;
+  const failover = { kind: 'failover', to: null } as const;
+  const all = [node('pg1'), ...REPLICAS];
+
+  it('begins a switchover to the best, or to the one asked for', () => {
+    const best = settle(STEADY, view(all, { request: switchover(null) }));
+    assert.deepEqual([best.state.phase, best.state.plan?.to, best.state.primary], ['fencing', 'pg2', null]);
+    assert.equal(settle(STEADY, view(all, { request: switchover('pg3') })).state.plan?.to, 'pg3');
+  });
+
+  const refusals: readonly (readonly [string, State, View, RegExp])[] = [
+    ['failover.mode is off', STEADY, view(all, { request: failover, mode: 'off' }), /failover.mode is off/],
+    ['unknown node', STEADY, view(all, { request: switchover('pg9') }), /no node is called pg9/],
+    ['the primary itself', STEADY, view(all, { request: switchover('pg1') }), /pg1 is the primary already/],
+    [
+      'the primary does not answer',
+      SUSPECT,
+      view([dead('pg1'), ...ORPHANS], { request: switchover(null) }),
+      /needs a primary that answers/,
+    ],
+    ['no replica', STEADY, view([node('pg1')], { request: failover }), /there is no replica/],
+    ['busy', FENCING, view([dead('pg1'), ...ORPHANS], { request: failover }), /busy/],
+    [
+      '46: a foreign target',
+      STEADY,
+      view([node('pg1'), node('pg2', { seen: seen('pg2', { systemId: '42' }) })], { request: switchover('pg2') }),
+      /another cluster/,
+    ],
+  ];
+  for (const [name, state, seenNow, reason] of refusals) {
+    it(`refuses: ${name}`, () => {
+      const after = settle(state, seenNow);
+      assert.match(after.reasons.join(), reason);
+      assert.equal(after.state.phase, state.phase);
+    });
+  }
+
+  it('forces a failover that nothing confirms, and fences the living primary', () => {
+    const { state, actions } = decide(STEADY, view(all, { request: failover }), NOW);
+    assert.equal(state.plan?.kind, 'forced');
+    assert.deepEqual(actions.at(-1), { kind: 'freeze', nodes: ['pg2', 'pg3'], former: 'pg1', force: true });
+  });
+
+  it('forces one beyond max_loss too', () => {
+    const far = view([dead('pg1'), orphan('pg2', 1)], { request: failover });
+    assert.equal(settle(SUSPECT, far).state.phase, 'fencing');
+  });
+
+  it('gives a switchover up without harm when the target does not catch up', () => {
+    const handing: State = { ...FENCING, plan: { ...PLAN, kind: 'planned', to: 'pg2' }, work: 'hand over' };
+    const outcome: Outcome = { work: 'hand over', frozen: [], newestLsn: at(0), refused: 'pg2 did not replay 0/3E8' };
+    const after = settle(handing, view(all, { outcome }));
+    assert.deepEqual([after.state.phase, after.state.primary], ['steady', 'pg1']);
+    assert.deepEqual(after.reasons, ['pg2 did not replay 0/3E8']);
+  });
+});
+
+describe('decide at the start', () => {
+  const inspecting: State = { ...INITIAL, work: 'inspect', sinceMs: NOW };
+  const history = (timeline: number, steps: readonly (readonly [number, number])[]) => ({
+    timeline,
+    steps: steps.map(([t, end]) => ({ timeline: t, endLsn: at(end) })),
+    known: true,
+  });
+
+  it('adopts the one primary, with epoch 1 when none is recorded', () => {
+    const outcome: Outcome = { work: 'inspect', histories: new Map([['pg1', history(1, [])]]), recorded: new Map() };
+    const { state } = settle(inspecting, view([node('pg1'), ...REPLICAS], { outcome }));
+    assert.deepEqual(
+      [state.phase, state.primary, state.epoch, state.timeline, state.systemId],
+      ['steady', 'pg1', 1, 1, SYSTEM],
+    );
+  });
+
+  it('13: raises the epoch when the timeline is newer than what is recorded', () => {
+    const outcome: Outcome = {
+      work: 'inspect',
+      histories: new Map([['pg2', history(2, [[1, 1000]])]]),
+      recorded: new Map([['pg2', { epoch: 7, timeline: 1 }]]),
+    };
+    const { state, kinds } = settle(inspecting, view([dead('pg1'), NEW_PRIMARY, FOLLOWER], { outcome }));
+    assert.deepEqual([state.primary, state.epoch, state.timeline], ['pg2', 8, 2]);
+    assert.deepEqual(state.forks, [{ timeline: 2, parentTimeline: 1, forkLsn: at(1000), epoch: 8 }]);
+    assert.deepEqual(kinds.slice(0, 2), ['event adopted', 'record epoch']);
+  });
+
+  it('of two primaries takes the descendant and fences the ancestor', () => {
+    const outcome: Outcome = {
+      work: 'inspect',
+      histories: new Map([
+        ['pg1', history(1, [])],
+        ['pg2', history(2, [[1, 1000]])],
+      ]),
+      recorded: new Map(),
+    };
+    const { state } = settle(inspecting, view([node('pg1'), NEW_PRIMARY, FOLLOWER], { outcome }));
+    assert.equal(state.primary, 'pg2');
+    assert.match(state.fenced.get('pg1')?.reason ?? '', /was primary of timeline 1, replaced by timeline 2 at 0\/3E8/);
+  });
+
+  it('halts between two primaries of one timeline', () => {
+    const twin = node('pg2', { seen: seen('pg2', { role: 'primary', receiver: null }) });
+    const outcome: Outcome = {
+      work: 'inspect',
+      histories: new Map([
+        ['pg1', history(1, [])],
+        ['pg2', history(1, [])],
+      ]),
+      recorded: new Map(),
+    };
+    const { state } = settle(inspecting, view([node('pg1'), twin], { outcome }));
+    assert.equal(state.phase, 'halted');
+    assert.match(state.reason, /neither descends from the other/);
+  });
+
+  it('does not take a primary that its own replica has outlived', () => {
+    const outcome: Outcome = { work: 'inspect', histories: new Map([['pg1', history(1, [])]]), recorded: new Map() };
+    const { state } = settle(inspecting, view([node('pg1'), dead('pg2'), FOLLOWER], { outcome }));
+    assert.equal(state.phase, 'halted');
+    assert.match(state.reason, /pg1 was replaced by a primary that does not answer/);
+  });
+
+  it('46: leaves a node of another cluster out', () => {
+    const foreign = node('pg3', { seen: seen('pg3', { role: 'primary', systemId: '42', receiver: null }) });
+    const state: State = { ...INITIAL, sinceMs: NOW };
+    const { actions } = decide(state, view([node('pg1'), node('pg2'), foreign]), NOW);
+    assert.deepEqual(actions, [{ kind: 'inspect', nodes: ['pg1'] }]);
+  });
+});

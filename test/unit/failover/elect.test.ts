@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type Candidate, type ElectionRules, elect, vetoesInWords } from '../../../src/failover/elect.ts';
+import { at, SYSTEM } from './fixture.ts';
+
+const RULES: ElectionRules = { systemId: SYSTEM, timeline: 1, newestLsn: at(1000), maxLossBytes: 100, to: null };
+
+type Position = NonNullable<Candidate['position']>;
+
+function candidate(
+  name: string,
+  lsn: number,
+  position: Partial<Position> = {},
+  change: Partial<Candidate> = {},
+): Candidate {
+  const stands = { systemId: SYSTEM, timeline: 1, receiveLsn: at(lsn), replayLsn: at(lsn), paused: false, ...position };
+  return { name, weight: 1, promotable: true, drained: false, position: stands, veto: null, ...change };
+}
+
+type Case = {
+  readonly name: string;
+  readonly candidates: readonly Candidate[];
+  readonly rules?: Partial<ElectionRules>;
+  readonly elected: string | null;
+  readonly vetoes?: RegExp;
+};
+
+const GONE: Partial<Candidate> = { position: null };
+
+const CASES: readonly Case[] = [
+  { name: 'the most advanced', candidates: [candidate('pg2', 990), candidate('pg3', 1000)], elected: 'pg3' },
+  {
+    name: 'received counts, not replayed: promotion replays what is there',
+    candidates: [candidate('pg2', 1000, { replayLsn: at(10) }), candidate('pg3', 990)],
+    elected: 'pg2',
+  },
+  { name: 'nobody among nobody', candidates: [], elected: null },
+  {
+    name: 'a tie goes by weight',
+    candidates: [candidate('pg2', 1000), candidate('pg3', 1000, {}, { weight: 2 })],
+    elected: 'pg3',
+  },
+  { name: 'then by name', candidates: [candidate('pg3', 1000), candidate('pg2', 1000)], elected: 'pg2' },
+  {
+    name: 'a drained one only when none is as far',
+    candidates: [candidate('pg2', 1000, {}, { drained: true, weight: 9 }), candidate('pg3', 1000)],
+    elected: 'pg3',
+  },
+  {
+    name: 'a drained one that is further wins: data before comfort',
+    candidates: [candidate('pg2', 1000, {}, { drained: true }), candidate('pg3', 999)],
+    elected: 'pg2',
+  },
+  {
+    name: '15: a stale replica within the bound',
+    candidates: [candidate('pg2', 900), candidate('pg3', 1000, {}, GONE)],
+    elected: 'pg2',
+    vetoes: /pg3: does not answer as a replica/,
+  },
+  {
+    name: '15: a stale replica beyond the bound is refused with the numbers',
+    candidates: [candidate('pg2', 899)],
+    elected: null,
+    vetoes: /pg2: up to 101 bytes would be lost, failover.max_loss is 100/,
+  },
+  {
+    name: '15: an operator may accept the loss',
+    candidates: [candidate('pg2', 1)],
+    rules: { maxLossBytes: Number.POSITIVE_INFINITY },
+    elected: 'pg2',
+  },
+  {
+    name: '21: another timeline is another lineage',
+    candidates: [candidate('pg2', 2000, { timeline: 2 }), candidate('pg3', 1000)],
+    elected: 'pg3',
+    vetoes: /pg2: on timeline 2, the primary was on 1/,
+  },
+  {
+    name: '46: another system identifier',
+    candidates: [candidate('pg2', 2000, { systemId: '42' }), candidate('pg3', 1000)],
+    elected: 'pg3',
+    vetoes: /pg2: another cluster: system identifier 42/,
+  },
+  {
+    name: '22: a cascading replica is not ahead of a direct one that is further',
+    candidates: [candidate('leaf', 990), candidate('direct', 1000)],
+    elected: 'direct',
+  },
+  {
+    name: '27: paused and far behind what it received',
+    candidates: [candidate('pg2', 100_000_000, { replayLsn: at(0), paused: true }), candidate('pg3', 99_999_990)],
+    rules: { newestLsn: at(100_000_000) },
+    elected: 'pg3',
+    vetoes: /pg2: its replay is paused/,
+  },
+  {
+    name: '27: paused with little to replay: promotion ends the pause',
+    candidates: [candidate('pg2', 1000, { replayLsn: at(10), paused: true })],
+    elected: 'pg2',
+  },
+  {
+    name: 'not promotable, however far',
+    candidates: [candidate('pg2', 1000, {}, { promotable: false }), candidate('pg3', 990)],
+    elected: 'pg3',
+    vetoes: /pg2: configured as not promotable/,
+  },
+  {
+    name: '25: one that failed before is passed over',
+    candidates: [candidate('pg2', 1000, {}, { veto: 'could not be promoted' }), candidate('pg3', 990)],
+    elected: 'pg3',
+    vetoes: /pg2: could not be promoted/,
+  },
+  {
+    name: 'an operator’s choice, even if another is further',
+    candidates: [candidate('pg2', 1000), candidate('pg3', 950)],
+    rules: { to: 'pg3' },
+    elected: 'pg3',
+    vetoes: /pg2: pg3 was asked for/,
+  },
+  {
+    name: 'no primary known: the highest timeline among the replicas',
+    candidates: [candidate('pg2', 5000), candidate('pg3', 1000, { timeline: 2 })],
+    rules: { timeline: 0, newestLsn: at(0), systemId: null },
+    elected: 'pg3',
+  },
+];
+
+describe('elect', () => {
+  for (const { name, candidates, rules, elected, vetoes } of CASES) {
+    it(name, () => {
+      const election = elect(candidates, { ...RULES, ...rules });
+      assert.equal(election.elected, elected);
+      if (vetoes !== undefined) assert.match(vetoesInWords(election), vetoes);
+    });
+  }
+
+  it('tells the bound of the loss', () => {
+    assert.equal(elect([candidate('pg2', 940)], RULES).lossBytes, 60);
+    assert.equal(elect([candidate('pg2', 2000)], RULES).lossBytes, 0);
+  });
+});
