@@ -59,6 +59,8 @@ const T_ROW = 3;
 const T_ROW_COMMA = 4;
 const T_SET_CONFIG = 5;
 const T_SET_CONFIG_PAREN = 6;
+/** After a point any word is a name: `x.in (1, 2)` is a call. */
+const T_DOT = 7;
 
 export class LiteralKey {
   /** The key is `bytes[0, length)`; overwritten by the next `build`. */
@@ -210,8 +212,9 @@ export class LiteralKey {
           if (!exact && !isCollapsing(text, i, stop)) return 'exact';
         }
         if (last === T_SET_CONFIG_PAREN && !exact) return 'exact';
-        if (size === 2 && isWord(text, i, stop, IN_WORD)) last = T_IN;
-        else if (size === 6 && isWord(text, i, stop, VALUES_WORD)) last = T_VALUES;
+        const named = last === T_DOT;
+        if (size === 2 && !named && isWord(text, i, stop, IN_WORD)) last = T_IN;
+        else if (size === 6 && !named && isWord(text, i, stop, VALUES_WORD)) last = T_VALUES;
         else if (size === 10 && isWord(text, i, stop, SET_CONFIG_WORD)) last = T_SET_CONFIG;
         else last = T_OTHER;
         listAt = -1;
@@ -290,7 +293,7 @@ export class LiteralKey {
       }
       if (c === 0x2c) last = last === T_ROW && previousRowAt !== -1 ? T_ROW_COMMA : T_OTHER;
       else {
-        last = T_OTHER;
+        last = c === 0x2e ? T_DOT : T_OTHER;
         if (c !== 0x2d && c !== 0x2b) listAt = -1;
         if (c === 0x3b) statementStart = true;
       }

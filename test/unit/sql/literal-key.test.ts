@@ -49,6 +49,8 @@ const DIFFERENT: readonly (readonly string[])[] = [
   ["select 1; set a.b = 'x'", "select 1; set a.b = 'y'"],
   ["prepare p as select 'x'", "prepare p as select 'y'"],
   ['select "a"', 'select "A"', 'select a'],
+  ['select x.in (1)', 'select x.in (1, 2)'],
+  ['select x.values ((1))', 'select x.values ((1), (1))'],
   ["select 'a\\'", "select 'a'"],
   ['insert into t values (1)', "insert into t values (1), ('a')", 'insert into t values (1), (f())'],
   ['select a in (1, 2)', 'select a in (1, b)', 'select a in (select 1)'],
