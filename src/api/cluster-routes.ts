@@ -17,7 +17,7 @@ export function clusterRoutes({ cluster, replication, version }: Dependencies, h
   router
     .route('/api/cluster')
     .get((_request, response) => {
-      response.json(clusterView(cluster, replication.view(), hold.value));
+      response.json(clusterView(cluster, replication.state.value, hold.value));
     })
     .all(onlyBy('GET'));
 

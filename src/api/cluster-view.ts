@@ -5,8 +5,8 @@ import type { NodeRecord } from '../cluster/observations.ts';
 import type { NodeState, TopologyNode } from '../cluster/topology.ts';
 import { wallMs, wallMsOf } from '../core/clock.ts';
 import { formatLsn, LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import type { ReplicationState } from '../replication/replication.ts';
 import type { Holding } from './hold-clock.ts';
-import type { ReplicationView } from './sources.ts';
 
 export type LagView = { readonly bytes: number | null; readonly ms: number | null };
 
@@ -22,7 +22,7 @@ const WITHOUT_LAG: ReadonlySet<NodeState> = new Set<NodeState>([
   'detached',
 ]);
 
-export function clusterView(cluster: Cluster, replication: ReplicationView, holding: Holding | null) {
+export function clusterView(cluster: Cluster, replication: ReplicationState, holding: Holding | null) {
   const topology = cluster.topology.value;
   const { systemId } = cluster.assignment.value;
   return {
@@ -37,9 +37,11 @@ export function clusterView(cluster: Cluster, replication: ReplicationView, hold
     primaryLsn: lsnText(cluster.primaryLsn()),
     holding,
     replication: {
-      ...replication,
+      mode: replication.mode,
+      reason: replication.lastError ?? (topology.primary === null ? 'no primary' : `follows ${topology.primary.name}`),
+      slot: replication.slot,
+      receivedLsn: lsnText(replication.receivedLsn),
       commits: cluster.commits.commits,
-      newestCommitLsn: lsnText(cluster.commits.newestLsn),
     },
     nodes: topology.nodes.map((node) => nodeView(cluster, node)),
   };

@@ -1,33 +1,44 @@
 import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { StoredEvent } from '../store/records.ts';
+import { clusterEventOf } from './cluster-event.ts';
 import type { ClusterEvent, EventSource } from './sources.ts';
+import { within } from './within.ts';
 
 const KEEP = 500;
 const LOAD_TIMEOUT_MS = 1000;
-/** The same event may carry the time it was noticed here and the time it was stored there. */
-const SAME_WITHIN_MS = 2000;
 
-/**
- * Events of this run in memory, those of earlier runs from the store. While there is no primary, which is when people look, the
- * store may not answer: then the list holds what happened since the start.
- */
+/** What is asked of the store. */
+export type StoredEvents = {
+  /** Newest first. May hang as long as the primary does. */
+  listEvents(limit: number): Promise<readonly StoredEvent[]>;
+  subscribe(listener: (event: StoredEvent) => void): () => void;
+};
+
+/** Events for people: the store's, and while its primary hangs, which is when people look, those of this run from memory. */
 export class EventJournal implements EventSource {
-  readonly #load: (limit: number) => Promise<readonly ClusterEvent[]>;
+  readonly #store: StoredEvents;
   readonly #log: Log;
   /** Newest first. */
   #recent: readonly ClusterEvent[] = [];
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
+  #unsubscribe: () => void = () => {};
 
-  /** @param load newest first, from the store; may reject or hang. */
-  constructor(load: (limit: number) => Promise<readonly ClusterEvent[]>, log: Log) {
-    this.#load = load;
+  constructor(store: StoredEvents, log: Log) {
+    this.#store = store;
     this.#log = log;
   }
 
-  /** Something happened; writing it to the store is somebody else's part. */
-  publish(event: ClusterEvent): void {
-    this.#recent = [event, ...this.#recent].slice(0, KEEP);
-    for (const listener of this.#listeners) listener(event);
+  start(): void {
+    this.#unsubscribe = this.#store.subscribe((stored) => {
+      const event = clusterEventOf(stored);
+      this.#recent = [event, ...this.#recent].slice(0, KEEP);
+      for (const listener of this.#listeners) listener(event);
+    });
+  }
+
+  stop(): void {
+    this.#unsubscribe();
   }
 
   subscribe(listener: (event: ClusterEvent) => void): () => void {
@@ -38,30 +49,12 @@ export class EventJournal implements EventSource {
   }
 
   async list(limit: number): Promise<readonly ClusterEvent[]> {
-    const stored = await this.#stored(limit);
-    const recent = this.#recent;
-    const older = stored.filter((event) => !recent.some((known) => isSame(event, known)));
-    return [...recent, ...older].sort((a, b) => b.atMs - a.atMs).slice(0, limit);
-  }
-
-  async #stored(limit: number): Promise<readonly ClusterEvent[]> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${LOAD_TIMEOUT_MS} ms`)), LOAD_TIMEOUT_MS);
-    });
     try {
-      return await Promise.race([this.#load(limit), late]);
+      const stored = await within(this.#store.listEvents(limit), LOAD_TIMEOUT_MS);
+      return stored.map(clusterEventOf);
     } catch (error) {
       this.#log.debug({ reason: messageOf(error) }, 'stored events are not available');
-      return [];
-    } finally {
-      clearTimeout(timer);
+      return this.#recent.slice(0, limit);
     }
   }
-}
-
-function isSame(a: ClusterEvent, b: ClusterEvent): boolean {
-  if (a.id === b.id) return true;
-  if (a.kind !== b.kind || a.epoch !== b.epoch || a.node !== b.node) return false;
-  return Math.abs(a.atMs - b.atMs) < SAME_WITHIN_MS;
 }

@@ -134,7 +134,7 @@ export class EventStream {
   }
 
   #cluster(): string {
-    return message('cluster', clusterView(this.#deps.cluster, this.#deps.replication.view(), this.#hold.value));
+    return message('cluster', clusterView(this.#deps.cluster, this.#deps.replication.state.value, this.#hold.value));
   }
 
   #lag(): string {

@@ -1,10 +1,12 @@
 import { type Router as ExpressRouter, Router } from 'express';
 import { wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import type { LagSample } from '../store/records.ts';
 import type { LagRecorder } from './lag-recorder.ts';
 import { onlyBy, sendProblem } from './problem.ts';
-import type { ApiDependencies, ClusterEvent, LagSample } from './sources.ts';
+import type { ApiDependencies, ClusterEvent } from './sources.ts';
 import type { TrafficRecorder } from './traffic-recorder.ts';
+import { within } from './within.ts';
 
 type Dependencies = Pick<ApiDependencies, 'cluster' | 'events' | 'lagHistory' | 'log'>;
 
@@ -12,6 +14,7 @@ const DEFAULT_SPAN_MS = 300_000;
 const DEFAULT_POINTS = 600;
 const MOST_POINTS = 5000;
 const MOST_EVENTS = 1000;
+const OLDER_TIMEOUT_MS = 2000;
 
 /** `/api/lag/history`, `/api/traffic/history`, `/api/events`: what was. */
 export function historyRoutes(deps: Dependencies, lag: LagRecorder, traffic: TrafficRecorder): ExpressRouter {
@@ -75,7 +78,7 @@ async function olderSamples(
   node: string | null,
 ): Promise<readonly LagSample[]> {
   try {
-    return await lagHistory.list(sinceMs, Math.min(untilMs, wallMs()), node);
+    return await within(lagHistory.lagHistory(sinceMs, Math.min(untilMs, wallMs()), node), OLDER_TIMEOUT_MS);
   } catch (error) {
     log.warn({ reason: messageOf(error) }, 'older lag samples are not available');
     return [];

@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import { wallMs } from '../core/clock.ts';
+import type { LagSample } from '../store/records.ts';
 import { lagView } from './cluster-view.ts';
-import type { LagSample } from './sources.ts';
 
 const SAMPLE_MS = 250;
 const KEEP_MS = 600_000;

@@ -69,7 +69,7 @@ export class Metrics {
       [{}, (this.#hold.value?.forMs ?? 0) / 1000],
     ]);
     this.#gauge('replication_mode', 'How commits reach Fairlead; 1 for the present mode.', ['mode'], () => [
-      [{ mode: replication.view().mode }, 1],
+      [{ mode: replication.state.value.mode }, 1],
     ]);
     this.#counter('commits_total', 'Commits of the primary seen.', [], () => [[{}, cluster.commits.commits]]);
     this.#counter('failovers_total', 'Unplanned promotions since the start.', [], () => [[{}, this.#moves.failover]]);
@@ -79,7 +79,7 @@ export class Metrics {
 
   #declareNodes(): void {
     const { cluster, replication } = this.#deps;
-    const nodes = () => clusterView(cluster, replication.view(), null).nodes;
+    const nodes = () => clusterView(cluster, replication.state.value, null).nodes;
     this.#gauge('node_up', '1 while the node answers.', ['node'], () =>
       nodes().map((n) => [{ node: n.name }, n.failure === null && n.answeredAt !== null ? 1 : 0]),
     );

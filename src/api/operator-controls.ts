@@ -1,9 +1,9 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { Operations } from './sources.ts';
+import type { Moved, Operations } from './sources.ts';
 
 /** The part of the failover controller that operators reach. */
-export type FailoverControls = { switchover(to?: string): Promise<unknown>; failover(): Promise<unknown> };
+export type FailoverControls = { switchover(to?: string): Promise<Moved>; failover(): Promise<Moved> };
 
 /** What operators may ask for: planned and forced moves go to the controller, pause and drain into the model. */
 export class OperatorControls implements Operations {
@@ -15,11 +15,11 @@ export class OperatorControls implements Operations {
     this.#failover = failover;
   }
 
-  switchover(to?: string): Promise<unknown> {
+  switchover(to?: string): Promise<Moved> {
     return to === undefined ? this.#failover.switchover() : this.#failover.switchover(to);
   }
 
-  failover(): Promise<unknown> {
+  failover(): Promise<Moved> {
     return this.#failover.failover();
   }
 

@@ -28,8 +28,8 @@ export function operatorRoutes({ cluster, operations, token, log }: Dependencies
         return sendProblem(response, 404, `there is no node ${to}`, 'GET /api/cluster lists the nodes');
       }
       note(request, 'a switchover');
-      await operations.switchover(to ?? undefined);
-      response.json(outcome(cluster));
+      const { tookMs } = await operations.switchover(to ?? undefined);
+      response.json({ ...outcome(cluster), tookMs });
     })
     .all(onlyBy('POST'));
 
@@ -38,8 +38,8 @@ export function operatorRoutes({ cluster, operations, token, log }: Dependencies
     .post(async (request, response) => {
       bodyOf(NOTHING, request);
       note(request, 'a failover');
-      await operations.failover();
-      response.json(outcome(cluster));
+      const { tookMs } = await operations.failover();
+      response.json({ ...outcome(cluster), tookMs });
     })
     .all(onlyBy('POST'));
 

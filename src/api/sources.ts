@@ -2,7 +2,10 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Address } from '../config/units.ts';
 import type { Log } from '../core/log.ts';
+import type { Signal } from '../core/signal.ts';
 import type { Traffic } from '../frontend/traffic.ts';
+import type { ReplicationState } from '../replication/replication.ts';
+import type { LagSample } from '../store/records.ts';
 
 /** Something that happened to the cluster, for people and for scripts. */
 export type ClusterEvent = {
@@ -40,24 +43,19 @@ export type EventSource = {
   subscribe(listener: (event: ClusterEvent) => void): () => void;
 };
 
-export type LagSample = {
-  readonly node: string;
-  /** Wall clock, milliseconds since 1970. */
-  readonly atMs: number;
-  readonly lagBytes: number | null;
-  readonly lagMs: number | null;
-};
-
-/** Samples older than what the API remembers itself. */
+/** Samples older than what the API remembers itself: the store. */
 export type LagHistory = {
   /** Ascending by time, `sinceMs` included, `untilMs` not. `node` null: all. */
-  list(sinceMs: number, untilMs: number, node: string | null): Promise<readonly LagSample[]>;
+  lagHistory(sinceMs: number, untilMs: number, node: string | null): Promise<readonly LagSample[]>;
 };
+
+/** How a move ended: from the request until the new primary had its replicas. */
+export type Moved = { readonly tookMs: number };
 
 /** @throws FairleadError `refused` with the reason when it cannot be done now. */
 export type Operations = {
-  switchover(to?: string): Promise<unknown>;
-  failover(): Promise<unknown>;
+  switchover(to?: string): Promise<Moved>;
+  failover(): Promise<Moved>;
   pause(): void;
   resume(): void;
   drain(node: string): void;
@@ -99,15 +97,8 @@ export type SessionStat = {
 
 export type SessionSource = { sessions(): SessionStat };
 
-/** How commits reach us. */
-export type ReplicationView = {
-  /** `stream`: the primary's logical stream; `polled`: positions only; `none`: nothing now. */
-  readonly mode: 'stream' | 'polled' | 'none';
-  /** One phrase: why this mode. */
-  readonly reason: string;
-};
-
-export type ReplicationSource = { view(): ReplicationView };
+/** How commits reach us: `Replication`. */
+export type ReplicationSource = { readonly state: Signal<ReplicationState> };
 
 export type ApiDependencies = {
   /** Where to listen; port 0 lets the system choose. */

@@ -2,14 +2,17 @@
 import { ApiServer } from '../../src/api/api-server.ts';
 import { EventJournal } from '../../src/api/event-journal.ts';
 import { OperatorControls } from '../../src/api/operator-controls.ts';
-import type { ApiDependencies, ClusterEvent, LagSample, PoolStat, SessionStat } from '../../src/api/sources.ts';
+import type { ApiDependencies, PoolStat, SessionStat } from '../../src/api/sources.ts';
 import type { Assignment, Phase } from '../../src/cluster/assignment.ts';
 import { Cluster } from '../../src/cluster/cluster.ts';
 import type { NodeConfig } from '../../src/config/config.ts';
 import { nowMs, wallMs } from '../../src/core/clock.ts';
 import { SILENT } from '../../src/core/log.ts';
 import { type Lsn, lsn } from '../../src/core/lsn.ts';
+import { Signal } from '../../src/core/signal.ts';
 import { Traffic } from '../../src/frontend/traffic.ts';
+import type { ReplicationState } from '../../src/replication/replication.ts';
+import type { LagSample, StoredEvent } from '../../src/store/records.ts';
 
 const SYSTEM_ID = '7412345678901234567';
 const NAMES = ['pg1', 'pg2', 'pg3'];
@@ -19,7 +22,15 @@ export class ApiFixture {
   readonly traffic = new Traffic(NAMES);
   readonly events: EventJournal;
   readonly server: ApiServer;
-  readonly stored: ClusterEvent[] = [];
+  /** Events of the store, newest first. */
+  stored: StoredEvent[] = [];
+  readonly replication = new Signal<ReplicationState>({
+    mode: 'streaming',
+    slot: 'fairlead_1',
+    receivedLsn: lsn(0x3_4000_0000n),
+    commits: 0,
+    lastError: null,
+  });
   readonly older: LagSample[] = [];
   readonly asked: string[] = [];
   /** What `switchover` and `failover` throw next. */
@@ -36,6 +47,7 @@ export class ApiFixture {
     waiting: 0,
     maxWaitMs: 0,
   }));
+  readonly #listeners = new Set<(event: StoredEvent) => void>();
   #sequence = 0;
   /** Position of the primary's last commit. */
   lsn: Lsn = lsn(0x3_4000_0000n);
@@ -52,10 +64,18 @@ export class ApiFixture {
       }),
     );
     this.cluster = new Cluster(nodes, { ms: 10_000, bytes: null });
-    this.events = new EventJournal(async (limit) => this.stored.slice(0, limit), SILENT);
+    const store = {
+      listEvents: async (limit: number) => this.stored.slice(0, limit),
+      subscribe: (listener: (event: StoredEvent) => void) => {
+        this.#listeners.add(listener);
+        return () => void this.#listeners.delete(listener);
+      },
+    };
+    this.events = new EventJournal(store, SILENT);
     const move = async (what: string) => {
       this.asked.push(what);
       if (this.refusal !== null) throw this.refusal;
+      return { tookMs: 120 };
     };
     this.server = new ApiServer({
       http: options.http ?? { host: '127.0.0.1', port: 0 },
@@ -69,10 +89,10 @@ export class ApiFixture {
       }),
       events: this.events,
       lagHistory: {
-        list: async (since, until, node) =>
+        lagHistory: async (since, until, node) =>
           this.older.filter((s) => s.atMs >= since && s.atMs < until && (node === null || s.node === node)),
       },
-      replication: { view: () => ({ mode: 'stream', reason: 'follows pg1' }) },
+      replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
       log: SILENT,
@@ -81,11 +101,13 @@ export class ApiFixture {
 
   /** @returns the base URL. */
   async start(): Promise<string> {
+    this.events.start();
     const { port } = await this.server.start();
     return `http://127.0.0.1:${port}`;
   }
 
   stop(): Promise<void> {
+    this.events.stop();
     return this.server.stop();
   }
 
@@ -100,6 +122,12 @@ export class ApiFixture {
         ...change,
       }),
     );
+  }
+
+  /** Something happens now: it is told and stored. */
+  happen(event: StoredEvent): void {
+    this.stored = [event, ...this.stored];
+    for (const listener of this.#listeners) listener(event);
   }
 
   /** A commit on the primary: `bytes` of WAL. */
@@ -169,16 +197,22 @@ export class ApiFixture {
 }
 
 /** A failover as the controller tells it. */
-export function failoverEvent(change: Partial<ClusterEvent> = {}): ClusterEvent {
+export function failoverEvent(change: Partial<StoredEvent> = {}): StoredEvent {
   return {
     id: `event-${Math.round(wallMs())}`,
     atMs: wallMs(),
     kind: 'failover',
     epoch: 4,
     node: 'pg2',
-    message: 'pg1 did not answer for 3.0 s; pg2 was promoted in 4.1 s',
-    lost: { bytes: 0, commits: 0, fromLsn: null, toLsn: null },
-    details: { from: 'pg1', timeline: 2 },
+    message: 'pg2 is the primary on timeline 2 after pg1; nothing was lost',
+    detail: {
+      from: 'pg1',
+      to: 'pg2',
+      lostBytes: 0,
+      lostCommitCount: 0,
+      forkLsn: '3/40000000',
+      oldPrimaryLsn: '3/40000000',
+    },
     ...change,
   };
 }

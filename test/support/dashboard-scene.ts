@@ -2,7 +2,7 @@
 import { wallMs } from '../../src/core/clock.ts';
 import { lsn } from '../../src/core/lsn.ts';
 import type { RouteReason } from '../../src/routing/decision.ts';
-import { ApiFixture, failoverEvent } from './api-fixture.ts';
+import { ApiFixture } from './api-fixture.ts';
 
 export type Scene = 'healthy' | 'paused' | 'failover' | 'after';
 
@@ -24,7 +24,7 @@ export function play(fixture: ApiFixture, scene: Scene): { stop(): void } {
       else if (node === primary && dead) fixture.fail(node, 'connection refused (127.0.0.1:5432)');
       else if (node === primary) fixture.observe(node, 'primary', fixture.lsn, 'pg1', timeline);
       else {
-        const behind = Math.random() < 0.3 ? BigInt(Math.floor(Math.random() * 9000 * (i + 1))) : 0n;
+        const behind = Math.random() < 0.3 ? BigInt(Math.floor(Math.random() * 900 * (i + 1))) : 0n;
         const replayed = scene === 'paused' && node === 'pg3' && ticks > 20 ? stuck : lsn(fixture.lsn - behind);
         fixture.observe(
           node,
@@ -68,46 +68,26 @@ function afterFailover(fixture: ApiFixture): void {
   const fence = { sinceEpoch: 4, reason: 'was primary until epoch 4; rejoin it with pg_rewind' };
   fixture.assign('pg2', 'steady', { epoch: 4, timeline: 2, fenced: new Map([['pg1', fence]]) });
   const at = wallMs();
-  fixture.events.publish(
-    failoverEvent({
-      id: 'suspect',
-      kind: 'suspect',
-      epoch: 3,
-      node: 'pg1',
-      lost: null,
-      atMs: at - 64_000,
-      message: 'pg1 does not answer: connection refused',
-    }),
-  );
-  fixture.events.publish(failoverEvent({ id: 'promoted', atMs: at - 60_000 }));
-  fixture.events.publish(
-    failoverEvent({
-      id: 'repointed',
-      kind: 'repointed',
-      node: 'pg3',
-      lost: null,
-      atMs: at - 59_000,
-      message: 'pg3 streams from pg2 on timeline 2',
-    }),
-  );
-  fixture.stored.push(
-    failoverEvent({
-      id: 's1',
-      epoch: 3,
-      node: 'pg1',
-      atMs: at - 86_400_000 * 2,
-      message: 'pg3 was promoted away from pg1 and back',
-      kind: 'switchover',
-    }),
-    failoverEvent({
-      id: 's2',
-      epoch: 2,
-      node: 'pg3',
-      atMs: at - 86_400_000 * 9,
-      message: 'pg1 did not answer for 3.0 s; pg3 was promoted in 3.6 s',
-      lost: { bytes: 18_432, commits: 3, fromLsn: '2/0', toLsn: '2/4800' },
-    }),
-  );
+  const lost = { lostBytes: 18_432, lostCommitCount: 3, forkLsn: '2/0', oldPrimaryLsn: '2/4800' };
+  const past: [string, number, string, string, object][] = [
+    [
+      'failover',
+      9 * 86_400,
+      'pg3',
+      'pg3 is the primary on timeline 2 after pg1; up to 18432 bytes of WAL were lost',
+      lost,
+    ],
+    ['switchover', 2 * 86_400, 'pg1', 'pg1 is the primary on timeline 3 after pg3; nothing was lost', { lostBytes: 0 }],
+    ['suspect', 66, 'pg1', 'pg1 does not answer: connection refused', {}],
+    ['fencing', 63, 'pg1', 'pg1 has been silent for 3000 ms and its replicas lost it', {}],
+    ['elected', 62.4, 'pg2', 'pg2 is 0 bytes behind the last position known of pg1', {}],
+    ['failover', 62, 'pg2', 'pg2 is the primary on timeline 2 after pg1; nothing was lost', { lostBytes: 0 }],
+    ['repointed', 61, 'pg3', 'all replicas follow pg2', {}],
+    ['fenced', 60, 'pg1', 'pg1 gets no statement: it was primary until epoch 4', {}],
+  ];
+  for (const [i, [kind, ago, node, message, detail]] of past.entries()) {
+    fixture.happen({ id: `e${i}`, kind, epoch: i < 2 ? i + 2 : 4, node, message, detail, atMs: at - ago * 1000 });
+  }
 }
 
 if (process.argv[1] === import.meta.filename) {

@@ -3,6 +3,8 @@ import { $, className, h, keyed, nodeClass, text } from './dom.js';
 import * as format from './format.js';
 
 const MOST = 100;
+/** Those that one looks for; the others say how they came about. */
+const MAJOR = new Set(['failover', 'switchover', 'halted', 'promotion-failed', 'diverged', 'repoint-incomplete']);
 
 export function addEvents(state, events) {
   const known = new Map(state.events.map((e) => [e.id, e]));
@@ -20,7 +22,7 @@ export function renderEvents({ events, cluster }) {
     (li, event) => {
       if (event.empty) return;
       const index = cluster?.nodes.findIndex((n) => n.name === event.node) ?? -1;
-      className(li, `event ${index < 0 ? '' : nodeClass(index)}`);
+      className(li, `event${MAJOR.has(event.kind) ? '' : ' minor'} ${index < 0 ? '' : nodeClass(index)}`);
       text(li.querySelector('time'), format.day(event.atMs));
     },
   );
@@ -34,7 +36,8 @@ function makeEvent(event) {
   if (event.epoch !== null) what.append(h('span', 'epoch', `epoch ${event.epoch}`));
   what.append(at);
   const li = h('li', 'event', what, h('div', 'message', event.message));
-  if (event.lost !== null) li.append(lossOf(event.lost));
+  const said = event.lost?.bytes === 0 && event.message.includes('lost');
+  if (event.lost !== null && !said) li.append(lossOf(event.lost));
   return li;
 }
 

@@ -112,7 +112,7 @@ export class Plots {
         {
           ...axis,
           size: Math.round(rem() * 4.2),
-          values: (_u, splits) => splits.map(kind.format),
+          values: (_u, splits) => splits.map((v) => kind.format(v).replace(/\.0+(?!\d)/, '')),
           ...(kind.ticks === null ? {} : { splits: (u) => ticksFor(u, kind.ticks), filter: (_u, splits) => splits }),
         },
       ],

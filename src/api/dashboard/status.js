@@ -14,8 +14,8 @@ export function renderBar(state) {
   text($('timeline'), cluster.timeline || format.DASH);
   text($('position'), cluster.primaryLsn ?? format.DASH);
   const { mode, reason, commits } = cluster.replication;
-  text($('replication'), mode === 'stream' ? `live, ${format.plural(commits, 'commit')}` : mode);
-  className($('replication'), mode === 'stream' ? 'good' : 'warn');
+  text($('replication'), mode === 'streaming' ? `live, ${format.plural(commits, 'commit')}` : mode);
+  className($('replication'), mode === 'streaming' ? 'good' : 'warn');
   $('replication').title = reason;
   document.title = `${cluster.primary ?? 'no primary'} · ${cluster.phase} · Fairlead`;
 }
@@ -104,7 +104,7 @@ function tilesOf(cluster, traffic, lag) {
     tile(
       'Worst lag',
       format.timeParts(worst?.lag.ms),
-      worst ? `${worst.name} · ${format.bytes(worst.lag.bytes)}` : 'no replica',
+      worst ? `${worst.name} · ${format.bytes(worst.lag.bytes)}` : 'not known',
       lagging ? 'warn' : undefined,
     ),
     tile('Read p99', format.timeParts(t?.latencyMs.read.p99), quantiles(t?.latencyMs.read)),
@@ -112,8 +112,13 @@ function tilesOf(cluster, traffic, lag) {
     tile(
       'Sessions',
       [format.count(t?.sessions.total), ''],
-      t ? `${t.sessions.active} active · ${t.sessions.waiting} waiting · ${t.sessions.held} held` : '',
+      t ? sessionsOf(t.sessions) : '',
       t && t.sessions.held > 0 ? 'warn' : undefined,
     ),
   ];
+}
+
+/** Two facts fit; held sessions come first when there are any. */
+function sessionsOf({ active, waiting, held }) {
+  return held > 0 ? `${held} held · ${active} active` : `${active} active · ${waiting} waiting`;
 }

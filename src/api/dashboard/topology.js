@@ -14,12 +14,14 @@ const STATE_CLASS = {
 
 export function renderTopology({ cluster, traffic, lag }) {
   if (cluster === null) return;
+  // while there is none, whoever was primary last keeps its place
+  const top = cluster.primary ?? cluster.nodes.find((n) => n.role === 'primary')?.name;
   const nodes = cluster.nodes.map((node, index) => ({
     ...node,
     index,
     lag: lag?.nodes[index]?.lag ?? node.lag,
     traffic: traffic?.nodes[index] ?? null,
-    top: node.assigned,
+    top: node.name === top,
   }));
   keyed(
     $('upstream'),
@@ -35,7 +37,7 @@ export function renderTopology({ cluster, traffic, lag }) {
     makeCard,
     updateCard,
   );
-  drawLinks(nodes, cluster.primary);
+  drawLinks(nodes, top);
 }
 
 function makeCard() {
@@ -53,8 +55,8 @@ function makeCard() {
 function updateCard(card, node) {
   const [title, why, place, numbers] = card.children;
   const [name, role, state] = title.children;
-  const off = !node.top && !node.readable;
-  className(card, `node ${nodeClass(node.index)}${node.top ? ' primary' : ''}${off ? ' off' : ''}`);
+  const off = node.top ? !node.assigned : !node.readable;
+  className(card, `node ${nodeClass(node.index)}${node.assigned ? ' primary' : ''}${off ? ' off' : ''}`);
   text(name, node.name);
   text(role, node.role === 'unknown' ? 'never seen' : node.role);
   text(state, node.replayPaused && node.state === 'up' ? 'replay paused' : node.state);
@@ -72,6 +74,7 @@ function updateCard(card, node) {
     const [dt, dd] = numbers.children[i].children;
     text(dt, label);
     text(dd, value);
+    className(dd, label === 'replayed' || label === 'position' ? 'lsn' : '');
   });
 }
 

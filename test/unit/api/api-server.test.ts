@@ -22,7 +22,7 @@ describe('ApiServer', () => {
     assert.equal(body.epoch, 3);
     assert.equal(body.primary, 'pg1');
     assert.equal(body.phase, 'steady');
-    assert.deepEqual(body.replication.mode, 'stream');
+    assert.deepEqual(body.replication.mode, 'streaming');
     assert.deepEqual(
       body.nodes.map((n: Json) => [n.name, n.role, n.state, n.replayLsn, n.receiver?.upstream ?? null]),
       [
@@ -60,25 +60,20 @@ describe('ApiServer', () => {
     assert.equal((await httpGet(`${url}/api/lag/history?since=yesterday`)).status, 400);
   });
 
-  it('lists events, newest first, those of this run and stored ones once', async () => {
-    const stored = failoverEvent({
-      id: '1',
-      atMs: 1000,
-      epoch: 2,
-      lost: { bytes: 96, commits: 2, fromLsn: '0/1', toLsn: '0/2' },
-    });
-    fixture.stored.push(stored);
-    fixture.events.publish(failoverEvent({ id: 'live', epoch: 3 }));
-    fixture.stored.unshift(failoverEvent({ id: '2', epoch: 3 }));
+  it('lists events with what was lost', async () => {
+    const detail = { lostBytes: 96, lostCommitCount: 2, forkLsn: '0/1', oldPrimaryLsn: '0/61', epoch: 2 };
+    fixture.stored.push(failoverEvent({ id: 'earlier', atMs: 1000, epoch: 1, detail }));
+    fixture.happen(failoverEvent({ id: 'live', epoch: 3 }));
     const { body } = await httpGet(`${url}/api/events`);
     assert.deepEqual(
       body.events.map((e: Json) => [e.id, e.epoch, e.lost.bytes]),
       [
         ['live', 3, 0],
-        ['1', 2, 96],
+        ['earlier', 2, 96],
       ],
     );
     assert.equal(body.events[1].at, '1970-01-01T00:00:01.000Z');
+    assert.deepEqual(body.events[1].lost, { bytes: 96, commits: 2, fromLsn: '0/1', toLsn: '0/61' });
   });
 
   it('counts traffic', async () => {
