@@ -16,10 +16,13 @@ const RESOLUTION_MS = 1;
 /** Commit times fall a little against LSN order all the time; more than this means that somebody set the primary's clock. */
 const CLOCK_STEP_MS = 1000;
 
+/** Entries may span this share of their age. */
+const COARSENESS = 1 / 256;
+
 /**
  * LSN ↔ time: (end LSN, time) in stream order, at most one entry a millisecond, so that the age of the oldest commit that a
- * replica has not replayed is one binary search. When it is full the older half is thinned to every other entry: it reaches back as
- * far as anybody lags, ever more coarsely. The only writer is `replication`.
+ * replica has not replayed is one binary search. When it is full it is thinned, the more the older: it reaches back as far as anybody
+ * lags, and is exact to half a percent of the lag there. The only writer is `replication`.
  */
 export class CommitLog {
   readonly #capacity: number;
@@ -97,15 +100,28 @@ export class CommitLog {
     this.#newest = LSN_ZERO;
   }
 
-  /** Merges the older half pairwise: first time, last LSN. */
+  /** Merges neighbours that lie closer together than a small share of their age: first time, last LSN. */
   #thin(): void {
-    const half = this.#capacity / 2;
-    for (let i = 0; i < half; i += 2) {
-      this.#lsns[i / 2] = this.#lsns[i + 1] as bigint;
-      this.#times[i / 2] = this.#times[i] as number;
+    const newestMs = this.#times[this.#length - 1] as number;
+    let kept = 0;
+    for (let i = 0; i < this.#length; i++) {
+      const timeMs = this.#times[i] as number;
+      const apartMs = kept === 0 ? 0 : timeMs - (this.#times[kept - 1] as number);
+      if (kept > 0 && apartMs >= 0 && apartMs <= (newestMs - timeMs) * COARSENESS) {
+        this.#lsns[kept - 1] = this.#lsns[i] as bigint;
+        continue;
+      }
+      this.#lsns[kept] = this.#lsns[i] as bigint;
+      this.#times[kept] = timeMs;
+      kept++;
     }
-    this.#lsns.copyWithin(half / 2, half);
-    this.#times.copyWithin(half / 2, half);
-    this.#length = half / 2 + half;
+    const spare = this.#capacity / 4;
+    if (kept > this.#capacity - spare) {
+      // only after clocks that jumped about: the oldest go, and who is further behind than they reads too small a lag
+      this.#lsns.copyWithin(0, spare, kept);
+      this.#times.copyWithin(0, spare, kept);
+      kept -= spare;
+    }
+    this.#length = kept;
   }
 }

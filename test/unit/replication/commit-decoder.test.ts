@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { CommitDecoder, parseCommitTime } from '../../../src/replication/commit-decoder.ts';
+
+function decode(...messages: string[]): CommitDecoder {
+  const decoder = new CommitDecoder({ slot: 's', started() {} });
+  for (const message of messages) decoder.parse(Buffer.from(message));
+  return decoder;
+}
+
+const COMMIT = 'COMMIT (at 2026-11-21 01:26:30.96216+00)';
+
+describe('commit decoder', () => {
+  it('tells the tables and the time of a transaction', () => {
+    const d = decode(
+      'BEGIN',
+      "table public.t: INSERT: a[integer]:1 b[text]:'table x.y: DELETE:'",
+      "table public.t: UPDATE: a[integer]:1 b[text]:'z'",
+      'table public.u: DELETE: (no-tuple-data)',
+      COMMIT,
+    );
+    assert.deepEqual([...d.tables], ['public.t', 'public.u']);
+    assert.equal(d.opaque, false);
+    assert.equal(d.commitMs, Date.UTC(2026, 10, 21, 1, 26, 30) + 962.16);
+  });
+
+  it('reads quoted names and lists of them', () => {
+    const d = decode('BEGIN', 'table "we:ird"."na"".me: x", public."a,b", s.t: TRUNCATE: restart_seqs', COMMIT);
+    assert.deepEqual([...d.tables], ['"we:ird"."na"".me: x"', 'public."a,b"', 's.t']);
+  });
+
+  it('does not take a table for another one whose name begins alike', () => {
+    const d = decode('BEGIN', 'table public.t: INSERT: a[integer]:1', 'table public.t2: INSERT: a[integer]:1', COMMIT);
+    assert.deepEqual([...d.tables], ['public.t', 'public.t2']);
+  });
+
+  it('names a table in every transaction that touches it', () => {
+    const d = decode(
+      'BEGIN',
+      'table public.t: INSERT: a[integer]:1',
+      COMMIT,
+      'BEGIN',
+      'table public.t: INSERT: a[integer]:2',
+      COMMIT,
+    );
+    assert.deepEqual([...d.tables], ['public.t']);
+  });
+
+  it('takes a transaction without tables for a change of anything', () => {
+    assert.equal(decode('BEGIN', COMMIT).opaque, true);
+    assert.equal(
+      decode('BEGIN', 'message: transactional: 1 prefix: fairlead, sz: 9 content:heartbeat', COMMIT).opaque,
+      false,
+    );
+  });
+
+  it('reads DDL marks, and no other messages', () => {
+    const d = decode(
+      'BEGIN',
+      'message: transactional: 1 prefix: fairlead.ddl, sz: 11 content:16384,16385',
+      'message: transactional: 0 prefix: fairlead.ddl, sz: 1 content:*',
+      'message: transactional: 1 prefix: app, sz: 1 content:x',
+      COMMIT,
+    );
+    assert.deepEqual(d.ddl, ['16384,16385']);
+  });
+
+  it('reads times without a fraction', () => {
+    assert.equal(parseCommitTime('COMMIT (at 2026-11-21 01:26:30+00)'), Date.UTC(2026, 10, 21, 1, 26, 30));
+    assert.throws(() => parseCommitTime('COMMIT'), RangeError);
+  });
+});
