@@ -1,7 +1,7 @@
 // Runs before anything is installed, so it is plain JavaScript without dependencies: installs from npm what is missing, compiles what is
 // stale, then hands over. `node src/bootstrap.mjs --test …` runs the tests, anything else is a `fairlead` command line.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -12,6 +12,7 @@ if (major < 20 || (major === 20 && minor < 19))
 
 const INSTALLED = join(root, 'node_modules', '.package-lock.json');
 const BUILT = join(root, 'dist', '.built');
+const LOCK = join(root, '.preparing');
 
 function fail(message) {
   process.stderr.write(`${message}\n`);
@@ -33,20 +34,65 @@ function newest(path) {
 
 const mtime = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 
-if (mtime(INSTALLED) < mtime(join(root, 'package-lock.json'))) {
-  run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+const sources = () =>
+  ['src', 'migrations', 'test', 'bench', 'tsconfig.json'].map((name) => join(root, name)).filter(existsSync);
+const installIsStale = () => mtime(INSTALLED) < mtime(join(root, 'package-lock.json'));
+const buildIsStale = () => mtime(BUILT) < Math.max(mtime(INSTALLED), ...sources().map(newest));
+
+function install() {
+  const wanted = ['--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'];
+  run('installing dependencies', 'npm', ['ci', ...wanted]);
   const now = new Date();
   if (existsSync(INSTALLED)) utimesSync(INSTALLED, now, now);
 }
-const sources = ['src', 'migrations', 'test', 'bench', 'tsconfig.json']
-  .map((name) => join(root, name))
-  .filter(existsSync);
-if (mtime(BUILT) < Math.max(mtime(INSTALLED), ...sources.map(newest))) {
+
+function build() {
   // without this a test whose source was deleted would still run
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   run('compiling', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
   mkdirSync(dirname(BUILT), { recursive: true });
   writeFileSync(BUILT, '');
+}
+
+/** Two commands started at once in a fresh clone: one prepares it, the other waits. A lock whose owner died is taken over. */
+function locked(work) {
+  const started = Date.now();
+  for (;;) {
+    try {
+      writeFileSync(LOCK, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') fail(`cannot prepare this checkout: ${error.message}`);
+      if (ownerIsGone()) rmSync(LOCK, { force: true });
+      else if (Date.now() - started > 600_000)
+        fail(`another command has been preparing this checkout for long: see ${LOCK}`);
+      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
+  const unlock = () => rmSync(LOCK, { force: true });
+  // also when a failure ends the process
+  process.on('exit', unlock);
+  work();
+  process.off('exit', unlock);
+  unlock();
+}
+
+function ownerIsGone() {
+  try {
+    const pid = Number(readFileSync(LOCK, 'utf8'));
+    // an empty file is being written right now
+    if (pid > 0) process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return error.code === 'ESRCH' || error.code === 'ENOENT';
+  }
+}
+
+if (installIsStale() || buildIsStale()) {
+  locked(() => {
+    if (installIsStale()) install();
+    if (buildIsStale()) build();
+  });
 }
 
 const [first, ...rest] = process.argv.slice(2);
