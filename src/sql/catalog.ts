@@ -67,9 +67,20 @@ export class Catalog {
   readonly #operators = new Set<string>();
   readonly #casts = new Set<string>();
 
-  /** @param rows of `CATALOG_QUERY`. */
-  static from(rows: readonly CatalogRow[]): Catalog {
+  #fingerprint = '';
+
+  /**
+   * @param rows of `CATALOG_QUERY`.
+   * @param previous is returned when nothing has changed, so that verdicts made with it stay cached.
+   */
+  static from(rows: readonly CatalogRow[], previous: Catalog | null = null): Catalog {
+    const fingerprint = rows
+      .map((row) => JSON.stringify(row))
+      .sort()
+      .join('\n');
+    if (previous !== null && previous.#fingerprint === fingerprint) return previous;
     const catalog = new Catalog();
+    catalog.#fingerprint = fingerprint;
     for (const row of rows) catalog.#add(row);
     return catalog;
   }

@@ -47,7 +47,7 @@ export const SAMPLE = Catalog.from([
   relation('counter', { why: 'sequence' }),
   relation('cache', { why: 'unlogged table' }),
   relation('remote', { why: 'foreign table' }),
-  relation('orders', { why: 'temporary table' }, 'pg_temp_3'),
+  relation('orders', { why: 'unlogged table' }, 'scratch'),
   relation('plain_view', { calls: null, reads: [['public', 'users']] }),
   relation('deep_view', { calls: null, reads: [['public', 'bad_view']] }),
   relation('bad_view', { calls: 'nextval', reads: [] }),
