@@ -6,8 +6,9 @@ type RawConnection = { readonly stream: { write(bytes: Buffer): boolean; destroy
 
 /**
  * One connection that asks one question over and over: the statement is prepared once, each later question is one constant buffer out and
- * one row in. A question costs about a third of `pg`'s own path (60 against 190 µs for the round trip), which is what a poll every millisecond can
- * afford. At most one question is out; the owner calls `expire` now and then, instead of a timer per question.
+ * one row in. A question costs about 45 µs of our CPU, where `pg`'s own path costs 65 to 115 (5000 questions over loopback); a poll
+ * every millisecond can afford that. At most one question is out; the owner calls `expire` now and then, instead of a timer per
+ * question.
  */
 export class PositionConnection {
   readonly #target: ControlTarget;

@@ -40,6 +40,9 @@ const PERMANENT_RETRY_MS = 30_000;
 /** A stream that is this far behind the primary's flush position is helped by the probes. */
 const STALL_MS = 2000;
 
+/** A slot that takes longer to make gets a word about why. */
+const SLOW_START_MS = 10_000;
+
 const DDL_MARKED_SQL = `SELECT count(*) = 2 AS marked FROM pg_event_trigger
   WHERE evtname IN ('fairlead_ddl_end', 'fairlead_sql_drop') AND evtenabled IN ('O', 'A')`;
 
@@ -72,6 +75,7 @@ export class Replication {
   /** True when DDL leaves marks in the stream; without, every commit may have changed everything. */
   #ddlMarked = false;
   #received: Lsn = LSN_ZERO;
+  #connectingMs = 0;
   #lastError: string | null = null;
   #permanent = false;
   #beatMs = 0;
@@ -154,6 +158,7 @@ export class Replication {
       if (this.#stream === stream) this.#hear(message);
     });
     this.#stream = stream;
+    this.#connectingMs = nowMs();
     this.#publish();
   }
 
@@ -220,6 +225,12 @@ export class Replication {
   #observed(node: string): void {
     if (node !== this.#target?.name || node !== this.#cluster.assignment.value.primary) return;
     const { last, failure } = this.#cluster.observations.of(node);
+    if (failure !== null && this.#stream !== null && !this.#streaming) {
+      // nothing watches a stream that has not begun: it would wait for a dead connection for good
+      void this.#stream.stop();
+      this.#stream = null;
+      this.#failed({ permanent: false, message: failure.message, fix: null });
+    }
     if (last === null || failure !== null || last.role !== 'primary') return;
     const { timeline } = this.#cluster.assignment.value;
     if (timeline !== 0 && last.timeline !== timeline) return;
@@ -250,6 +261,16 @@ export class Replication {
   }
 
   #tick(): void {
+    if (
+      this.#stream !== null &&
+      !this.#streaming &&
+      nowMs() - this.#connectingMs > SLOW_START_MS &&
+      this.#lastError === null
+    ) {
+      this.#lastError =
+        'the slot waits for transactions to end that were open before it; see pg_stat_activity.xact_start';
+      this.#log.warn({ node: this.#target?.name }, this.#lastError);
+    }
     this.#publish();
     const catalog = this.#catalog;
     const target = this.#target;
