@@ -107,6 +107,16 @@ export class ServerConnection {
     return this.#cancelling > 0;
   }
 
+  /** When the request at the head was made, monotonic milliseconds; null while nothing is in flight. */
+  get requestStartedMs(): number | null {
+    return this.#queue.peek()?.startedMs ?? null;
+  }
+
+  /** Our end of the connection. */
+  get local(): { readonly address: string; readonly port: number } {
+    return { address: this.#socket.localAddress ?? '', port: this.#socket.localPort ?? 0 };
+  }
+
   /** Appends an exchange; its bytes are written with those of the same event-loop turn. */
   submit(exchange: Exchange, bytes: readonly Buffer[]): void {
     if (this.#closed) {

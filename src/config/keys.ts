@@ -81,12 +81,13 @@ function walk(schema: z.ZodType, path: readonly string[], outer: Outer): Key[] {
   }
 }
 
-/** A default in the way it would be written: times are kept in milliseconds inside, sizes in bytes. */
-function textOf(path: readonly string[], value: unknown): string {
+/** A value in the way it would be written: times are kept in milliseconds inside, sizes in bytes. */
+export function textOf(path: readonly string[], value: unknown): string {
   if (value === null) return 'none';
   if (typeof value === 'object') {
     if ('host' in value && 'port' in value) return `${value.host}:${value.port}`;
-    if ('ms' in value) return timeText(value.ms as number);
+    if ('ms' in value && value.ms !== null) return timeText(value.ms as number);
+    if ('bytes' in value) return `${value.bytes}B`;
     return Array.isArray(value) ? '[]' : '{}';
   }
   const name = path.at(-1) ?? '';

@@ -32,6 +32,7 @@ const CATALOGUE = {
   in_failed_transaction: { sqlState: '25P02', remedy: 'end the transaction with ROLLBACK' },
   unsupported: { sqlState: '0A000', remedy: 'connect to the node directly for this' },
   bad_parameter: { sqlState: '22023', remedy: 'see the documentation of SET fairlead.*' },
+  unknown_command: { sqlState: '42601', remedy: 'SHOW HELP lists the commands' },
   refused: { sqlState: '55000', remedy: 'see the reason' },
 } as const;
 

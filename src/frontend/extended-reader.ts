@@ -19,6 +19,11 @@ export class ExtendedReader {
     this.#catalog = catalog;
   }
 
+  /** Statements under their names, the unnamed one included. */
+  get size(): number {
+    return this.#statements.size;
+  }
+
   classify(buffer: Buffer, start: number, end: number): Verdict {
     return this.#services.classifier.classify(buffer, start, end, this.#catalog());
   }

@@ -111,6 +111,20 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     return this.#link === null ? null : { node: this.#link.node.name, pid: this.#link.connection.pid };
   }
 
+  get applicationName(): string {
+    return this.#settings.values.get('application_name') ?? '';
+  }
+
+  /** When the request at hand came, monotonic milliseconds; null between requests. */
+  get requestStartedMs(): number | null {
+    return this.#work?.startedMs ?? null;
+  }
+
+  /** Statements the client has prepared. */
+  get preparedStatements(): number {
+    return this.#extended.size;
+  }
+
   get inTransaction(): boolean {
     return this.#transaction !== 'none';
   }

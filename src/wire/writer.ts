@@ -9,6 +9,7 @@ export const PARSE_COMPLETE = empty(SERVER.PARSE_COMPLETE);
 export const BIND_COMPLETE = empty(SERVER.BIND_COMPLETE);
 export const CLOSE_COMPLETE = empty(SERVER.CLOSE_COMPLETE);
 export const NO_DATA = empty(SERVER.NO_DATA);
+export const PORTAL_SUSPENDED = empty(SERVER.PORTAL_SUSPENDED);
 export const EMPTY_QUERY = empty(SERVER.EMPTY_QUERY);
 export const SYNC = empty(0x53);
 export const FLUSH = empty(0x48);
@@ -101,27 +102,44 @@ export function noticeResponse(severity: Severity, sqlState: string, text: strin
   return message(SERVER.NOTICE, fields(severity, sqlState, text, hint, null));
 }
 
-/** Type OID of `text`. All results of our own are text columns. */
-const TEXT_OID = 25;
+/** Types of the results of our own; `size` as in pg_type.typlen. */
+export const RESULT_TYPES = {
+  text: { oid: 25, size: -1 },
+  int8: { oid: 20, size: 8 },
+  float8: { oid: 701, size: 8 },
+} as const;
 
-export function rowDescription(columns: readonly string[]): Buffer {
+export type ResultType = keyof typeof RESULT_TYPES;
+
+/**
+ * @param types all text when left out
+ * @param formats 0 text, 1 binary, by column; all text when left out
+ */
+export function rowDescription(
+  columns: readonly string[],
+  types: readonly ResultType[] = [],
+  formats: readonly number[] = [],
+): Buffer {
   const parts: Buffer[] = [Buffer.from([columns.length >> 8, columns.length & 255])];
-  for (const column of columns) {
+  columns.forEach((column, i) => {
+    const { oid, size } = RESULT_TYPES[types[i] ?? 'text'];
     const rest = Buffer.alloc(18);
-    rest.writeInt32BE(TEXT_OID, 6);
-    rest.writeInt16BE(-1, 10);
+    rest.writeInt32BE(oid, 6);
+    rest.writeInt16BE(size, 10);
     rest.writeInt32BE(-1, 12);
+    rest.writeInt16BE(formats[i] ?? 0, 16);
     parts.push(cstrings(column), rest);
-  }
+  });
   return message(SERVER.ROW_DESCRIPTION, Buffer.concat(parts));
 }
 
-export function dataRow(values: readonly (string | null)[]): Buffer {
+/** @param values text, or bytes already in the column's format */
+export function dataRow(values: readonly (string | Buffer | null)[]): Buffer {
   const parts: Buffer[] = [Buffer.from([values.length >> 8, values.length & 255])];
   for (const value of values) {
     if (value === null) parts.push(int32(-1));
     else {
-      const bytes = Buffer.from(value, 'utf8');
+      const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
       parts.push(int32(bytes.length), bytes);
     }
   }
