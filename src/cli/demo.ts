@@ -173,11 +173,16 @@ Try:
   CREATE TABLE t (id int); INSERT INTO t VALUES (1);
   SELECT * FROM t; SHOW fairlead.route;      which node answered, and why
   kill -9 ${primary?.pid}                            end the primary: a replica takes over, sessions stay
-  fairlead status --http ${http}
+  ${program()} status --http ${http}
 
 Logs of the servers: ${cluster.nodes[0]?.logFile.replace(/pg1\.log$/, 'pg*.log')}
 Ctrl-C stops everything and removes it.`);
   }
+}
+
+/** How this program is called: installed as a package, or from a checkout. */
+function program(): string {
+  return import.meta.url.includes('/node_modules/') ? 'npx fairlead' : 'npm run -s fairlead --';
 }
 
 function urlOf(login: { user: string; password: string }, port: number | string, database = DEMO_DATABASE): string {

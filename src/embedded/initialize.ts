@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -69,6 +70,8 @@ export async function initializeDatabase(
       `initdb failed: ${said.split('\n').join(' | ')}`,
       'check the disk and the rights of the directory',
     );
+  } finally {
+    rmSync(passwordFile, { force: true });
   }
 }
 
