@@ -162,10 +162,13 @@ export class Handshake implements Expiring {
       },
       MAX_PASSWORD_BYTES,
     );
-    const early = this.#received;
+    // what came behind the packet waits: under trust it is the client's first request
+    this.#reader.stop();
+    if (this.#received.length > 0) this.#reader.feed(this.#received);
     this.#received = Buffer.alloc(0);
-    this.#step(this.#authentication.start());
-    if (early.length > 0 && !this.#ended) this.#reader.feed(early);
+    const step = this.#authentication.start();
+    this.#step(step);
+    if (step.kind === 'send') this.#reader.resume();
   }
 
   #database(): string {
