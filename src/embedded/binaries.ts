@@ -31,7 +31,8 @@ export function findBinaries(pgBin: string | null, user: UnprivilegedUser | null
   // not writable, or under a home directory that the unprivileged user may not enter
   const copy = join(scratch, 'postgresql');
   mkdirSync(copy, { mode: 0o755 });
-  cpSync(native, copy, { recursive: true, filter: (path) => !path.endsWith('.a') });
+  // verbatim: resolved links would lead back to where the user may not go
+  cpSync(native, copy, { recursive: true, verbatimSymlinks: true, filter: (path) => !path.endsWith('.a') });
   linkLibraries(copy);
   return probe(join(copy, 'bin'), user);
 }
