@@ -52,7 +52,10 @@ export class Catalogs {
     entry.loading = true;
     const connection = new ControlConnection(this.#target(primary.name, database), 'fairlead-catalog');
     try {
-      entry.catalog = Catalog.from(await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS));
+      entry.catalog = Catalog.from(
+        await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS),
+        entry.catalog,
+      );
       entry.loadedMs = nowMs();
     } catch (error) {
       // a database the control user may not enter: its functions stay unknown, so whatever calls them runs on the primary

@@ -38,6 +38,8 @@ export class Pool implements ServerConnectionHost {
   readonly #idle: ServerConnection[] = [];
   readonly #all = new Set<ServerConnection>();
   readonly #waiters = new Queue<Checkout>();
+  /** When the checkouts in `#waiters` came, in the same order. */
+  readonly #waitingSince = new Map<Checkout, number>();
   #opening = 0;
   #stopped = false;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -74,6 +76,12 @@ export class Pool implements ServerConnectionHost {
     return this.#waiters.length;
   }
 
+  /** How long the first checkout in the queue has waited, milliseconds. */
+  longestWaitMs(atMs: number): number {
+    const first = this.#waiters.peek();
+    return first === undefined ? 0 : atMs - (this.#waitingSince.get(first) ?? atMs);
+  }
+
   connections(): Iterable<ServerConnection> {
     return this.#all;
   }
@@ -89,13 +97,14 @@ export class Pool implements ServerConnectionHost {
       return null;
     }
     this.#waiters.push(waiter);
+    this.#waitingSince.set(waiter, nowMs());
     this.#open();
     return null;
   }
 
   /** The waiter gave up. */
   withdraw(waiter: Checkout): void {
-    this.#waiters.remove(waiter);
+    if (this.#waiters.remove(waiter)) this.#waitingSince.delete(waiter);
   }
 
   /** Takes a connection back. It goes to the longest waiter, or is kept. */
@@ -103,7 +112,7 @@ export class Pool implements ServerConnectionHost {
     if (connection.closed) return;
     if (connection.tainted || this.#stopped || nowMs() > connection.retireAtMs) return connection.end();
     if (connection.cancelling) return connection.afterCancel(() => this.release(connection));
-    const waiter = this.#waiters.shift();
+    const waiter = this.#nextWaiter();
     if (waiter !== undefined) return waiter.granted(connection);
     connection.idleSinceMs = nowMs();
     this.#idle.push(connection);
@@ -142,6 +151,12 @@ export class Pool implements ServerConnectionHost {
     clearTimeout(this.#retryTimer);
     for (const connection of [...this.#all]) connection.destroy(reason);
     this.#refuseAll(new FairleadError('connection_lost', `node ${this.key.node}: ${reason}`));
+  }
+
+  #nextWaiter(): Checkout | undefined {
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) this.#waitingSince.delete(waiter);
+    return waiter;
   }
 
   #takeIdle(): ServerConnection | null {
@@ -196,7 +211,7 @@ export class Pool implements ServerConnectionHost {
 
   #refuseAll(error: FairleadError): void {
     const waiting: Checkout[] = [];
-    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) waiting.push(waiter);
+    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) waiting.push(waiter);
     for (const waiter of waiting) waiter.refused(error);
   }
 }

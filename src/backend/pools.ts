@@ -9,10 +9,20 @@ import type { Config } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { ScramSecret } from '../wire/scram.ts';
-import { Pool, type Purpose } from './pool.ts';
+import { Pool, type PoolKey, type Purpose } from './pool.ts';
 
 /** A client's user as servers know it. */
 export type Identity = { readonly user: string; readonly secret: ScramSecret | null };
+
+/** What a pool does now. */
+export type PoolStatistics = PoolKey & {
+  readonly size: number;
+  readonly active: number;
+  readonly idle: number;
+  readonly connecting: number;
+  readonly waiting: number;
+  readonly maxWaitMs: number;
+};
 
 /** Parameters every server connection starts with; the clients' own settings are applied per use. */
 const PARAMETERS: readonly (readonly [string, string])[] = [
@@ -93,6 +103,20 @@ export class Pools {
       pools.set(id, pool);
     }
     return pool;
+  }
+
+  /** One line per pool, for people and metrics. */
+  statistics(): PoolStatistics[] {
+    const { size } = this.#config().pool;
+    return [...this.all()].map((pool) => ({
+      ...pool.key,
+      size,
+      active: pool.activeCount,
+      idle: pool.idleCount,
+      connecting: pool.openingCount,
+      waiting: pool.waitingCount,
+      maxWaitMs: pool.longestWaitMs(nowMs()),
+    }));
   }
 
   /** Exchanges and checkouts a node has before it: what a read would queue behind. */

@@ -13,7 +13,8 @@ const MAX_INTERNED = 10_000;
 export const NO_SETTINGS: SettingsSet = Object.freeze({ values: new Map<string, string>() });
 
 export function settingsSet(values: Iterable<readonly [string, string]>): SettingsSet {
-  const sorted = [...values].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  // of two values for one name the later counts
+  const sorted = [...new Map(values)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   if (sorted.length === 0) return NO_SETTINGS;
   const key = JSON.stringify(sorted);
   const known = INTERNED.get(key);
@@ -32,10 +33,12 @@ function literal(text: string): string {
 }
 
 function identifier(name: string): string {
-  return name
-    .split('.')
-    .map((part) => `"${part.replaceAll('"', '""')}"`)
-    .join('.');
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Custom settings have names of several parts. */
+function settingName(name: string): string {
+  return name.split('.').map(identifier).join('.');
 }
 
 /** Names that need another statement than RESET and set_config, or an order of their own. */
@@ -48,7 +51,7 @@ export function settingsDifference(from: SettingsSet, to: SettingsSet): string |
   // the role goes back first and is taken last: settings may need the login role's privileges
   if (from.values.has(ROLE) && from.values.get(ROLE) !== to.values.get(ROLE)) statements.push('RESET ROLE');
   for (const name of from.values.keys()) {
-    if (name !== ROLE && !to.values.has(name)) statements.push(`RESET ${identifier(name)}`);
+    if (name !== ROLE && !to.values.has(name)) statements.push(`RESET ${settingName(name)}`);
   }
   const set: string[] = [];
   for (const [name, value] of to.values) {

@@ -6,8 +6,8 @@ export type CommitPosition = {
   readonly endLsn: Lsn;
   /** Commit time by the primary's clock, wall milliseconds with a fraction. */
   readonly commitMs: number;
-  /** OIDs of the relations it touched. */
-  readonly tables: readonly number[];
+  /** Names of the tables it touched, as `schema.table`. */
+  readonly tables: readonly string[];
 };
 
 /** Commits closer in time than this share an entry: lag is exact to it. */

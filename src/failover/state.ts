@@ -74,7 +74,7 @@ export const INITIAL: State = Object.freeze({
 export type Request = { readonly kind: 'switchover' | 'failover'; readonly to: string | null };
 
 /** A commit of the old timeline that the new one does not have. */
-export type LostCommit = { readonly endLsn: Lsn; readonly commitMs: number; readonly tables: readonly number[] };
+export type LostCommit = { readonly endLsn: Lsn; readonly commitMs: number; readonly tables: readonly string[] };
 
 export type Outcome =
   | {

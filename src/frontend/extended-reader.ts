@@ -86,6 +86,10 @@ export class ExtendedReader {
     return true;
   }
 
+  has(name: string): boolean {
+    return this.#statements.has(name);
+  }
+
   /** Their Parse failed. */
   forget(names: readonly string[]): void {
     for (const name of names) this.#statements.delete(name);

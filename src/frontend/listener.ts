@@ -82,7 +82,7 @@ export class Listener {
       (ended) => this.#sessions.remove(ended),
     );
     for (const [name, value] of options) {
-      if (name === 'token') session.causality.adopt(value);
+      if (name === 'token') session.causality.adopt(value, this.#services.cluster.assignment.value.forks);
       else session.options.set(name, value, false);
     }
     this.#sessions.add(session, key);

@@ -49,7 +49,7 @@ export class LocalCommands {
     if (command.name === 'token') {
       if (command.value === null) return { tag, row: null };
       try {
-        causality.adopt(command.value);
+        causality.adopt(command.value, this.#services.cluster.assignment.value.forks);
       } catch {
         throw new FairleadError(
           'bad_parameter',

@@ -15,7 +15,7 @@ import type { RouteReason } from '../routing/decision.ts';
 import type { PinReason, Verdict } from '../sql/verdict.ts';
 import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
-import { EMPTY_QUERY, errorResponse, noticeResponse, readyForQuery } from '../wire/writer.ts';
+import { commandComplete, EMPTY_QUERY, errorResponse, noticeResponse, readyForQuery } from '../wire/writer.ts';
 import { Batch } from './batch.ts';
 import { ClientOutput } from './client-output.ts';
 import { ExtendedReader } from './extended-reader.ts';
@@ -78,7 +78,8 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   #summary: Summary | null = null;
   #exchange: Exchange | null = null;
   #link: Link | null = null;
-  #pinned: PinReason | null = null;
+  /** Why it must keep its server connection. */
+  readonly #pins = new Set<PinReason>();
   #copy: 'none' | 'receiving' | 'ending' = 'none';
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
@@ -103,8 +104,10 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     return this.#state;
   }
 
+  /** Why it keeps its server connection between transactions; null when it does not. */
   get pinned(): PinReason | null {
-    return this.#pinned;
+    for (const reason of this.#pins) return reason;
+    return null;
   }
 
   get linkedTo(): { readonly node: string; readonly pid: number } | null {
@@ -174,7 +177,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     const link = this.#link;
     this.#link = null;
     if (link !== null) {
-      if (this.#exchange === null && this.#transaction === 'none' && this.#pinned === null) link.release();
+      if (this.#exchange === null && this.#transaction === 'none' && this.pinned === null) link.release();
       else link.drop('the client is gone');
     }
     this.#output.flush();
@@ -335,6 +338,13 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
         if (this.#work === work) this.#answerLocally(work);
       });
     }
+    const deallocated = work.batch === null ? work.verdicts[0]?.deallocates?.name : undefined;
+    if (work.verdicts.length === 1 && deallocated && this.#extended.has(deallocated)) {
+      // made by Parse: servers know it under another name
+      this.#extended.forget([deallocated]);
+      this.#output.write(commandComplete('DEALLOCATE'));
+      return this.#answered();
+    }
     if (this.#link?.readOnly && work.verdicts.some(locks)) return this.#fail(advisoryLockOnReplica());
     if (this.#link !== null) return this.#run();
     this.#seek(work);
@@ -481,7 +491,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   }
 
   async(buffer: Buffer, start: number, end: number): void {
-    if (this.#pinned !== null && this.#state !== 'closed') this.#output.write(buffer.subarray(start, end));
+    if (this.pinned !== null && this.#state !== 'closed') this.#output.write(buffer.subarray(start, end));
   }
 
   finished(exchange: Exchange, status: number): void {
@@ -516,7 +526,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     const work = this.#work as Work;
     const loss: Loss = afterLoss(
       this.#transaction !== 'none',
-      this.#pinned !== null,
+      this.pinned !== null,
       exchange,
       this.#summary as Summary,
       work,
@@ -539,9 +549,9 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   closed(error: FairleadError): void {
     if (this.#state === 'closed' || this.#link === null || this.#exchange !== null || this.#state === 'waiting') return;
     this.#link = null;
-    if (this.#pinned !== null) {
+    if (this.pinned !== null) {
       return this.terminate(
-        new FairleadError('session_lost', `${error.message}; the session kept it for: ${this.#pinned}`),
+        new FairleadError('session_lost', `${error.message}; the session kept it for: ${this.pinned}`),
       );
     }
     if (this.#transaction === 'none') return;
@@ -553,7 +563,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     const { cluster, traffic } = this.#services;
     const summary = this.#summary as Summary;
     const linked = this.#transaction !== 'none' ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
-    const reason: RouteReason = this.#pinned !== null ? 'pinned' : (linked ?? link.reason);
+    const reason: RouteReason = this.pinned !== null ? 'pinned' : (linked ?? link.reason);
     traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
     if (exchange.sqlState !== null) traffic.recordError(atMs);
     this.lastRoute = { node: link.node.name, class: summary.class, reason: describeRoute(reason, summary, link) };
@@ -567,16 +577,26 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
       for (const name of verdict.settings) this.#namedSettings.add(name);
     }
     if (!succeeded) return;
-    if (verdict.pin !== null) this.#pinned ??= verdict.pin;
-    if (verdict.unpin === 'all') {
-      this.#pinned = null;
-      this.options.resetAll();
-      this.#extended.forgetAll();
-      if (this.#link !== null) {
-        this.#link.connection.prepared.clear();
-        this.#link.connection.unnamed = null;
-      }
+    if (verdict.pin !== null) this.#pins.add(verdict.pin);
+    for (const released of verdict.releases ?? []) {
+      // a transaction that rolls back takes the release with it: the pin stays, which is only slower
+      if (this.#transaction === 'none') this.#pins.delete(released);
     }
+    const gone = verdict.deallocates ?? null;
+    if (gone !== null) this.#deallocated(gone.name);
+    if (verdict.unpin === 'all') {
+      this.#pins.clear();
+      this.options.resetAll();
+    }
+  }
+
+  /** DEALLOCATE in SQL also takes statements that were made by Parse. On the server the shared names stay, unless all went. */
+  #deallocated(name: string | null): void {
+    if (name !== null) return this.#extended.forget([name]);
+    this.#extended.forgetAll();
+    const connection = this.#link?.connection;
+    connection?.prepared.clear();
+    if (connection !== undefined) connection.unnamed = null;
   }
 
   #captureSettings(link: Link): void {
@@ -604,7 +624,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     if (
       link !== null &&
       this.#transaction === 'none' &&
-      this.#pinned === null &&
+      this.pinned === null &&
       this.#services.config().pool.mode === 'transaction'
     ) {
       this.#link = null;

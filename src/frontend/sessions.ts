@@ -7,6 +7,18 @@ import type { Session } from './session.ts';
 /** Process id and secret that a client may cancel with. */
 export type CancelKey = { readonly pid: number; readonly secret: Buffer };
 
+export type SessionStatistics = {
+  readonly total: number;
+  /** A statement runs, or a transaction is open. */
+  readonly active: number;
+  readonly idle: number;
+  readonly pinned: number;
+  /** Wait for a server connection or for a replica to catch up. */
+  readonly waiting: number;
+  /** Wait for a primary. */
+  readonly held: number;
+};
+
 /** Every client that is logged in, and the keys that cancel its statements. */
 export class Sessions {
   readonly #sessions = new Map<number, { readonly session: Session; readonly secret: Buffer }>();
@@ -17,6 +29,20 @@ export class Sessions {
 
   *all(): Iterable<Session> {
     for (const { session } of this.#sessions.values()) yield session;
+  }
+
+  /** @param held those parked for want of a primary */
+  statistics(held: number): SessionStatistics {
+    const counts = { total: 0, active: 0, idle: 0, pinned: 0, waiting: 0, held };
+    for (const session of this.all()) {
+      counts.total++;
+      if (session.pinned !== null) counts.pinned++;
+      if (session.state === 'waiting') counts.waiting++;
+      else if (session.state === 'active' || session.inTransaction) counts.active++;
+      else counts.idle++;
+    }
+    counts.waiting = Math.max(0, counts.waiting - held);
+    return counts;
   }
 
   /** A key nobody has. The pid is a positive int4, as drivers expect. */

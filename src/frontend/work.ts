@@ -58,20 +58,16 @@ const REASON_OF: Readonly<Record<StatementClass, RouteReason>> = {
   unknown: 'unknown statement',
 };
 
-/** A write only because a function it calls may write: a hint can say that it does not. */
-function onlyByFunction(verdict: Verdict): boolean {
-  return verdict.class === 'write' && verdict.functions.length > 0 && verdict.reason.startsWith('calls ');
-}
-
 function ofOne(verdict: Verdict): Summary {
   const hint = verdict.hint?.target ?? null;
   const readOnlyTransaction =
     verdict.class === 'begin' && verdict.readOnly === true && verdict.isolation !== 'serializable';
-  const read = verdict.class === 'read' || readOnlyTransaction || (hint === 'replica' && onlyByFunction(verdict));
+  const read =
+    verdict.class === 'read' || readOnlyTransaction || (hint === 'replica' && verdict.callsVolatile === true);
   return {
     class: verdict.class,
     read: read && verdict.pin === null && !verdict.changesSettings,
-    reason: onlyByFunction(verdict) ? 'volatile function' : REASON_OF[verdict.class],
+    reason: verdict.callsVolatile === true ? 'volatile function' : REASON_OF[verdict.class],
     replicaReason: readOnlyTransaction ? 'read only transaction' : null,
     detail: verdict.reason,
     traffic:

@@ -50,6 +50,11 @@ export class RelationNames {
     this.#wanted.clear();
   }
 
+  /** Names by number. */
+  named(numbers: Uint32Array): string[] {
+    return Array.from(numbers, (number) => this.#names[number] as string);
+  }
+
   /** OIDs that a change of table `number` touches, in a commit that ended at `endLsn`; null when that is not known (yet). */
   oidsOf(number: number, endLsn: Lsn): readonly number[] | null {
     const name = this.#names[number] as string;

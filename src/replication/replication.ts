@@ -116,6 +116,7 @@ export class Replication {
     if (this.#following !== '') {
       // positions beyond the fork mean something else now
       this.#cluster.commits.reset();
+      this.#cluster.recent.reset();
       this.#received = LSN_ZERO;
     }
     this.#following = following;

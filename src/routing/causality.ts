@@ -1,6 +1,6 @@
 import type { Fork } from '../cluster/assignment.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import { formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn, lsn as toLsn } from '../core/lsn.ts';
+import { formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 
 /** timeline:LSN */
 const TOKEN = /^(\d{1,10}):([0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8})$/;
@@ -39,15 +39,10 @@ export class Causality {
   }
 
   /** Takes a token of another session: the floor rises to it. @throws RangeError when it is malformed. */
-  adopt(token: string): void {
+  adopt(token: string, forks: readonly Fork[]): void {
     const match = TOKEN.exec(token);
     if (match === null) throw new RangeError(`not a token: ${token}`);
-    const timeline = Number(match[1]);
-    const floor = parseLsn(match[2] as string);
-    if (timeline > this.timeline) {
-      this.timeline = timeline;
-      this.floor = floor;
-    } else if (timeline === this.timeline) this.floor = maxLsn(this.floor, floor);
+    this.#raise(forks, Number(match[1]), parseLsn(match[2] as string));
   }
 
   /** Text for another session. Only complete when `settle` left nothing pending. */
@@ -62,9 +57,7 @@ export class Causality {
   settle(cluster: Cluster, timeline: number): boolean {
     const { samples } = cluster;
     if (this.pendingSample !== 0 && samples.completed >= this.pendingSample) {
-      this.translate(cluster.assignment.value.forks, samples.timeline);
-      this.floor = maxLsn(this.floor, samples.lsn);
-      this.timeline = samples.timeline;
+      this.#raise(cluster.assignment.value.forks, samples.timeline, samples.lsn);
       this.pendingSample = 0;
     }
     this.translate(cluster.assignment.value.forks, timeline);
@@ -76,26 +69,31 @@ export class Causality {
     if (this.replica === null) return true;
     const seen = cluster.observations.of(this.replica).last;
     if (seen === null || seen.startedMs < this.replicaReadMs) return false;
-    this.translate(cluster.assignment.value.forks, seen.timeline);
-    if (this.timeline === 0) this.timeline = seen.timeline;
-    if (seen.timeline === this.timeline) this.floor = maxLsn(this.floor, seen.replayLsn);
+    this.#raise(cluster.assignment.value.forks, seen.timeline, seen.replayLsn);
     this.replica = null;
     return true;
   }
 
   /** Positions beyond a fork do not exist on the new timeline: the floor falls back to the fork, and the loss is noted. */
   translate(forks: readonly Fork[], timeline: number): void {
-    if (this.timeline === 0 || timeline <= this.timeline) {
-      if (this.timeline === 0) this.timeline = timeline;
-      return;
-    }
-    for (const fork of forks) {
-      if (fork.timeline <= this.timeline || fork.timeline > timeline) continue;
-      if (this.floor > fork.forkLsn) {
-        this.lostAt = fork;
-        this.floor = toLsn(fork.forkLsn);
-      }
-    }
+    if (timeline <= this.timeline) return;
+    if (this.timeline !== 0) this.floor = this.#along(forks, this.timeline, timeline, this.floor);
     this.timeline = timeline;
+  }
+
+  /** Everything up to a position must be seen, whichever of the two timelines is the newer. */
+  #raise(forks: readonly Fork[], timeline: number, position: Lsn): void {
+    this.translate(forks, timeline);
+    this.floor = maxLsn(this.floor, this.#along(forks, timeline, this.timeline, position));
+  }
+
+  #along(forks: readonly Fork[], from: number, to: number, position: Lsn): Lsn {
+    let reached = position;
+    for (const fork of forks) {
+      if (fork.timeline <= from || fork.timeline > to || reached <= fork.forkLsn) continue;
+      this.lostAt = fork;
+      reached = fork.forkLsn;
+    }
+    return reached;
   }
 }

@@ -26,7 +26,7 @@ export class FrameReader {
   #stopped = false;
   #reading = false;
   #dead = false;
-  /** A split message under assembly: its buffer, or fewer than five bytes of its header. */
+  /** A split message under assembly: its buffer (of `limit` bytes for a larger one), or fewer than five bytes of its header. */
   #partial: Buffer | null = null;
   #filled = 0;
   /** Rest of a message passed on in pieces. */
@@ -34,6 +34,7 @@ export class FrameReader {
   #streamLength = 0;
   #streamOffset = 0;
 
+  /** @param limit bytes of the largest message that is collected; at least a header's */
   constructor(sink: FrameSink, limit: number) {
     this.#sink = sink;
     this.#limit = limit;
@@ -63,7 +64,7 @@ export class FrameReader {
     this.#stopped = true;
   }
 
-  /** Goes on after a stop. Safe to call from inside the sink: reading goes on when the sink returns. */
+  /** Goes on after a stop. Safe to call from inside the sink, which must then return true. */
   resume(): void {
     this.#stopped = false;
     if (this.#reading || this.#dead) return;
@@ -139,10 +140,10 @@ export class FrameReader {
       if (length <= size - pos) {
         this.#settle(this.#sink.message(chunk[pos] as number, chunk, pos, pos + length));
         pos += length;
-      } else if (length > this.#limit) {
+      } else if (length > this.#limit && size - pos >= this.#limit) {
         this.#stream(chunk[pos] as number, length);
       } else {
-        this.#partial = Buffer.allocUnsafe(length);
+        this.#partial = Buffer.allocUnsafe(Math.min(length, this.#limit));
         this.#filled = chunk.copy(this.#partial, 0, pos);
         return size;
       }
@@ -157,28 +158,23 @@ export class FrameReader {
     this.#filled += copied;
     const pos = from + copied;
     if (this.#filled < partial.length) return pos;
-    if (partial.length === HEADER_BYTES) {
-      const length = lengthAt(partial, 0);
-      if (!this.#sane(length)) return pos;
-      if (length > HEADER_BYTES) {
-        if (length > this.#limit) {
-          this.#partial = null;
-          this.#stream(partial[0] as number, length);
-          // the header came alone: hand it on with what is there of the body, so that the first piece is never empty of content
-          const joined = Buffer.concat([partial, chunk.subarray(pos)]);
-          const take = Math.min(joined.length, length);
-          this.#streamOffset = take;
-          if (take === length) this.#streamLength = this.#streamOffset = 0;
-          this.#settle(this.#sink.piece(this.#streamType, length, 0, joined, 0, take));
-          return pos + take - HEADER_BYTES;
-        }
-        this.#partial = Buffer.allocUnsafe(length);
-        this.#filled = partial.copy(this.#partial);
-        return pos;
-      }
+    const length = lengthAt(partial, 0);
+    if (!this.#sane(length)) return pos;
+    const whole = Math.min(length, this.#limit);
+    if (partial.length < whole) {
+      // that was the header
+      this.#partial = Buffer.allocUnsafe(whole);
+      this.#filled = partial.copy(this.#partial);
+      return pos;
     }
     this.#partial = null;
-    this.#settle(this.#sink.message(partial[0] as number, partial, 0, partial.length));
+    if (whole === length) {
+      this.#settle(this.#sink.message(partial[0] as number, partial, 0, length));
+      return pos;
+    }
+    this.#stream(partial[0] as number, length);
+    this.#streamOffset = whole;
+    this.#settle(this.#sink.piece(partial[0] as number, length, 0, partial, 0, whole));
     return pos;
   }
 
@@ -188,7 +184,7 @@ export class FrameReader {
     this.#streamOffset = 0;
   }
 
-  /** A sink that called `resume()` itself after stopping is not stopped again. */
+  /** What the sink returns counts, whatever it called meanwhile. */
   #settle(goOn: boolean): void {
     if (!goOn) this.#stopped = true;
   }

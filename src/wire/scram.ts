@@ -69,10 +69,12 @@ export class ScramServer {
   #clientFirstBare = '';
   #gs2Header = '';
   #serverFirst = '';
-  #nonce = '';
+  #nonce: string;
 
-  constructor(verifier: Verifier) {
+  /** @param nonce our part of it; given only to replay a known exchange */
+  constructor(verifier: Verifier, nonce = randomBytes(18).toString('base64')) {
     this.#verifier = verifier;
+    this.#nonce = nonce;
   }
 
   /** @returns server-first-message, or null when the client's first is malformed. */
@@ -81,7 +83,7 @@ export class ScramServer {
     if (match === null || match[2]?.startsWith('m=')) return null;
     this.#gs2Header = match[1] as string;
     this.#clientFirstBare = match[2] as string;
-    this.#nonce = `${match[3]}${randomBytes(18).toString('base64')}`;
+    this.#nonce = `${match[3]}${this.#nonce}`;
     this.#serverFirst = `r=${this.#nonce},s=${this.#verifier.salt.toString('base64')},i=${this.#verifier.iterations}`;
     return this.#serverFirst;
   }

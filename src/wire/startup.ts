@@ -106,11 +106,12 @@ export function readOptions(options: string): Map<string, string> | null {
     let text = words[i] as string;
     if (text === '-c') text = words[++i] ?? '';
     else if (text.startsWith('-c')) text = text.slice(2);
-    else if (text.startsWith('--')) text = text.slice(2).replace(/^[^=]+/, (name) => name.replaceAll('-', '_'));
+    else if (text.startsWith('--')) text = text.slice(2);
     else return null;
     const equals = text.indexOf('=');
     if (equals <= 0) return null;
-    settings.set(text.slice(0, equals).trim(), text.slice(equals + 1));
+    // as PostgreSQL does (ParseLongOption)
+    settings.set(text.slice(0, equals).trim().replaceAll('-', '_'), text.slice(equals + 1));
   }
   return settings;
 }

@@ -392,7 +392,7 @@ describe('decide', () => {
       timeline: 2,
       parentTimeline: 1,
       forkLsn: at(990),
-      lostCommits: [{ endLsn: at(995), commitMs: 0, tables: [1] }],
+      lostCommits: [{ endLsn: at(995), commitMs: 0, tables: ['t1'] }],
       refused: null,
     };
     const { state, actions } = decide(PROMOTING, view([dead('pg1'), ...ORPHANS], { outcome }), NOW);
@@ -405,7 +405,7 @@ describe('decide', () => {
     assert.equal(told?.name, 'failover');
     const detail = told?.detail as { lostBytes: number; lostCommits: unknown[] };
     assert.equal(detail.lostBytes, 10);
-    assert.deepEqual(detail.lostCommits, [{ endLsn: '0/3E3', commitTime: '1970-01-01T00:00:00.000Z', tables: [1] }]);
+    assert.deepEqual(detail.lostCommits, [{ endLsn: '0/3E3', commitTime: '1970-01-01T00:00:00.000Z', tables: ['t1'] }]);
     assert.deepEqual(actions.at(-1), { kind: 'repoint', nodes: ['pg3'], primary: 'pg2' });
   });
 

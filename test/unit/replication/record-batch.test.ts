@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ControlConnection } from '../../../src/backend/control-connection.ts';
 import { CommitLog } from '../../../src/cluster/commit-log.ts';
+import { RecentCommits } from '../../../src/cluster/recent-commits.ts';
 import { TableFreshness } from '../../../src/cluster/table-freshness.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { BatchBuilder } from '../../../src/replication/commit-batch.ts';
@@ -18,7 +19,7 @@ const commit = (tables: string[], ddl: string[] = []) => ({ commitMs: 1000, opaq
 
 describe('recording a batch of commits', () => {
   it('takes a table that is not known for all, until its name was looked up at an earlier position', async () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness() };
+    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
     const known = names('0/200');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
@@ -37,7 +38,7 @@ describe('recording a batch of commits', () => {
   });
 
   it('forgets names with a DDL mark, and touches what the mark says', async () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness() };
+    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
     const known = names('0/1');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
@@ -54,7 +55,7 @@ describe('recording a batch of commits', () => {
   });
 
   it('takes every commit for a change of everything where DDL leaves no marks', () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness() };
+    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
     const builder = new BatchBuilder();
     builder.add(0x100n, commit([]));
     recordBatch(builder.take(), tables, names('0/1'), false);

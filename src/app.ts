@@ -1,0 +1,174 @@
+/** Composition root: makes every part from the configuration and draws every arrow between folders. */
+import { readFileSync } from 'node:fs';
+import { ApiServer } from './api/api-server.ts';
+import { EventJournal } from './api/event-journal.ts';
+import { OperatorControls } from './api/operator-controls.ts';
+import { Catalogs } from './backend/catalogs.ts';
+import type { ControlTarget } from './backend/control-connection.ts';
+import { Pools } from './backend/pools.ts';
+import { PreparedStatements } from './backend/prepared-statement.ts';
+import { Cluster } from './cluster/cluster.ts';
+import { type Config, nodesOf } from './config/config.ts';
+import { afterReload, difference } from './config/difference.ts';
+import type { Address } from './config/units.ts';
+import { ConsoleSession } from './console/console-session.ts';
+import { Deadlines } from './core/deadlines.ts';
+import { FairleadError, messageOf } from './core/errors.ts';
+import type { Log } from './core/log.ts';
+import { Controller } from './failover/controller.ts';
+import { HoldRoom } from './frontend/hold-room.ts';
+import { Listener } from './frontend/listener.ts';
+import type { Services } from './frontend/services.ts';
+import { Sessions } from './frontend/sessions.ts';
+import { Traffic } from './frontend/traffic.ts';
+import { Monitor } from './monitor/monitor.ts';
+import { Replication } from './replication/replication.ts';
+import { Classifier } from './sql/classifier.ts';
+import { LagKeeper } from './store/lag-keeper.ts';
+import { migrate } from './store/migrate.ts';
+import { Store } from './store/store.ts';
+
+/** Statement shapes whose verdict is kept. */
+const CLASSIFIER_ENTRIES = 20_000;
+
+/** A running Fairlead. */
+export type App = {
+  readonly listen: Address;
+  readonly http: Address;
+  readonly cluster: Cluster;
+  /** Clients are ended, server connections closed; resolves when nothing of it runs any more. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts everything. `readConfig` reads the configuration anew for a reload.
+ * Resolves when both ports are bound; a primary may not be known by then.
+ * @throws FairleadError port_taken, bad_config
+ */
+export async function startApp(config: Config, log: Log, readConfig?: () => Config): Promise<App> {
+  let current = config;
+  await Classifier.load();
+  const nodes = nodesOf(config);
+  const cluster = new Cluster(nodes, config.routing.max_lag);
+  const target = (name: string, database = config.cluster.database): ControlTarget => {
+    const node = nodes.find((n) => n.name === name);
+    if (node === undefined) throw new RangeError(`no node ${name}`);
+    const { user, password } = config.cluster;
+    return { name, host: node.host, port: node.port, database, user, password };
+  };
+
+  const monitor = new Monitor(cluster, { config, log, target: (node) => target(node.name) });
+  const replication = new Replication(cluster, { config, log, target: (node) => target(node.name) });
+  const store = new Store(cluster, { config, log });
+  const lagKeeper = new LagKeeper(cluster, store, log);
+  const pools = new Pools(cluster, () => current, log);
+  const sessions = new Sessions();
+  const controller = new Controller(cluster, {
+    config,
+    log,
+    store,
+    target: (node) => target(node),
+    quiesce: (timeoutMs) => quiesce(pools, sessions, timeoutMs),
+  });
+  const services: Services = {
+    cluster,
+    pools,
+    classifier: new Classifier({ maxEntries: CLASSIFIER_ENTRIES }),
+    catalogs: new Catalogs(cluster, target, log),
+    statements: new PreparedStatements(),
+    deadlines: new Deadlines(),
+    holdRoom: new HoldRoom(cluster),
+    traffic: new Traffic(nodes.map((node) => node.name)),
+    log,
+    config: () => current,
+  };
+  const reload = async (): Promise<readonly string[]> => {
+    if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
+    const read = readConfig();
+    const changes = difference(current, read);
+    current = afterReload(current, read);
+    cluster.setMaxLag(current.routing.max_lag);
+    log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
+    return changes.length === 0 ? ['nothing has changed'] : changes.map((change) => change.text);
+  };
+  const operations = new OperatorControls(cluster, controller);
+  const events = new EventJournal(store, log);
+  const version = versionOf();
+  const { traffic, holdRoom } = services;
+  const admin = {
+    version,
+    cluster,
+    pools,
+    sessions,
+    holdRoom,
+    traffic,
+    replication,
+    events,
+    operations,
+    log,
+    config: services.config,
+    reload,
+  };
+  const listener = new Listener(services, sessions, (client) => new ConsoleSession(client, admin).start());
+  const api = new ApiServer({
+    http: config.http,
+    token: config.http_token,
+    version,
+    cluster,
+    traffic,
+    operations,
+    events,
+    lagHistory: store,
+    replication,
+    pools: { pools: () => pools.statistics() },
+    sessions: { sessions: () => sessions.statistics(holdRoom.size) },
+    log,
+  });
+
+  const stop = async () => {
+    await listener.stop();
+    await api.stop();
+    await controller.stop();
+    await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
+    events.stop();
+    await store.stop();
+    await replication.stop();
+    await monitor.stop();
+    pools.stop();
+    services.holdRoom.stop();
+    services.deadlines.stop();
+  };
+  try {
+    // both ports first: whoever cannot have them shall not touch a cluster
+    const listen = await listener.start(config.listen);
+    const http = await api.start();
+    await migrate(config, log).catch((error) =>
+      log.warn({ error: messageOf(error) }, 'schema fairlead is not up to date'),
+    );
+    services.deadlines.start();
+    services.holdRoom.start();
+    pools.start();
+    events.start();
+    store.start();
+    controller.start();
+    replication.start();
+    lagKeeper.start();
+    monitor.start();
+    return { listen, http, cluster, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Until no transaction is open on any server connection that can write. New ones are held by then. */
+async function quiesce(pools: Pools, sessions: Sessions, timeoutMs: number): Promise<void> {
+  const writable = new Set([...pools.all()].filter((pool) => pool.key.purpose === 'rw').map((pool) => pool.node));
+  await Promise.all([...writable].map((node) => sessions.quiesce(node, timeoutMs)));
+}
+
+function versionOf(): string {
+  // dist/src/app.js in a checkout and in the package alike
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

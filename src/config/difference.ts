@@ -1,0 +1,41 @@
+import type { Config } from './config.ts';
+
+/** One key whose value differs. Values of secrets are never in it. */
+export type Change = {
+  /** Dotted path, for example `routing.max_lag`. */
+  readonly key: string;
+  /** False: takes effect only after a restart. */
+  readonly live: boolean;
+  /** One sentence for people. */
+  readonly text: string;
+};
+
+/** Sections that are read anew for every statement, login or checkout. */
+const LIVE = ['routing.', 'pool.', 'auth.', 'failover.hold'];
+const SECRET = /password|token/;
+
+/** What differs between two configurations, key by key. */
+export function difference(before: Config, after: Config): Change[] {
+  const old = flatten(before);
+  const now = flatten(after);
+  const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) => old.get(key) !== now.get(key));
+  return keys.map((key) => {
+    const live = LIVE.some((prefix) => key.startsWith(prefix));
+    const show = (value: string | undefined) => (value === undefined ? '(not set)' : SECRET.test(key) ? '…' : value);
+    const text = `${key}: ${show(old.get(key))} → ${show(now.get(key))}`;
+    return { key, live, text: live ? text : `${text} (takes effect after a restart)` };
+  });
+}
+
+/** The configuration in force after a reload: what cannot change while running stays as it was. */
+export function afterReload(running: Config, read: Config): Config {
+  const { routing, pool, auth } = read;
+  return { ...running, routing, pool, auth, failover: { ...running.failover, hold: read.failover.hold } };
+}
+
+function flatten(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {
+  if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+    for (const [key, inner] of Object.entries(value)) flatten(inner, path === '' ? key : `${path}.${key}`, into);
+  } else into.set(path, JSON.stringify(value));
+  return into;
+}
