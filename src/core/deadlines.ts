@@ -42,7 +42,15 @@ export class Deadlines {
   }
 
   sweep(atMs: number): void {
+    let due: Expiring[] | null = null;
     for (const owner of this.#owners) {
+      if (owner.deadlineMs > atMs) continue;
+      due ??= [];
+      due.push(owner);
+    }
+    if (due === null) return;
+    // whoever sets a deadline anew when it expires is looked at in the next sweep, even if that one has passed too
+    for (const owner of due) {
       if (owner.deadlineMs > atMs) continue;
       owner.deadlineMs = Number.POSITIVE_INFINITY;
       this.#owners.delete(owner);

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
 import type { Identity } from '../backend/pools.ts';
 import type { LinkHolder } from '../backend/server-connection.ts';
-import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
+import type { SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
@@ -16,22 +16,21 @@ import type { PinReason, Verdict } from '../sql/verdict.ts';
 import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
 import { commandComplete, EMPTY_QUERY, errorResponse, noticeResponse, readyForQuery } from '../wire/writer.ts';
-import { Batch } from './batch.ts';
 import { ClientOutput } from './client-output.ts';
-import { ExtendedReader } from './extended-reader.ts';
 import { Link } from './link.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
 import { LocalCommands } from './local-commands.ts';
-import { afterLoss, type Loss, lostTransactionAnswer } from './loss.ts';
+import { afterLoss, lostTransactionAnswer } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
+import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
+import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
+import { UnderWay } from './under-way.ts';
 import { type Summary, summarize, type Work } from './work.ts';
 
 /** Larger messages are passed on in pieces. */
 const COLLECT_BYTES = 16 * 1024 * 1024;
-/** A batch longer than this goes to the server before its Sync. */
-const BATCH_BYTES = 1024 * 1024;
 /** Requests that a busy session's client may send ahead before it is no longer read. */
 const BACKLOG_BYTES = 256 * 1024;
 /** Errors of a replica that the primary may not have: the statement runs there instead. */
@@ -39,6 +38,7 @@ const REFUSABLE = new Set(['25006', '40001', '0A000', '42P01', '42883', '42703',
 
 export type SessionState = 'idle' | 'waiting' | 'active' | 'closed';
 type Transaction = 'none' | 'open' | 'failed' | 'lost';
+const STATUS_OF = { none: STATUS.IDLE, open: STATUS.TRANSACTION, failed: STATUS.FAILED, lost: STATUS.FAILED } as const;
 
 /** Where the previous statement went. */
 export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
@@ -64,27 +64,18 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   readonly #ended: (session: Session) => void;
   readonly #output: ClientOutput;
   readonly #reader: FrameReader;
-  readonly #extended: ExtendedReader;
+  readonly #requests: RequestReader;
+  readonly #underWay: UnderWay;
+  readonly #memory: SessionMemory;
   readonly #placement: Placement;
   readonly #local: LocalCommands;
   #state: SessionState = 'idle';
   #transaction: Transaction = 'none';
-  #settings: SettingsSet;
-  /** Names of settings to ask for by name when the session's settings are read back. */
-  readonly #namedSettings = new Set<string>();
-  #settingsChanged = false;
-  #batch = new Batch();
   #work: Work | null = null;
   #summary: Summary | null = null;
-  #exchange: Exchange | null = null;
   #link: Link | null = null;
-  /** Why it must keep its server connection. */
-  readonly #pins = new Set<PinReason>();
-  #copy: 'none' | 'receiving' | 'ending' = 'none';
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
-  /** Bytes still to come of a message that is passed on in pieces. */
-  #streamLeft = 0;
   #pendingLoss: FairleadError | null = null;
   lastRoute: LastRoute | null = null;
 
@@ -92,10 +83,16 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     this.client = client;
     this.#services = services;
     this.#ended = ended;
-    this.#settings = client.startupSettings;
+    this.#memory = new SessionMemory(client.startupSettings);
     this.#output = new ClientOutput(client.socket);
-    this.#reader = new FrameReader(this, COLLECT_BYTES);
-    this.#extended = new ExtendedReader(services, () => services.catalogs.of(client.database));
+    this.#reader = new FrameReader(this, COLLECT_BYTES, LARGE);
+    this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
+    this.#underWay = new UnderWay(this.#requests, {
+      pauseClient: () => client.socket.pause(),
+      resumeClient: () => this.#state !== 'closed' && client.socket.resume(),
+      added: (verdicts) => this.#noteEffects(verdicts, true),
+      violation: (reason) => this.violation(reason),
+    });
     this.#placement = new Placement(services, this);
     this.#local = new LocalCommands(this, services);
   }
@@ -106,8 +103,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
   /** Why it keeps its server connection between transactions; null when it does not. */
   get pinned(): PinReason | null {
-    for (const reason of this.#pins) return reason;
-    return null;
+    return this.#memory.pinned;
   }
 
   get linkedTo(): { readonly node: string; readonly pid: number } | null {
@@ -115,7 +111,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   }
 
   get applicationName(): string {
-    return this.#settings.values.get('application_name') ?? '';
+    return this.#memory.settings.values.get('application_name') ?? '';
   }
 
   /** When the request at hand came, monotonic milliseconds; null between requests. */
@@ -125,7 +121,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
   /** Statements the client has prepared. */
   get preparedStatements(): number {
-    return this.#extended.size;
+    return this.#requests.statements.size;
   }
 
   get inTransaction(): boolean {
@@ -154,6 +150,8 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   /** A CancelRequest with this session's key. */
   cancel(): void {
     if (this.#state === 'waiting') {
+      // with a link its settings are being applied: too early to cancel, as a request is that comes before its statement
+      if (this.#link !== null) return;
       this.#placement.abort();
       this.#fail(new FairleadError('cancelled', 'canceling statement due to user request'));
     } else if (this.#state === 'active') this.#link?.connection.cancel();
@@ -170,6 +168,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   /** The client is gone, or shall be. What it holds is given back or closed. */
   close(): void {
     if (this.#state === 'closed') return;
+    const clean = this.#state === 'idle' && !this.inTransaction && this.pinned === null;
     this.#state = 'closed';
     this.#placement.abort();
     this.#services.deadlines.clear(this);
@@ -177,7 +176,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     const link = this.#link;
     this.#link = null;
     if (link !== null) {
-      if (this.#exchange === null && this.#transaction === 'none' && this.pinned === null) link.release();
+      if (clean) link.release();
       else link.drop('the client is gone');
     }
     this.#output.flush();
@@ -195,26 +194,18 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   // --- what the client sends ---------------------------------------------------------------------------------------
 
   message(type: number, buffer: Buffer, start: number, end: number): boolean {
-    if (this.#state === 'active') this.#duringExchange(type, buffer, start, end);
-    else if (this.#state === 'idle') this.#request(type, buffer, start, end);
+    if (type === CLIENT.TERMINATE) this.close();
+    else if (this.#state === 'active') this.#underWay.message(type, buffer, start, end);
+    else if (this.#state === 'idle') this.#idleMessage(type, buffer, start, end);
     return this.#wantsMore();
   }
 
   piece(type: number, length: number, offset: number, buffer: Buffer, start: number, end: number): boolean {
     const bytes = buffer.subarray(start, end);
-    if (offset > 0 || this.#copy !== 'none') {
-      this.#streamLeft = Math.max(0, length - offset - bytes.length);
-      if (this.#state === 'active') this.#passOn(bytes);
-    } else if (type === CLIENT.QUERY && this.#state === 'idle') {
-      this.#streamLeft = length - bytes.length;
-      this.#begin({ ...this.#newWork('stream', []), raw: bytes });
-    } else if (type === CLIENT.BIND && (this.#state === 'idle' || this.#exchange?.open === true)) {
-      this.#streamLeft = length - bytes.length;
-      this.#largeBind(length, bytes);
-    } else if (this.#state !== 'closed') {
-      this.terminate(
-        new FairleadError('protocol_violation', `message type ${String.fromCharCode(type)} of ${length} bytes`),
-      );
+    if (this.#state === 'active') this.#underWay.piece(type, length, offset, bytes);
+    else if (this.#state === 'idle' && offset === 0 && !this.#skipToSync) {
+      this.#underWay.expect(length - bytes.length);
+      this.#request(this.#requests.readLarge(type, length, bytes));
     }
     return this.#wantsMore();
   }
@@ -232,7 +223,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   #wantsMore(): boolean {
     if (this.#state === 'idle') return true;
     if (this.#state !== 'active') return false;
-    return this.#streamLeft > 0 || this.#copy !== 'none' || this.#exchange?.open === true;
+    return this.#underWay.wantsMore;
   }
 
   #readOn(): void {
@@ -240,84 +231,27 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     if (this.#state !== 'closed' && this.#reader.backlogBytes <= BACKLOG_BYTES) this.client.socket.resume();
   }
 
-  #request(type: number, buffer: Buffer, start: number, end: number): void {
-    if (this.#transaction !== 'none') this.#services.deadlines.clear(this);
-    if (type === CLIENT.TERMINATE) return this.close();
-    if (this.#skipToSync) {
-      if (type !== CLIENT.SYNC) return;
-      this.#skipToSync = false;
-      return this.#sendReady();
-    }
-    switch (type) {
-      case CLIENT.QUERY:
-        return this.#query(buffer, start, end);
-      case CLIENT.PARSE:
-      case CLIENT.BIND:
-      case CLIENT.DESCRIBE:
-      case CLIENT.EXECUTE:
-      case CLIENT.CLOSE:
-        if (!this.#collect(type, buffer, start, end)) return;
-        if (this.#batch.bytes > BATCH_BYTES) this.#begin(this.#takeBatch(false, false));
+  #idleMessage(type: number, buffer: Buffer, start: number, end: number): void {
+    if (this.inTransaction) this.#services.deadlines.clear(this);
+    if (!this.#skipToSync) return this.#request(this.#requests.read(type, buffer, start, end, this.#link !== null));
+    if (type !== CLIENT.SYNC) return;
+    this.#skipToSync = false;
+    this.#sendReady();
+  }
+
+  #request(request: Request): void {
+    switch (request.kind) {
+      case 'work':
+        return this.#begin(request.work);
+      case 'sync':
+        return this.#sendReady();
+      case 'violation':
+        return this.violation(request.reason);
+      case 'none':
         return;
-      case CLIENT.SYNC:
-        if (this.#batch.empty) return this.#sendReady();
-        return this.#begin(this.#takeBatch(true, false));
-      case CLIENT.FLUSH:
-        if (this.#batch.empty) return;
-        return this.#begin(this.#takeBatch(false, this.#link === null && !this.#batch.executes));
-      case CLIENT.FUNCTION_CALL:
-        return this.#begin({ ...this.#newWork('query', []), raw: buffer.subarray(start, end) });
-      case CLIENT.COPY_DATA:
-      case CLIENT.COPY_DONE:
-      case CLIENT.COPY_FAIL:
-        return; // a copy that the server ended early: the rest is ignored, as the server does
       default:
-        this.violation(`type ${type}`);
+        request satisfies never;
     }
-  }
-
-  #query(buffer: Buffer, start: number, end: number): void {
-    if (buffer[end - 1] !== 0) return this.violation('query without its terminator');
-    const verdict = this.#extended.classify(buffer, start + 5, end - 1);
-    const raw = buffer.subarray(start, end);
-    if (this.#batch.empty) return this.#begin({ ...this.#newWork('query', [verdict]), raw });
-    const work = this.#takeBatch(true, false);
-    this.#begin({ ...work, verdicts: [...work.verdicts, verdict], raw });
-  }
-
-  /** @returns false when the message was malformed and the session ended. */
-  #collect(type: number, buffer: Buffer, start: number, end: number): boolean {
-    const fault = this.#extended.add(this.#batch, type, buffer, start, end);
-    if (fault !== null) this.violation(fault);
-    return fault === null;
-  }
-
-  #newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
-    return {
-      kind,
-      verdicts,
-      batch: null,
-      raw: null,
-      synced: true,
-      describeOnly: false,
-      startedMs: nowMs(),
-      avoid: null,
-      forced: null,
-    };
-  }
-
-  #takeBatch(synced: boolean, describeOnly: boolean): Work {
-    const batch = this.#batch;
-    this.#batch = new Batch();
-    return { ...this.#newWork('batch', batch.verdicts), batch, synced, describeOnly };
-  }
-
-  #largeBind(length: number, bytes: Buffer): void {
-    const item = this.#extended.largeBind(this.#batch, length, bytes);
-    if (item === null) return this.violation('Bind');
-    const work = this.#takeBatch(false, false);
-    if (this.#state === 'idle') return this.#begin(work);
-    this.#sendMore(work.batch as Batch, 'none');
   }
 
   // --- finding a server connection ------------------------------------------------------------------------------------
@@ -339,9 +273,9 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
       });
     }
     const deallocated = work.batch === null ? work.verdicts[0]?.deallocates?.name : undefined;
-    if (work.verdicts.length === 1 && deallocated && this.#extended.has(deallocated)) {
+    if (work.verdicts.length === 1 && deallocated && this.#requests.statements.has(deallocated)) {
       // made by Parse: servers know it under another name
-      this.#extended.forget([deallocated]);
+      this.#requests.statements.forget([deallocated]);
       this.#output.write(commandComplete('DEALLOCATE'));
       return this.#answered();
     }
@@ -353,7 +287,8 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   #seek(work: Work): void {
     const { routing } = this.#services.config();
     const summary = this.#summary as Summary;
-    const mayRead = summary.read && work.forced === null && (work.synced || work.describeOnly) && !this.#serializable();
+    const mayRead =
+      summary.read && work.forced === null && (work.synced || work.describeOnly) && !this.#memory.serializable;
     this.#placement.seek({
       database: this.client.database,
       identity: this.client.identity,
@@ -371,11 +306,6 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     });
   }
 
-  /** A hot standby refuses SERIALIZABLE, and its guarantees hold only among transactions on the primary. */
-  #serializable(): boolean {
-    return this.#settings.values.get('default_transaction_isolation') === 'serializable';
-  }
-
   placed(where: Placed): void {
     this.#link = new Link(where, this);
     this.#tellLoss();
@@ -388,8 +318,8 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
   #run(): void {
     const link = this.#link as Link;
-    if (this.#transaction !== 'none' || link.connection.settings === this.#settings) return this.#submit();
-    link.apply(this.#settings, (error) => {
+    if (this.#transaction !== 'none' || link.connection.settings === this.#memory.settings) return this.#submit();
+    link.apply(this.#memory.settings, (error) => {
       if (this.#state === 'closed' || this.#link !== link) return;
       if (error === null) return this.#submit();
       this.#dropLink('settings not applied');
@@ -410,71 +340,10 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     }
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     exchange.swallowReady = work.describeOnly;
-    this.#exchange = exchange;
+    this.#underWay.begin(link, exchange);
     this.#state = 'active';
     link.connection.submit(exchange, bytes);
     if (this.#wantsMore()) this.#readOn();
-  }
-
-  // --- while an exchange is under way --------------------------------------------------------------------------------
-
-  #duringExchange(type: number, buffer: Buffer, start: number, end: number): void {
-    const exchange = this.#exchange as Exchange;
-    if (type === CLIENT.TERMINATE) return this.close();
-    if (this.#copy !== 'none') {
-      if (type === CLIENT.COPY_DONE || type === CLIENT.COPY_FAIL)
-        this.#copy = exchange.extended && !exchange.open ? 'ending' : 'none';
-      else if (type === CLIENT.SYNC) {
-        if (this.#copy === 'ending') this.#copy = 'none';
-        exchange.open = false;
-      }
-      return this.#passOn(buffer.subarray(start, end));
-    }
-    switch (type) {
-      case CLIENT.SYNC:
-        exchange.open = false;
-        return this.#sendMore(this.#takeOpenBatch(), 'sync');
-      case CLIENT.FLUSH:
-        return this.#sendMore(this.#takeOpenBatch(), 'flush');
-      case CLIENT.QUERY: {
-        this.#sendMore(this.#takeOpenBatch(), 'none');
-        exchange.open = false;
-        return this.#passOn(buffer.subarray(start, end));
-      }
-      case CLIENT.COPY_DATA:
-      case CLIENT.COPY_DONE:
-      case CLIENT.COPY_FAIL:
-        return;
-      default:
-        if (this.#collect(type, buffer, start, end) && this.#batch.bytes > BATCH_BYTES)
-          this.#sendMore(this.#takeOpenBatch(), 'none');
-    }
-  }
-
-  #takeOpenBatch(): Batch {
-    const batch = this.#batch;
-    this.#batch = new Batch();
-    return batch;
-  }
-
-  #sendMore(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
-    const link = this.#link as Link;
-    for (const verdict of batch.verdicts) this.#noteEffects(verdict, true);
-    link.connection.write(batch.encode(link.connection, this.#exchange as Exchange, end));
-    this.#pace(link);
-  }
-
-  #passOn(bytes: Buffer): void {
-    const link = this.#link;
-    if (link === null) return;
-    link.connection.write([bytes]);
-    this.#pace(link);
-  }
-
-  /** The client may not be faster than the server. */
-  #pace(link: Link): void {
-    if (link.connection.congested(() => this.#state !== 'closed' && this.client.socket.resume()))
-      this.client.socket.pause();
   }
 
   // --- what the server answers ---------------------------------------------------------------------------------------
@@ -486,7 +355,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   }
 
   copyIn(): void {
-    this.#copy = 'receiving';
+    this.#underWay.copyIn();
     this.#readOn();
   }
 
@@ -500,23 +369,21 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     const work = this.#work as Work;
     const atMs = nowMs();
     this.#account(link, work, exchange, atMs);
-    if (exchange.failedParses !== null) this.#extended.forget(exchange.failedParses);
+    if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
-    for (const verdict of work.verdicts) this.#noteEffects(verdict, exchange.sqlState === null);
+    this.#noteEffects(work.verdicts, exchange.sqlState === null);
     if (this.#transaction === 'none') this.options.endTransaction();
-    this.#exchange = null;
+    this.#underWay.end();
     this.#work = null;
-    this.#copy = 'none';
-    this.#streamLeft = 0;
     if (work.describeOnly && exchange.sqlState !== null) this.#skipToSync = true;
-    if (this.#settingsChanged && this.#transaction === 'none') return this.#captureSettings(link);
+    if (this.#memory.settingsChanged && this.#transaction === 'none') return this.#captureSettings(link);
     this.#rest();
   }
 
   refused(_exchange: Exchange, sqlState: string): void {
     if (this.#state === 'closed') return;
     const work = this.#work as Work;
-    if (sqlState === '25006') this.#extended.learnWrite(work);
+    if (sqlState === '25006') this.#requests.statements.learnWrite(work);
     this.#again(this.#link as Link, 'retry');
   }
 
@@ -532,9 +399,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
       work,
       error,
     );
-    this.#exchange = null;
-    this.#copy = 'none';
-    this.#streamLeft = 0;
+    this.#underWay.end();
     if (loss.kind === 'again') return this.#again(link, null);
     this.#link = null;
     if (loss.kind === 'close') return this.close();
@@ -547,7 +412,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
   /** The linked connection broke while nothing was under way. */
   closed(error: FairleadError): void {
-    if (this.#state === 'closed' || this.#link === null || this.#exchange !== null || this.#state === 'waiting') return;
+    if (this.#state === 'closed' || this.#link === null || this.#state !== 'idle') return;
     this.#link = null;
     if (this.pinned !== null) {
       return this.terminate(
@@ -571,50 +436,32 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
     else this.causality.ranOnPrimary(cluster.samples.next);
   }
 
-  #noteEffects(verdict: Verdict, succeeded: boolean): void {
-    if (verdict.changesSettings) {
-      this.#settingsChanged = true;
-      for (const name of verdict.settings) this.#namedSettings.add(name);
-    }
-    if (!succeeded) return;
-    if (verdict.pin !== null) this.#pins.add(verdict.pin);
-    for (const released of verdict.releases ?? []) {
-      // a transaction that rolls back takes the release with it: the pin stays, which is only slower
-      if (this.#transaction === 'none') this.#pins.delete(released);
-    }
-    const gone = verdict.deallocates ?? null;
-    if (gone !== null) this.#deallocated(gone.name);
-    if (verdict.unpin === 'all') {
-      this.#pins.clear();
-      this.options.resetAll();
+  #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {
+    for (const verdict of verdicts) {
+      this.#memory.note(verdict, succeeded, this.inTransaction);
+      if (!succeeded) continue;
+      const gone = verdict.deallocates ?? null;
+      if (gone !== null) this.#deallocated(gone.name);
+      if (verdict.unpin === 'all') this.options.resetAll();
     }
   }
 
   /** DEALLOCATE in SQL also takes statements that were made by Parse. On the server the shared names stay, unless all went. */
   #deallocated(name: string | null): void {
-    if (name !== null) return this.#extended.forget([name]);
-    this.#extended.forgetAll();
+    if (name !== null) return this.#requests.statements.forget([name]);
+    this.#requests.statements.forgetAll();
     const connection = this.#link?.connection;
     connection?.prepared.clear();
     if (connection !== undefined) connection.unnamed = null;
   }
 
   #captureSettings(link: Link): void {
-    this.#settingsChanged = false;
     this.#reader.stop();
-    link.capture([...this.#namedSettings], (settings) => {
+    this.#memory.capture(link, (known) => {
       if (this.#state === 'closed') return;
-      if (settings === null) {
-        return this.terminate(
-          new FairleadError('session_lost', 'the server connection broke before the new settings were known'),
-        );
-      }
-      // what the client reset falls back to what it asked for at its start
-      this.#settings =
-        this.client.startupSettings === NO_SETTINGS
-          ? settings
-          : settingsSet([...this.client.startupSettings.values, ...settings.values]);
-      this.#rest();
+      if (known) return this.#rest();
+      const text = 'the server connection broke before the new settings were known';
+      this.terminate(new FairleadError('session_lost', text));
     });
   }
 
@@ -640,7 +487,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   #again(link: Link, forced: RouteReason | null): void {
     const work = this.#work as Work;
     this.#services.traffic.recordRetry();
-    this.#exchange = null;
+    this.#underWay.end();
     if (this.#link === link) this.#link = null;
     if (!link.connection.closed) link.release();
     work.avoid ??= new Set();
@@ -662,7 +509,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   #fail(error: FairleadError): void {
     const work = this.#work;
     this.#output.write(errorResponse('ERROR', error.sqlState, error.message, error.remedy));
-    if (this.#streamLeft > 0) return this.terminate(error);
+    if (this.#underWay.insideMessage) return this.terminate(error);
     if (work !== null && !work.synced) this.#skipToSync = true;
     else this.#skipToSync = false;
     if (!this.#skipToSync) return this.#answered();
@@ -678,9 +525,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
   }
 
   #sendReady(): void {
-    const status =
-      this.#transaction === 'none' ? STATUS.IDLE : this.#transaction === 'open' ? STATUS.TRANSACTION : STATUS.FAILED;
-    this.#output.write(readyForQuery(status));
+    this.#output.write(readyForQuery(STATUS_OF[this.#transaction]));
   }
 
   #answerLost(work: Work): void {
@@ -724,7 +569,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
 function endOf(work: Work): 'sync' | 'flush' | 'none' {
   if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
-  return work.synced || (work.batch?.bytes ?? 0) > BATCH_BYTES ? 'none' : 'flush';
+  return work.synced || 'flush';
 }
 
 /** Advisory locks succeed silently on a standby, where nobody else sees them. */

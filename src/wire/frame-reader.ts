@@ -13,6 +13,8 @@ export type FrameSink = {
   violation(reason: string): void;
 };
 
+const NONE: ReadonlySet<number> = new Set();
+
 /**
  * Cuts a byte stream into messages. A message that lies whole in its chunk is not copied; one that is split is assembled once in a
  * buffer of its full size; one above `limit` is passed on in pieces, so that memory is bounded whatever a client sends.
@@ -20,6 +22,7 @@ export type FrameSink = {
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #limit: number;
+  readonly #streamed: ReadonlySet<number>;
   /** Chunks that came while stopped. */
   #backlog: Buffer[] = [];
   #backlogBytes = 0;
@@ -34,10 +37,14 @@ export class FrameReader {
   #streamLength = 0;
   #streamOffset = 0;
 
-  /** @param limit bytes of the largest message that is collected; at least a header's */
-  constructor(sink: FrameSink, limit: number) {
+  /**
+   * @param limit bytes of the largest message that is collected; at least a header's
+   * @param streamed types that may be larger; for any other a larger message is a violation, which is noticed at its header
+   */
+  constructor(sink: FrameSink, limit: number, streamed: ReadonlySet<number> = NONE) {
     this.#sink = sink;
     this.#limit = limit;
+    this.#streamed = streamed;
   }
 
   /** Bytes that wait because the sink said stop. */
@@ -136,7 +143,7 @@ export class FrameReader {
         return size;
       }
       const length = lengthAt(chunk, pos);
-      if (!this.#sane(length)) return pos;
+      if (!this.#sane(chunk[pos] as number, length)) return pos;
       if (length <= size - pos) {
         this.#settle(this.#sink.message(chunk[pos] as number, chunk, pos, pos + length));
         pos += length;
@@ -159,7 +166,7 @@ export class FrameReader {
     const pos = from + copied;
     if (this.#filled < partial.length) return pos;
     const length = lengthAt(partial, 0);
-    if (!this.#sane(length)) return pos;
+    if (!this.#sane(partial[0] as number, length)) return pos;
     const whole = Math.min(length, this.#limit);
     if (partial.length < whole) {
       // that was the header
@@ -189,10 +196,14 @@ export class FrameReader {
     if (!goOn) this.#stopped = true;
   }
 
-  #sane(length: number): boolean {
-    if (length >= HEADER_BYTES) return true;
+  #sane(type: number, length: number): boolean {
+    if (length >= HEADER_BYTES && (length <= this.#limit || this.#streamed.has(type))) return true;
     this.end();
-    this.#sink.violation(`message length ${length - 1}`);
+    this.#sink.violation(
+      length < HEADER_BYTES
+        ? `message length ${length - 1}`
+        : `message of type ${String.fromCharCode(type)} with ${length - 1} bytes`,
+    );
     return false;
   }
 }

@@ -140,7 +140,7 @@ export class ScramClient {
 
   /** True when the server proved that it knows the verifier. */
   verify(serverFinal: string): boolean {
-    return attribute(serverFinal, 'v') === this.#serverSignature;
+    return this.#serverSignature !== '' && attribute(serverFinal, 'v') === this.#serverSignature;
   }
 
   #keys(salt: Buffer, iterations: number): { clientKey: Buffer; serverKey: Buffer } {

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  formatVerifier,
+  makeVerifier,
+  mockVerifier,
+  parseVerifier,
+  ScramClient,
+  type ScramSecret,
+  ScramServer,
+  type Verifier,
+} from '../../../src/wire/scram.ts';
+
+const password = (text: string): ScramSecret => ({ kind: 'password', password: text });
+
+function logIn(secret: ScramSecret, verifier: Verifier) {
+  const client = new ScramClient(secret);
+  const server = new ScramServer(verifier);
+  const done = server.final(client.final(server.first(client.first()) as string));
+  return { done, proved: done !== null && client.verify(done.message) };
+}
+
+describe('SCRAM-SHA-256', () => {
+  it('has the exchange of RFC 7677, section 3', () => {
+    const verifier = makeVerifier('pencil', Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64'), 4096);
+    const server = new ScramServer(verifier, '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0');
+    assert.equal(
+      server.first('n,,n=user,r=rOprNGfwEbeRWgbNEkqO'),
+      'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
+    );
+    const done = server.final(
+      'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
+    );
+    assert.equal(done?.message, 'v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=');
+  });
+
+  it('lets in who knows the password, and proves itself', () => {
+    for (const text of ['pencil', '', 'p,=ä€😀', 'x'.repeat(500)]) {
+      assert.equal(logIn(password(text), makeVerifier(text)).proved, true);
+    }
+    // U+2168 is IX, and a no-break space a space: RFC 4013
+    assert.equal(logIn(password('I\u00a0X'), makeVerifier('I X')).proved, true);
+    assert.equal(logIn(password('\u2168'), makeVerifier('IX')).proved, true);
+  });
+
+  it('refuses a wrong password and a user who does not exist', () => {
+    assert.equal(logIn(password('pencil'), makeVerifier('pencils')).done, null);
+    assert.equal(logIn(password('pencil'), mockVerifier('nobody')).done, null);
+    assert.deepEqual(mockVerifier('nobody').salt, mockVerifier('nobody').salt);
+    assert.notDeepEqual(mockVerifier('nobody').salt, mockVerifier('somebody').salt);
+  });
+
+  it('passes on the key that a client proved, to a server with the same verifier only', () => {
+    const verifier = makeVerifier('pencil');
+    const { done } = logIn(password('pencil'), verifier);
+    const secret: ScramSecret = { kind: 'key', clientKey: done?.clientKey as Buffer, verifier };
+    assert.equal(logIn(secret, verifier).proved, true);
+    assert.throws(() => logIn(secret, makeVerifier('pencil')), /another SCRAM verifier/);
+  });
+
+  it('does not believe a server that does not know the verifier', () => {
+    const verifier = makeVerifier('pencil');
+    const client = new ScramClient(password('pencil'));
+    const server = new ScramServer({ ...verifier, serverKey: Buffer.alloc(32) });
+    const done = server.final(client.final(server.first(client.first()) as string));
+    assert.equal(client.verify(done?.message as string), false);
+    assert.equal(client.verify('e=other-error'), false);
+    assert.equal(new ScramClient(password('x')).verify('v='), false, 'nothing was proved before the exchange');
+  });
+
+  it('refuses malformed first messages', () => {
+    const malformed = [
+      '',
+      'n',
+      'n,,',
+      'n,,n=a',
+      'n,,r=x,n=a',
+      'p=tls-server-end-point,,n=,r=x',
+      'n,,m=ext,n=,r=x',
+      'n,,n=,r=',
+    ];
+    for (const text of malformed) assert.equal(new ScramServer(makeVerifier('x')).first(text), null, text);
+    assert.notEqual(new ScramServer(makeVerifier('x')).first('y,a=other,n=,r=abc,ext=1'), null);
+  });
+
+  it('refuses final messages that were tampered with', () => {
+    const verifier = makeVerifier('pencil');
+    const tamper = (change: (text: string) => string) => {
+      const client = new ScramClient(password('pencil'));
+      const server = new ScramServer(verifier);
+      return server.final(change(client.final(server.first(client.first()) as string)));
+    };
+    assert.notEqual(
+      tamper((t) => t),
+      null,
+    );
+    assert.equal(
+      tamper((t) => t.replace('c=biws', 'c=eSws')),
+      null,
+    );
+    assert.equal(
+      tamper((t) => t.replace('r=', 'r=x')),
+      null,
+    );
+    assert.equal(
+      tamper((t) => t.replace(',p=', ',p=AAAA')),
+      null,
+    );
+    assert.equal(
+      tamper((t) => t.replace(/,p=.*/, '')),
+      null,
+    );
+    assert.equal(
+      tamper((t) => t.replace(',p=', ',x=1,p=')),
+      null,
+    );
+    assert.equal(
+      tamper(() => ''),
+      null,
+    );
+    assert.equal(new ScramServer(verifier).final('c=biws,r=,p=AAAA'), null);
+  });
+
+  it('refuses malformed messages of a server', () => {
+    const client = new ScramClient(password('x'));
+    const nonce = client.first().slice('n,,n=,r='.length);
+    const malformed = [
+      '',
+      'r=x,s=QQ==,i=4096',
+      `r=${nonce}x,i=4096`,
+      `r=${nonce}x,s=QQ==`,
+      `r=${nonce}x,s=QQ==,i=0`,
+      `r=${nonce}x,s=QQ==,i=z`,
+    ];
+    for (const text of malformed) assert.throws(() => client.final(text), /malformed/, text);
+  });
+
+  it('reads and writes verifiers as pg_authid has them', () => {
+    const verifier = makeVerifier('pencil', Buffer.from('salt'), 10);
+    assert.deepEqual(parseVerifier(formatVerifier(verifier)), verifier);
+    for (const text of [
+      '',
+      'pencil',
+      'md5abc',
+      'SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA',
+      'SCRAM-SHA-256$x:c2FsdA==$A:A',
+    ]) {
+      assert.equal(parseVerifier(text), null, text);
+    }
+  });
+});
