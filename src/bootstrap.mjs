@@ -95,6 +95,17 @@ if (installIsStale() || buildIsStale()) {
   });
 }
 
+// npm that is ended by a signal does not pass it on: its child would stay behind with all that it started
+if (process.env.npm_lifecycle_event !== undefined) {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, 250);
+  watch.unref();
+}
+
 const [first, ...rest] = process.argv.slice(2);
 const entry = first === '--test' ? 'dist/test/run.js' : 'dist/src/main.js';
 process.argv = [process.execPath, join(root, entry), ...(first === '--test' ? rest : process.argv.slice(2))];

@@ -30,6 +30,10 @@ type TestEvent = {
   readonly details: { readonly type?: string; readonly error?: { failureType?: string; cause?: unknown } };
 };
 
+/** Asked to end: the files under way are ended too, and remove what they started. */
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
+
 const HERE = import.meta.dirname;
 /** A whole file: a test that hangs, or a handle that keeps its process alive, ends there. */
 const UNIT_TIMEOUT_MS = 60_000;
@@ -57,7 +61,7 @@ async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
   const skips: Skip[] = [];
   const path: string[] = [];
   const named = (event: TestEvent) => [...path.slice(0, event.nesting), event.name].join(' › ');
-  const stream = run({ files: [file], timeout: timeoutMs, concurrency: 1 });
+  const stream = run({ files: [file], timeout: timeoutMs, concurrency: 1, signal: stopping.signal });
   stream.on('test:start', (event) => {
     path[event.nesting] = event.name;
   });
@@ -113,7 +117,7 @@ async function runAll(files: readonly string[], timeoutMs: number, atOnce: numbe
   const waiting = [...files];
   const results: FileResult[] = [];
   const work = async () => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+    for (let file = waiting.shift(); file !== undefined && !stopping.signal.aborted; file = waiting.shift()) {
       const result = forbidSkips(await runFile(file, timeoutMs));
       report(result);
       results.push(result);
@@ -145,7 +149,7 @@ for (const directory of removeAbandonedClusters())
   process.stdout.write(`removed ${directory} of a test that was killed\n`);
 
 const sum = (count: (result: FileResult) => number) => results.reduce((total, result) => total + count(result), 0);
-const failed = sum((result) => result.failures.length) + (results.length === 0 ? 1 : 0);
+const failed = sum((result) => result.failures.length) + (results.length === 0 || stopping.signal.aborted ? 1 : 0);
 const skipped = sum((result) => result.skips.length);
 if (results.length === 0) process.stdout.write(`no test file matches ${filters.join(' ')}\n`);
 process.stdout.write(
