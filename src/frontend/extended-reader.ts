@@ -75,12 +75,12 @@ export class ExtendedReader {
 
   /**
    * The beginning of a Bind too large to be collected. The name in it is rewritten, which changes the length of the whole.
-   * @returns null when it is malformed
+   * @returns false when it is malformed
    */
-  largeBind(batch: Batch, length: number, bytes: Buffer): true | null {
+  largeBind(batch: Batch, length: number, bytes: Buffer): boolean {
     const portalEnd = stringEnd(bytes, 5, bytes.length);
     const nameEnd = portalEnd === -1 ? -1 : stringEnd(bytes, portalEnd + 1, bytes.length);
-    if (nameEnd === -1) return null;
+    if (nameEnd === -1) return false;
     const name = bytes.toString('utf8', portalEnd + 1, nameEnd);
     batch.addLargeBind(bytes, length, name, this.#current(name));
     return true;

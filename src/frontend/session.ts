@@ -20,7 +20,7 @@ import { ClientOutput } from './client-output.ts';
 import { Link } from './link.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
 import { LocalCommands } from './local-commands.ts';
-import { afterLoss, lostTransactionAnswer } from './loss.ts';
+import { afterLoss, type Loss, lostTransactionAnswer } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
@@ -29,8 +29,9 @@ import { SessionOptions } from './session-options.ts';
 import { UnderWay } from './under-way.ts';
 import { type Summary, summarize, type Work } from './work.ts';
 
-/** Larger messages are passed on in pieces. */
+/** Larger messages are passed on in pieces, if they are of a kind that may be so large. */
 const COLLECT_BYTES = 16 * 1024 * 1024;
+const LARGE: ReadonlySet<number> = new Set([CLIENT.QUERY, CLIENT.BIND, CLIENT.COPY_DATA, CLIENT.FUNCTION_CALL]);
 /** Requests that a busy session's client may send ahead before it is no longer read. */
 const BACKLOG_BYTES = 256 * 1024;
 /** Errors of a replica that the primary may not have: the statement runs there instead. */
@@ -569,7 +570,7 @@ export class Session implements FrameSink, ExchangeOwner, PlacementClient, LinkH
 
 function endOf(work: Work): 'sync' | 'flush' | 'none' {
   if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
-  return work.synced || 'flush';
+  return work.synced ? 'none' : 'flush';
 }
 
 /** Advisory locks succeed silently on a standby, where nobody else sees them. */

@@ -1,0 +1,126 @@
+import { nowMs } from '../core/clock.ts';
+import type { Catalog } from '../sql/catalog.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import { Batch } from './batch.ts';
+import { ExtendedReader } from './extended-reader.ts';
+import type { Services } from './services.ts';
+import type { Work } from './work.ts';
+
+/** A batch longer than this goes to the server before its Sync. */
+const BATCH_BYTES = 1024 * 1024;
+
+/** What a message of an idle client amounts to. */
+export type Request =
+  | { readonly kind: 'work'; readonly work: Work }
+  | { readonly kind: 'sync' } // a Sync with nothing before it
+  | { readonly kind: 'none' } // nothing to do yet, or nothing at all
+  | { readonly kind: 'violation'; readonly reason: string };
+
+const NONE: Request = { kind: 'none' };
+const EMPTY_SYNC: Request = { kind: 'sync' };
+
+/** Turns the messages of a client into requests that can be placed: single queries, and batches of the extended protocol. */
+export class RequestReader {
+  /** The statements the client has prepared. */
+  readonly statements: ExtendedReader;
+  #batch = new Batch();
+
+  constructor(services: Services, catalog: () => Catalog | null) {
+    this.statements = new ExtendedReader(services, catalog);
+  }
+
+  /** True when the batch has grown so much that it should not wait for its end. */
+  get overfull(): boolean {
+    return this.#batch.bytes > BATCH_BYTES;
+  }
+
+  /** @param linked the session holds a server connection already */
+  read(type: number, buffer: Buffer, start: number, end: number, linked: boolean): Request {
+    switch (type) {
+      case CLIENT.QUERY:
+        return this.#query(buffer, start, end);
+      case CLIENT.PARSE:
+      case CLIENT.BIND:
+      case CLIENT.DESCRIBE:
+      case CLIENT.EXECUTE:
+      case CLIENT.CLOSE: {
+        const fault = this.collect(type, buffer, start, end);
+        if (fault !== null) return { kind: 'violation', reason: fault };
+        return this.overfull ? this.#work(this.#unsynced(false)) : NONE;
+      }
+      case CLIENT.SYNC:
+        return this.#batch.empty ? EMPTY_SYNC : this.#work({ ...this.#unsynced(false), synced: true });
+      case CLIENT.FLUSH:
+        return this.#batch.empty ? NONE : this.#work(this.#unsynced(!linked && !this.#batch.executes));
+      case CLIENT.FUNCTION_CALL:
+        return this.#work({ ...newWork('query', []), raw: buffer.subarray(start, end) });
+      case CLIENT.COPY_DATA:
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
+        return NONE; // of a copy that the server ended early: ignored, as the server does
+      default:
+        return { kind: 'violation', reason: `type ${type}` };
+    }
+  }
+
+  /** The beginning of a message too large to be collected. `length` is that of the whole. */
+  readLarge(type: number, length: number, bytes: Buffer): Request {
+    if (type === CLIENT.QUERY || type === CLIENT.FUNCTION_CALL) {
+      return this.#work({ ...newWork('stream', []), raw: bytes });
+    }
+    if (type !== CLIENT.BIND) return { kind: 'violation', reason: `${String.fromCharCode(type)} of ${length} bytes` };
+    if (!this.collectLargeBind(length, bytes)) return { kind: 'violation', reason: 'Bind' };
+    return this.#work(this.#unsynced(false));
+  }
+
+  /** Adds a message to the batch. @returns what is wrong with it, or null. */
+  collect(type: number, buffer: Buffer, start: number, end: number): string | null {
+    return this.statements.add(this.#batch, type, buffer, start, end);
+  }
+
+  /** @returns false when it is malformed */
+  collectLargeBind(length: number, bytes: Buffer): boolean {
+    return this.statements.largeBind(this.#batch, length, bytes);
+  }
+
+  /** What was collected; the next message begins another batch. */
+  takeBatch(): Batch {
+    const batch = this.#batch;
+    this.#batch = new Batch();
+    return batch;
+  }
+
+  #query(buffer: Buffer, start: number, end: number): Request {
+    if (buffer[end - 1] !== 0) return { kind: 'violation', reason: 'query without its terminator' };
+    const verdict = this.statements.classify(buffer, start + 5, end - 1);
+    const raw = buffer.subarray(start, end);
+    if (this.#batch.empty) return this.#work({ ...newWork('query', [verdict]), raw });
+    // a query instead of a Sync ends the batch and runs in its transaction
+    const work = this.#unsynced(false);
+    return this.#work({ ...work, verdicts: [...work.verdicts, verdict], raw, synced: true });
+  }
+
+  #unsynced(describeOnly: boolean): Work {
+    const batch = this.takeBatch();
+    return { ...newWork('batch', batch.verdicts), batch, synced: false, describeOnly };
+  }
+
+  #work(work: Work): Request {
+    return { kind: 'work', work };
+  }
+}
+
+function newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
+  return {
+    kind,
+    verdicts,
+    batch: null,
+    raw: null,
+    synced: true,
+    describeOnly: false,
+    startedMs: nowMs(),
+    avoid: null,
+    forced: null,
+  };
+}

@@ -1,0 +1,68 @@
+import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
+import type { PinReason, Verdict } from '../sql/verdict.ts';
+import type { Link } from './link.ts';
+
+/** What statements leave behind in a session: settings, which are replayed on every server connection, and pins, which cannot be. */
+export class SessionMemory {
+  readonly #startup: SettingsSet;
+  #settings: SettingsSet;
+  readonly #pins = new Set<PinReason>();
+  /** Names of settings to ask for by name when they are read back. */
+  readonly #named = new Set<string>();
+  #changed = false;
+
+  /** @param startup settings of the startup packet: what RESET falls back to */
+  constructor(startup: SettingsSet) {
+    this.#startup = startup;
+    this.#settings = startup;
+  }
+
+  /** What a server connection must have before it runs a statement of the session. */
+  get settings(): SettingsSet {
+    return this.#settings;
+  }
+
+  /** Why the session keeps its server connection between transactions; null when it does not. */
+  get pinned(): PinReason | null {
+    for (const reason of this.#pins) return reason;
+    return null;
+  }
+
+  /** True when settings may have changed since they were last read back. */
+  get settingsChanged(): boolean {
+    return this.#changed;
+  }
+
+  /** A hot standby refuses SERIALIZABLE, and its guarantees hold only among transactions on the primary. */
+  get serializable(): boolean {
+    return this.#settings.values.get('default_transaction_isolation') === 'serializable';
+  }
+
+  /**
+   * A statement was answered.
+   * @param inTransaction a transaction block is open now: what it released comes back if it rolls back
+   */
+  note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
+    if (verdict.changesSettings) {
+      this.#changed = true;
+      for (const name of verdict.settings) this.#named.add(name);
+    }
+    if (!succeeded) return;
+    if (verdict.pin !== null) this.#pins.add(verdict.pin);
+    // a release inside a transaction is not acted on: the pin stays, which is only slower
+    if (!inTransaction) for (const released of verdict.releases ?? []) this.#pins.delete(released);
+    if (verdict.unpin === 'all') this.#pins.clear();
+  }
+
+  /** Reads back from the server which settings the session has now. `then(false)`: the answer did not come, and they are unknown. */
+  capture(link: Link, then: (known: boolean) => void): void {
+    this.#changed = false;
+    link.capture([...this.#named], (settings) => {
+      if (settings === null) return then(false);
+      // what the client reset falls back to what it asked for at its start
+      const startup = this.#startup.values;
+      this.#settings = this.#startup === NO_SETTINGS ? settings : settingsSet([...startup, ...settings.values]);
+      then(true);
+    });
+  }
+}

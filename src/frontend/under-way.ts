@@ -1,0 +1,136 @@
+import type { Exchange } from '../backend/exchange.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import type { Batch } from './batch.ts';
+import type { Link } from './link.ts';
+import type { RequestReader } from './request-reader.ts';
+
+/** What the session does about what it hears here. */
+export type UnderWayHost = {
+  /** The server reads slower than the client writes: stop reading the client until `resume`. */
+  pauseClient(): void;
+  resumeClient(): void;
+  /** Statements that were added to the running exchange. */
+  added(verdicts: readonly Verdict[]): void;
+  violation(reason: string): void;
+};
+
+/** The exchange of a session that is under way, and what the client adds to it: the rest of a batch, copied data, the rest of a long message. */
+export class UnderWay {
+  readonly #reader: RequestReader;
+  readonly #host: UnderWayHost;
+  #exchange: Exchange | null = null;
+  #link: Link | null = null;
+  #copy: 'none' | 'receiving' | 'ending' = 'none';
+  /** Bytes still to come of a message that is passed on in pieces. */
+  #left = 0;
+
+  constructor(reader: RequestReader, host: UnderWayHost) {
+    this.#reader = reader;
+    this.#host = host;
+  }
+
+  get exchange(): Exchange | null {
+    return this.#exchange;
+  }
+
+  /** True while a message of the client is only partly here. */
+  get insideMessage(): boolean {
+    return this.#left > 0;
+  }
+
+  /** True while what the client sends belongs to the exchange. */
+  get wantsMore(): boolean {
+    return this.#left > 0 || this.#copy !== 'none' || this.#exchange?.open === true;
+  }
+
+  begin(link: Link, exchange: Exchange): void {
+    this.#link = link;
+    this.#exchange = exchange;
+  }
+
+  end(): void {
+    this.#link = null;
+    this.#exchange = null;
+    this.#copy = 'none';
+    this.#left = 0;
+  }
+
+  /** The server awaits copied data. */
+  copyIn(): void {
+    this.#copy = 'receiving';
+  }
+
+  /** The first piece of a long message has come; `bytes` are missing. */
+  expect(bytes: number): void {
+    this.#left = bytes;
+  }
+
+  message(type: number, buffer: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange;
+    if (exchange === null) return;
+    if (this.#copy !== 'none') return this.#copied(exchange, type, buffer.subarray(start, end));
+    switch (type) {
+      case CLIENT.SYNC:
+        exchange.open = false;
+        return this.#send(this.#reader.takeBatch(), 'sync');
+      case CLIENT.FLUSH:
+        return this.#send(this.#reader.takeBatch(), 'flush');
+      case CLIENT.QUERY:
+        this.#send(this.#reader.takeBatch(), 'none');
+        exchange.open = false;
+        return this.#passOn(buffer.subarray(start, end));
+      case CLIENT.COPY_DATA:
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
+        return;
+      default: {
+        const fault = this.#reader.collect(type, buffer, start, end);
+        if (fault !== null) this.#host.violation(fault);
+        else if (this.#reader.overfull) this.#send(this.#reader.takeBatch(), 'none');
+      }
+    }
+  }
+
+  /** A stretch of a message too large to be collected. */
+  piece(type: number, length: number, offset: number, bytes: Buffer): void {
+    const left = Math.max(0, length - offset - bytes.length);
+    if (offset > 0 || this.#copy !== 'none') {
+      this.#left = left;
+      return this.#passOn(bytes);
+    }
+    if (type !== CLIENT.BIND || !this.#reader.collectLargeBind(length, bytes)) {
+      return this.#host.violation(`${String.fromCharCode(type)} of ${length} bytes`);
+    }
+    this.#left = left;
+    this.#send(this.#reader.takeBatch(), 'none');
+  }
+
+  #copied(exchange: Exchange, type: number, bytes: Buffer): void {
+    // the server ignores a Sync that came before the data did; libpq sends one with Execute and another behind the data
+    if (type === CLIENT.COPY_DONE || type === CLIENT.COPY_FAIL) this.#copy = exchange.extended ? 'ending' : 'none';
+    else if (type === CLIENT.SYNC) {
+      if (this.#copy === 'ending') this.#copy = 'none';
+      exchange.open = false;
+    }
+    this.#passOn(bytes);
+  }
+
+  #send(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
+    const link = this.#link as Link;
+    this.#host.added(batch.verdicts);
+    link.connection.write(batch.encode(link.connection, this.#exchange as Exchange, end));
+    this.#pace(link);
+  }
+
+  #passOn(bytes: Buffer): void {
+    const link = this.#link;
+    if (link === null) return;
+    link.connection.write([bytes]);
+    this.#pace(link);
+  }
+
+  #pace(link: Link): void {
+    if (link.connection.congested(() => this.#host.resumeClient())) this.#host.pauseClient();
+  }
+}
