@@ -98,7 +98,8 @@ export class CommitDecoder {
     this.#changes++;
     const last = this.#lastTable;
     // rows of one table come in runs: one comparison each
-    if (this.#changes > 1 && last.length > 0 && message.compare(last, 0, last.length, 0, last.length) === 0) return;
+    const again = this.#changes > 1 && last.length > 0 && message.length >= last.length;
+    if (again && message.compare(last, 0, last.length, 0, last.length) === 0) return;
     const end = endOfNames(message);
     this.#lastTable = Buffer.from(message.subarray(0, end + 1));
     for (const name of splitNames(message.toString('utf8', TABLE_PREFIX_BYTES, end))) this.tables.add(name);

@@ -34,6 +34,18 @@ describe('commit decoder', () => {
     assert.deepEqual([...d.tables], ['public.t', 'public.t2']);
   });
 
+  it('reads a message shorter than the name of the table before it', () => {
+    // the comparison with the last table's name ended the stream with a RangeError: TRUNCATE of many tables, then a short row
+    const long = `public.${'x'.repeat(60)}`;
+    const d = decode(
+      'BEGIN',
+      `table ${long}, public.t: TRUNCATE: (no-flags)`,
+      'table public.t: DELETE: (no-tuple-data)',
+      COMMIT,
+    );
+    assert.deepEqual([...d.tables], [long, 'public.t']);
+  });
+
   it('names a table in every transaction that touches it', () => {
     const d = decode(
       'BEGIN',
