@@ -1,4 +1,5 @@
 import type { FairleadError } from '../core/errors.ts';
+import { SERVER } from '../wire/message-type.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 import type { ServerConnection } from './server-connection.ts';
 
@@ -82,6 +83,33 @@ export class Exchange {
   expect(code: number, entry: ParseEntry | null = null): void {
     this.codes.push(code);
     this.entries.push(entry);
+  }
+
+  /** Ticks off the expectation that a reply of this type fulfils. @returns true when the reply is not for the client. */
+  tick(type: number): boolean {
+    const code = this.codes[this.head];
+    switch (type) {
+      case SERVER.PARSE_COMPLETE:
+        this.head++;
+        return code === EXPECT.PARSE_SKIP;
+      case SERVER.CLOSE_COMPLETE:
+        this.head++;
+        return code === EXPECT.CLOSE_SKIP;
+      case SERVER.BIND_COMPLETE:
+        this.head++;
+        return false;
+      case SERVER.ROW_DESCRIPTION:
+      case SERVER.NO_DATA:
+        if (code === EXPECT.DESCRIBE_STATEMENT || code === EXPECT.DESCRIBE_PORTAL) this.head++;
+        return false;
+      case SERVER.COMMAND_COMPLETE:
+      case SERVER.EMPTY_QUERY:
+      case SERVER.PORTAL_SUSPENDED:
+        if (code === EXPECT.EXECUTE) this.head++;
+        return false;
+      default:
+        return false;
+    }
   }
 
   /** After an error the server skips to Sync: nothing else of the batch is answered. */

@@ -1,23 +1,21 @@
-import net from 'node:net';
+import type { Socket } from 'node:net';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Queue } from '../core/queue.ts';
 import { type ErrorFields, readErrorFields, readParameterStatus } from '../wire/fields.ts';
 import { lengthAt } from '../wire/frame-reader.ts';
 import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
-import { cancelPacket } from '../wire/startup.ts';
 import { CLOSE_COMPLETE, PARSE_COMPLETE, TERMINATE } from '../wire/writer.ts';
+import { sendCancel } from './cancel-request.ts';
 import { EXPECT, type Exchange, type ParseEntry } from './exchange.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 import type { LoggedIn } from './server-login.ts';
+import { ServerOutput } from './server-output.ts';
 import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
 
 /** Types of which only the header is looked at: rows and copied data pass whatever their size. All others are seen whole. */
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
-
-/** Writes up to this many bytes are joined into one buffer; larger ones go as they are. */
-const JOIN_BYTES = 64 * 1024;
 
 /** Who made the connection and gets it back. */
 export type ServerConnectionHost = {
@@ -61,20 +59,17 @@ export class ServerConnection {
   holder: LinkHolder | null = null;
   /** True once the connection must not be used for anybody else. */
   tainted = false;
-  readonly #socket: net.Socket;
+  readonly #socket: Socket;
   readonly #secret: Buffer;
   readonly #queue = new Queue<Exchange>();
   #closed = false;
-  #out: Buffer[] = [];
-  #outBytes = 0;
-  #flushing = false;
+  readonly #output: ServerOutput;
   #carry: Buffer | null = null;
   /** Bytes of a streamed message still to come. */
   #bodyLeft = 0;
   #fatal: ErrorFields | null = null;
   #cancelling = 0;
   #afterCancel: (() => void) | null = null;
-  #onDrain: (() => void) | null = null;
 
   constructor(host: ServerConnectionHost, login: LoggedIn) {
     this.host = host;
@@ -85,13 +80,9 @@ export class ServerConnection {
     this.openedMs = nowMs();
     this.idleSinceMs = this.openedMs;
     this.#socket.on('data', (chunk) => this.#onData(chunk));
-    this.#socket.on('error', (error) => this.#die(error.message));
-    this.#socket.on('close', () => this.#die('connection closed'));
-    this.#socket.on('drain', () => {
-      const then = this.#onDrain;
-      this.#onDrain = null;
-      then?.();
-    });
+    this.#socket.on('error', (error) => this.destroy(error.message));
+    this.#socket.on('close', () => this.destroy('connection closed'));
+    this.#output = new ServerOutput(this.#socket, () => this.#markSent());
   }
 
   get closed(): boolean {
@@ -120,7 +111,7 @@ export class ServerConnection {
   /** Appends an exchange; its bytes are written with those of the same event-loop turn. */
   submit(exchange: Exchange, bytes: readonly Buffer[]): void {
     if (this.#closed) {
-      exchange.owner.lost(exchange, this.#lostError());
+      exchange.owner.lost(exchange, this.#lostError('connection lost'));
       return;
     }
     this.#queue.push(exchange);
@@ -130,21 +121,12 @@ export class ServerConnection {
   /** More bytes for the exchange at the tail: CopyData, the rest of a batch. */
   write(bytes: readonly Buffer[]): void {
     if (this.#closed) return;
-    for (const buffer of bytes) {
-      this.#out.push(buffer);
-      this.#outBytes += buffer.length;
-    }
-    if (this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(() => this.#flush());
+    this.#output.write(bytes);
   }
 
   /** True when the server reads slower than the client writes; `then` runs when it has caught up. */
   congested(then: () => void): boolean {
-    if (this.#outBytes > JOIN_BYTES * 4) this.#flush();
-    if (!this.#socket.writableNeedDrain) return false;
-    this.#onDrain = then;
-    return true;
+    return this.#output.congested(then);
   }
 
   /** Stops reading replies: the client does not keep up. */
@@ -160,27 +142,13 @@ export class ServerConnection {
   cancel(): void {
     if (this.#closed) return;
     this.#cancelling++;
-    const { host, port } = this.host.address;
-    const socket = net.connect({ host, port });
-    let done = false;
-    const finish = () => {
-      if (done) return;
-      done = true;
-      clearTimeout(timer);
-      socket.destroy();
+    sendCancel(this.host.address, this.pid, this.#secret, () => {
       this.#cancelling--;
       if (this.#cancelling > 0) return;
       const then = this.#afterCancel;
       this.#afterCancel = null;
       then?.();
-    };
-    const timer = setTimeout(finish, 5000);
-    timer.unref();
-    socket.on('connect', () => socket.write(cancelPacket(this.pid, this.#secret)));
-    // the server closes the connection when it has sent the signal
-    socket.on('error', finish);
-    socket.on('close', finish);
-    socket.resume();
+    });
   }
 
   /** Runs `then` as soon as no cancel request is under way. */
@@ -196,11 +164,6 @@ export class ServerConnection {
     this.destroy('closed by the pool');
   }
 
-  /** Cuts the connection; exchanges in flight are lost with `reason`. */
-  destroy(reason: string): void {
-    this.#die(reason);
-  }
-
   /** Marks a statement as used, so that it is not the next to be closed. */
   touch(statement: PreparedStatement): boolean {
     if (!this.prepared.delete(statement.id)) return false;
@@ -208,21 +171,14 @@ export class ServerConnection {
     return true;
   }
 
-  #flush(): void {
-    this.#flushing = false;
-    if (this.#closed || this.#out.length === 0) return;
-    const out = this.#out;
-    this.#out = [];
-    const bytes = this.#outBytes;
-    this.#outBytes = 0;
+  /** DEALLOCATE ALL, DISCARD ALL: the server has no statement any more. */
+  forgetPrepared(): void {
+    this.prepared.clear();
+    this.unnamed = null;
+  }
+
+  #markSent(): void {
     for (let i = 0; i < this.#queue.length; i++) (this.#queue.at(i) as Exchange).sent = true;
-    if (out.length === 1) this.#socket.write(out[0] as Buffer);
-    else if (bytes <= JOIN_BYTES) this.#socket.write(Buffer.concat(out, bytes));
-    else {
-      this.#socket.cork();
-      for (const buffer of out) this.#socket.write(buffer);
-      this.#socket.uncork();
-    }
   }
 
   #onData(chunk: Buffer): void {
@@ -241,7 +197,7 @@ export class ServerConnection {
     while (size - pos >= HEADER_BYTES && this.#bodyLeft === 0) {
       const type = buffer[pos] as number;
       const length = lengthAt(buffer, pos);
-      if (length < HEADER_BYTES) return this.#die('malformed message from the server');
+      if (length < HEADER_BYTES) return this.destroy('malformed message from the server');
       const end = pos + length;
       if (STREAMED[type] === 1) {
         const exchange = this.#queue.peek();
@@ -338,32 +294,10 @@ export class ServerConnection {
     return next;
   }
 
-  /** Ticks off the expectation that this message fulfils. @returns true when the message is not for the client. */
+  /** @returns true when the message is not for the client. */
   #answers(exchange: Exchange, type: number): boolean {
-    const code = exchange.codes[exchange.head];
-    switch (type) {
-      case SERVER.PARSE_COMPLETE:
-        this.#parsed(exchange.entries[exchange.head] as ParseEntry);
-        exchange.head++;
-        return code === EXPECT.PARSE_SKIP;
-      case SERVER.CLOSE_COMPLETE:
-        exchange.head++;
-        return code === EXPECT.CLOSE_SKIP;
-      case SERVER.BIND_COMPLETE:
-        exchange.head++;
-        return false;
-      case SERVER.ROW_DESCRIPTION:
-      case SERVER.NO_DATA:
-        if (code === EXPECT.DESCRIBE_STATEMENT || code === EXPECT.DESCRIBE_PORTAL) exchange.head++;
-        return false;
-      case SERVER.COMMAND_COMPLETE:
-      case SERVER.EMPTY_QUERY:
-      case SERVER.PORTAL_SUSPENDED:
-        if (code === EXPECT.EXECUTE) exchange.head++;
-        return false;
-      default:
-        return false;
-    }
+    if (type === SERVER.PARSE_COMPLETE) this.#parsed(exchange.entries[exchange.head] as ParseEntry);
+    return exchange.tick(type);
   }
 
   #parsed(entry: ParseEntry): void {
@@ -431,26 +365,25 @@ export class ServerConnection {
     exchange.owner.reply(exchange, buffer, start, end);
   }
 
-  #lostError(): FairleadError {
-    const why = this.#fatal === null ? 'connection lost' : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
-    return new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
-  }
-
-  #die(reason: string): void {
+  /** Cuts the connection; exchanges in flight are lost with `reason`. */
+  destroy(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#socket.destroy();
-    this.#out = [];
-    this.#onDrain = null;
+    this.#output.end();
     this.#afterCancel = null;
-    const why = this.#fatal === null ? reason : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
     this.host.closed(this);
-    const error = new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
-    const holder = this.holder;
+    const error = this.#lostError(reason);
+    const { holder } = this;
     this.holder = null;
     for (let exchange = this.#queue.shift(); exchange !== undefined; exchange = this.#queue.shift()) {
       exchange.owner.lost(exchange, error);
     }
     holder?.closed(error);
+  }
+
+  #lostError(reason: string): FairleadError {
+    const why = this.#fatal === null ? reason : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
+    return new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
   }
 }

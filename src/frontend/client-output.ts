@@ -1,4 +1,13 @@
 import type { Socket } from 'node:net';
+import type { Fork } from '../cluster/assignment.ts';
+import type { FairleadError } from '../core/errors.ts';
+import { STATUS } from '../wire/message-type.ts';
+import { errorResponse, noticeResponse, readyForQuery } from '../wire/writer.ts';
+
+/** A session's transaction as its client sees it; `lost`: the server connection is gone, the client has not ended it yet. */
+export type Transaction = 'none' | 'open' | 'failed' | 'lost';
+
+const STATUS_OF = { none: STATUS.IDLE, open: STATUS.TRANSACTION, failed: STATUS.FAILED, lost: STATUS.FAILED } as const;
 
 /** Writes smaller than this are joined with what follows in the same turn. */
 const JOIN_BYTES = 16 * 1024;
@@ -31,6 +40,26 @@ export class ClientOutput {
       });
     }
     return !this.#socket.writableNeedDrain;
+  }
+
+  ready(transaction: Transaction): void {
+    this.write(readyForQuery(STATUS_OF[transaction]));
+  }
+
+  error(error: FairleadError): void {
+    this.write(errorResponse('ERROR', error.sqlState, error.message, error.remedy));
+  }
+
+  /** The last thing a client hears. */
+  fatal(error: FairleadError): void {
+    this.write(errorResponse('FATAL', error.sqlState, error.message, error.remedy));
+    this.flush();
+  }
+
+  /** A failover left behind some of what the session wrote or saw. */
+  warnOfLoss(fork: Fork): void {
+    const text = `the failover of epoch ${fork.epoch} lost WAL that this session had written or seen`;
+    this.write(noticeResponse('WARNING', '01000', text, 'GET /api/events lists the commits that were lost'));
   }
 
   flush(): boolean {

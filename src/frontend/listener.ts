@@ -86,7 +86,6 @@ export class Listener {
       else session.options.set(name, value, false);
     }
     this.#sessions.add(session, key);
-    session.start();
-    if (rest !== null) session.feed(rest);
+    session.start(rest);
   }
 }

@@ -1,0 +1,76 @@
+import type { Socket } from 'node:net';
+import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import { ClientOutput } from './client-output.ts';
+
+/** Larger messages are passed on in pieces, if they are of a kind that may be so large. */
+const COLLECT_BYTES = 16 * 1024 * 1024;
+const LARGE: ReadonlySet<number> = new Set([CLIENT.QUERY, CLIENT.BIND, CLIENT.COPY_DATA, CLIENT.FUNCTION_CALL]);
+/** Requests that a busy session's client may send ahead before it is no longer read. */
+const BACKLOG_BYTES = 256 * 1024;
+
+/** What happens to the socket apart from its messages. */
+export type ClientEvents = {
+  /** The client is gone. May be called more than once. */
+  gone(): void;
+  /** The client has caught up with what was written. */
+  drained(): void;
+};
+
+/** The socket of one client: messages in, with back-pressure; replies out. */
+export class ClientConnection {
+  readonly output: ClientOutput;
+  readonly #socket: Socket;
+  readonly #reader: FrameReader;
+  readonly #events: ClientEvents;
+  #ended = false;
+
+  constructor(socket: Socket, sink: FrameSink, events: ClientEvents) {
+    this.#socket = socket;
+    this.output = new ClientOutput(socket);
+    this.#reader = new FrameReader(sink, COLLECT_BYTES, LARGE);
+    this.#events = events;
+  }
+
+  start(): void {
+    this.#socket.on('data', (chunk) => this.feed(chunk));
+    this.#socket.on('drain', () => this.#events.drained());
+    for (const event of ['error', 'end', 'close']) this.#socket.on(event, () => this.#events.gone());
+  }
+
+  feed(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#reader.feed(chunk);
+    if (this.#reader.backlogBytes > BACKLOG_BYTES) this.#socket.pause();
+  }
+
+  /** What comes from now on waits. */
+  stopReading(): void {
+    this.#reader.stop();
+  }
+
+  /** Goes on with what waits, and with the socket. */
+  readOn(): void {
+    this.#reader.resume();
+    if (!this.#ended && this.#reader.backlogBytes <= BACKLOG_BYTES) this.#socket.resume();
+  }
+
+  /** The server does not keep up. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#ended) this.#socket.resume();
+  }
+
+  /** Sends what is left and closes. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#reader.end();
+    this.output.flush();
+    this.#socket.end();
+    this.#socket.destroySoon();
+  }
+}

@@ -1,0 +1,370 @@
+/**
+ * Runs the requests of one session on server connections: finds one, brings it to the session's settings, relays the exchange, and
+ * draws the consequences. States: `idle` (may hold a link in a transaction), `waiting` (a request looks for its server connection),
+ * `active` (an exchange, or a question of our own behind it, is under way), `closed`.
+ */
+import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
+import type { LinkHolder } from '../backend/server-connection.ts';
+import { nowMs } from '../core/clock.ts';
+import { FairleadError } from '../core/errors.ts';
+import { Causality } from '../routing/causality.ts';
+import type { RouteReason } from '../routing/decision.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { STATUS } from '../wire/message-type.ts';
+import type { Transaction } from './client-output.ts';
+import { Link } from './link.ts';
+import { afterLoss } from './loss.ts';
+import { type Placed, Placement, type PlacementClient } from './placement.ts';
+import type { RequestReader } from './request-reader.ts';
+import type { Services } from './services.ts';
+import type { Client } from './session.ts';
+import { SessionMemory } from './session-memory.ts';
+import { SessionOptions } from './session-options.ts';
+import { UnderWay } from './under-way.ts';
+import { type Summary, summarize, type Work } from './work.ts';
+
+/** Errors of a replica that the primary may not have: the statement runs there instead. */
+const REFUSABLE = new Set(['25006', '40001', '0A000', '42P01', '42883', '42703', '42704', '3F000', '55000']);
+
+export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
+
+/** Where the previous statement went. */
+export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
+
+/** The session's client, as far as running its requests goes. */
+export type ExecutionHost = {
+  /** Bytes for the client. @returns false when it does not keep up. */
+  relay(bytes: Buffer): boolean;
+  /** The request was answered, ReadyForQuery included if it was wanted; `skip`: what comes up to the client's Sync is void. */
+  rested(skip: boolean): void;
+  /** The request ends with an error that is still to be told; `synced` false: the client's Sync is yet to come. */
+  failed(error: FairleadError, synced: boolean): void;
+  /** The transaction was lost while the client was silent: it is to be told with its next request. */
+  lostSilently(error: FairleadError): void;
+  /** The session cannot go on. */
+  terminate(error: FairleadError): void;
+  /** Nothing can be said to the client any more. */
+  close(): void;
+  pauseClient(): void;
+  resumeClient(): void;
+  stopReading(): void;
+  readOn(): void;
+  violation(reason: string): void;
+};
+
+export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
+  readonly causality = new Causality();
+  readonly options = new SessionOptions();
+  readonly memory: SessionMemory;
+  readonly underWay: UnderWay;
+  readonly #client: Client;
+  readonly #services: Services;
+  readonly #host: ExecutionHost;
+  readonly #requests: RequestReader;
+  readonly #placement: Placement;
+  #state: ExecutionState = 'idle';
+  #transaction: Transaction = 'none';
+  #work: Work | null = null;
+  #summary: Summary | null = null;
+  #link: Link | null = null;
+  #lastRoute: LastRoute | null = null;
+
+  constructor(client: Client, services: Services, requests: RequestReader, host: ExecutionHost) {
+    this.#client = client;
+    this.#services = services;
+    this.#host = host;
+    this.#requests = requests;
+    this.memory = new SessionMemory(client.startupSettings);
+    this.#placement = new Placement(services, this);
+    this.underWay = new UnderWay(requests, {
+      pauseClient: () => host.pauseClient(),
+      resumeClient: () => host.resumeClient(),
+      added: (verdicts) => this.#noteEffects(verdicts, true),
+      violation: (reason) => host.violation(reason),
+    });
+  }
+
+  get state(): ExecutionState {
+    return this.#state;
+  }
+
+  get transaction(): Transaction {
+    return this.#transaction;
+  }
+
+  get work(): Work | null {
+    return this.#work;
+  }
+
+  get link(): Link | null {
+    return this.#link;
+  }
+
+  get lastRoute(): LastRoute | null {
+    return this.#lastRoute;
+  }
+
+  /** What it waits for, for people; null when it does not. */
+  get waitingFor(): string | null {
+    return this.#state === 'waiting' ? this.#placement.state : null;
+  }
+
+  /** Takes on a request; `run`, or an answer of our own, follows. */
+  accept(work: Work): void {
+    this.#work = work;
+    this.#summary = summarize(work.verdicts);
+    this.#state = 'waiting';
+  }
+
+  /** Runs the accepted request on a server. */
+  run(): void {
+    if (this.#link !== null) this.#apply(this.#link);
+    else this.#seek(this.#work as Work);
+  }
+
+  /** The accepted request was answered by ourselves. `ended`: a transaction that was lost is over with it. */
+  settled(ended: boolean): void {
+    if (ended) {
+      this.#transaction = 'none';
+      this.options.endTransaction();
+    }
+    this.#work = null;
+    this.#rest(false);
+  }
+
+  /** @returns false when there is nothing that an answer from us could end. */
+  cancel(): boolean {
+    if (this.#state === 'active') this.#link?.connection.cancel();
+    // with a link its settings are being applied: too early, as a cancel request is that comes before its statement
+    if (this.#state !== 'waiting' || this.#link !== null) return false;
+    this.#placement.abort();
+    return true;
+  }
+
+  /** The client has caught up with what was relayed to it. */
+  drained(): void {
+    this.#link?.connection.resume();
+  }
+
+  /** The session is over: what it holds is given back or closed. */
+  close(): void {
+    const clean = this.#state === 'idle' && this.#transaction === 'none' && this.memory.pinned === null;
+    this.#state = 'closed';
+    this.#placement.abort();
+    const link = this.#link;
+    this.#link = null;
+    if (clean) link?.release();
+    else link?.drop('the client is gone');
+  }
+
+  // --- finding a server connection -----------------------------------------------------------------------------------
+
+  #seek(work: Work): void {
+    const { routing } = this.#services.config();
+    const summary = this.#summary as Summary;
+    const whole = work.synced || work.describeOnly;
+    const read = {
+      consistency: this.options.consistency(routing.consistency),
+      maxStalenessMs: summary.maxStalenessMs ?? this.options.maxStalenessMs,
+      hint: summary.hint,
+      causality: this.causality,
+      replicaReason: summary.replicaReason,
+    };
+    this.#placement.seek({
+      database: this.#client.database,
+      identity: this.#client.identity,
+      read: summary.read && work.forced === null && whole && !this.memory.serializable ? read : null,
+      reason: work.forced ?? summary.reason,
+      avoid: work.avoid,
+    });
+  }
+
+  placed(where: Placed): void {
+    this.#link = new Link(where, this);
+    this.#apply(this.#link);
+  }
+
+  unplaceable(error: FairleadError): void {
+    this.#fail(error, (this.#work as Work).synced);
+  }
+
+  #apply(link: Link): void {
+    const { settings } = this.memory;
+    if (this.#transaction !== 'none' || link.connection.settings === settings) return this.#submit(link);
+    link.apply(settings, (error) => {
+      if (this.#state === 'closed' || this.#link !== link) return;
+      if (error === null) return this.#submit(link);
+      this.#link = null;
+      link.drop('settings not applied');
+      if (error.code === 'connection_lost') return this.#again(link, null);
+      const text = `the session's settings could not be applied: ${error.message}`;
+      this.#fail(new FairleadError('bad_parameter', text), (this.#work as Work).synced);
+    });
+  }
+
+  #submit(link: Link): void {
+    const work = this.#work as Work;
+    const exchange = new Exchange(this, work.batch !== null, work.startedMs);
+    const bytes = work.batch?.encode(link.connection, exchange, endOf(work)) ?? [];
+    if (work.raw !== null) bytes.push(work.raw);
+    if (link.readOnly && this.#transaction === 'none' && (this.#summary as Summary).class === 'read') {
+      exchange.refusable = (sqlState) => REFUSABLE.has(sqlState);
+      exchange.held = [];
+    }
+    exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
+    exchange.swallowReady = work.describeOnly;
+    this.underWay.begin(link, exchange);
+    this.#state = 'active';
+    link.connection.submit(exchange, bytes);
+    if (this.underWay.wantsMore) this.#host.readOn();
+  }
+
+  // --- what the server answers ---------------------------------------------------------------------------------------
+
+  reply(_exchange: Exchange, buffer: Buffer, start: number, end: number): void {
+    if (this.#state === 'closed') return;
+    const keepsUp = this.#host.relay(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
+    if (!keepsUp) this.#link?.connection.pause();
+  }
+
+  copyIn(): void {
+    this.underWay.copyIn();
+    this.#host.readOn();
+  }
+
+  async(buffer: Buffer, start: number, end: number): void {
+    if (this.memory.pinned !== null && this.#state !== 'closed') this.#host.relay(buffer.subarray(start, end));
+  }
+
+  finished(exchange: Exchange, status: number): void {
+    if (this.#state === 'closed') return;
+    const link = this.#link as Link;
+    const work = this.#work as Work;
+    this.#account(link, work, exchange);
+    if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
+    this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
+    this.#noteEffects(work.verdicts, exchange.sqlState === null);
+    if (this.#transaction === 'none') this.options.endTransaction();
+    this.underWay.end();
+    this.#work = null;
+    const skip = work.describeOnly && exchange.sqlState !== null;
+    if (!this.memory.settingsChanged || this.#transaction !== 'none') return this.#rest(skip);
+    this.#host.stopReading();
+    this.memory.capture(link, (known) => {
+      if (this.#state === 'closed') return;
+      if (known) return this.#rest(skip);
+      const text = 'the server connection broke before the new settings were known';
+      this.#host.terminate(new FairleadError('session_lost', text));
+    });
+  }
+
+  refused(_exchange: Exchange, sqlState: string): void {
+    if (this.#state === 'closed') return;
+    if (sqlState === '25006') this.#requests.statements.learnWrite(this.#work as Work);
+    this.#again(this.#link as Link, 'retry');
+  }
+
+  lost(exchange: Exchange, error: FairleadError): void {
+    if (this.#state === 'closed') return;
+    const work = this.#work as Work;
+    const inTransaction = this.#transaction !== 'none';
+    const pinned = this.memory.pinned !== null;
+    const loss = afterLoss(inTransaction, pinned, exchange, this.#summary as Summary, work, error);
+    this.underWay.end();
+    if (loss.kind === 'again') return this.#again(this.#link as Link, null);
+    this.#link = null;
+    if (loss.kind === 'close') return this.#host.close();
+    if (loss.kind === 'fatal') return this.#host.terminate(loss.error);
+    this.#transaction = loss.transaction;
+    this.#services.traffic.recordError();
+    this.#fail(loss.error, !exchange.open && !work.describeOnly);
+  }
+
+  /** The linked connection broke while nothing was under way. */
+  closed(error: FairleadError): void {
+    if (this.#link === null || this.#state !== 'idle') return;
+    this.#link = null;
+    const { pinned } = this.memory;
+    if (pinned !== null) {
+      const text = `${error.message}; the session kept it for: ${pinned}`;
+      return this.#host.terminate(new FairleadError('session_lost', text));
+    }
+    if (this.#transaction === 'none') return;
+    this.#transaction = 'lost';
+    this.#host.lostSilently(new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`));
+  }
+
+  #account(link: Link, work: Work, exchange: Exchange): void {
+    const { cluster, traffic } = this.#services;
+    const atMs = nowMs();
+    const summary = this.#summary as Summary;
+    const linked = this.#transaction !== 'none' ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
+    const reason: RouteReason = this.memory.pinned !== null ? 'pinned' : (linked ?? link.reason);
+    traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
+    if (exchange.sqlState !== null) traffic.recordError(atMs);
+    this.#lastRoute = { node: link.node.name, class: summary.class, reason: describeRoute(reason, summary, link) };
+    if (link.readOnly) this.causality.ranOnReplica(link.node.name, atMs);
+    else this.causality.ranOnPrimary(cluster.samples.next);
+  }
+
+  #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {
+    for (const verdict of verdicts) {
+      this.memory.note(verdict, succeeded, this.#transaction !== 'none');
+      if (!succeeded) continue;
+      const gone = verdict.deallocates ?? null;
+      if (gone !== null) this.#deallocated(gone.name);
+      if (verdict.unpin === 'all') this.options.resetAll();
+    }
+  }
+
+  /** DEALLOCATE in SQL also takes statements that were made by Parse. On the server the shared names stay, unless all went. */
+  #deallocated(name: string | null): void {
+    if (name !== null) return this.#requests.statements.forget([name]);
+    this.#requests.statements.forgetAll();
+    this.#link?.connection.forgetPrepared();
+  }
+
+  // --- between requests ----------------------------------------------------------------------------------------------
+
+  /** The link is given back unless something keeps it. */
+  #rest(skip: boolean): void {
+    const link = this.#link;
+    const keep = this.#transaction !== 'none' || this.memory.pinned !== null;
+    if (link !== null && !keep && this.#services.config().pool.mode === 'transaction') {
+      this.#link = null;
+      link.release();
+    }
+    this.#state = 'idle';
+    this.#host.rested(skip);
+  }
+
+  #fail(error: FairleadError, synced: boolean): void {
+    this.#work = null;
+    this.#host.failed(error, synced);
+    if (this.#state !== 'closed') this.#rest(!synced);
+  }
+
+  /** The same request once more, elsewhere. */
+  #again(link: Link, forced: RouteReason | null): void {
+    const work = this.#work as Work;
+    this.#services.traffic.recordRetry();
+    this.underWay.end();
+    if (this.#link === link) this.#link = null;
+    if (!link.connection.closed) link.release();
+    work.avoid ??= new Set();
+    if (link.readOnly) work.avoid.add(link.node.name);
+    if (forced !== null) work.forced = forced;
+    this.#state = 'waiting';
+    this.#seek(work);
+  }
+}
+
+function endOf(work: Work): 'sync' | 'flush' | 'none' {
+  if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
+  return work.synced ? 'none' : 'flush';
+}
+
+function describeRoute(reason: RouteReason, summary: Summary, link: Link): string {
+  const plain = link.readOnly || reason !== summary.reason || summary.detail === reason;
+  return plain ? reason : `${reason}: ${summary.detail}`;
+}

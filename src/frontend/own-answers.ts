@@ -1,0 +1,95 @@
+import { FairleadError } from '../core/errors.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
+import type { Transaction } from './client-output.ts';
+import type { ExtendedReader } from './extended-reader.ts';
+import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
+import type { LocalCommands } from './local-commands.ts';
+import { lostTransactionAnswer } from './loss.ts';
+import type { Work } from './work.ts';
+
+/** What is answered without a server. Exactly one of the two is called, once, perhaps later. */
+export type OwnAnswerHost = {
+  /** The answer without ReadyForQuery. `ends`: the transaction that was lost has been ended by it. */
+  answer(work: Work, bytes: Buffer, ends: boolean): void;
+  fail(work: Work, error: FairleadError): void;
+};
+
+/** Requests that no server sees: commands for Fairlead, empty queries, whatever comes in a transaction that is gone. */
+export class OwnAnswers {
+  readonly #host: OwnAnswerHost;
+  readonly #statements: ExtendedReader;
+  readonly #commands: LocalCommands;
+  /** What the next request in a lost transaction is told. */
+  #loss: FairleadError | null = null;
+
+  constructor(host: OwnAnswerHost, statements: ExtendedReader, commands: LocalCommands) {
+    this.#host = host;
+    this.#statements = statements;
+    this.#commands = commands;
+  }
+
+  /** The transaction was lost while the client was silent. */
+  remember(loss: FairleadError): void {
+    this.#loss = loss;
+  }
+
+  /** @returns true when the request is dealt with here. */
+  take(work: Work, transaction: Transaction, onReplica: boolean): boolean {
+    if (transaction === 'lost') {
+      const { bytes, ends } = lostTransactionAnswer(work, this.#loss);
+      this.#loss = null;
+      this.#host.answer(work, bytes, ends);
+      return true;
+    }
+    if (work.kind === 'query' && work.verdicts[0]?.statements === 0) {
+      this.#host.answer(work, EMPTY_QUERY, false);
+      return true;
+    }
+    const commands = localCommands(work.verdicts);
+    if (commands !== null) {
+      this.#commands.prepare(commands, () => this.#run(work, transaction !== 'none'));
+      return true;
+    }
+    const only = work.batch === null && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
+    const deallocated = only?.deallocates?.name;
+    if (deallocated && this.#statements.has(deallocated)) {
+      // made by Parse: servers know it under another name
+      this.#statements.forget([deallocated]);
+      this.#host.answer(work, commandComplete('DEALLOCATE'), false);
+      return true;
+    }
+    if (onReplica && work.verdicts.some(locks)) {
+      this.#host.fail(work, advisoryLockOnReplica());
+      return true;
+    }
+    return false;
+  }
+
+  #run(work: Work, inTransaction: boolean): void {
+    let bytes: Buffer;
+    try {
+      const run = (verdict: Verdict) => this.#commands.run(verdict, inTransaction);
+      bytes =
+        work.batch === null
+          ? Buffer.concat(work.verdicts.map((verdict) => simpleAnswer(run(verdict))))
+          : batchAnswer(work.batch, (verdict) => this.#commands.columns(verdict), run);
+    } catch (error) {
+      return this.#host.fail(work, error as FairleadError);
+    }
+    this.#host.answer(work, bytes, false);
+  }
+}
+
+/** Advisory locks succeed silently on a standby, where nobody else sees them. */
+function locks(verdict: Verdict): boolean {
+  return verdict.functions.some((f) => f.name.includes('advisory'));
+}
+
+function advisoryLockOnReplica(): FairleadError {
+  return new FairleadError(
+    'unsupported',
+    'an advisory lock taken in a READ ONLY transaction on a replica would exclude nobody',
+    'begin the transaction without READ ONLY',
+  );
+}
