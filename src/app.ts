@@ -36,6 +36,11 @@ export type App = {
   readonly listen: Address;
   readonly http: Address;
   readonly cluster: Cluster;
+  /**
+   * Reads the configuration again. @returns one sentence for each thing that changed.
+   * @throws FairleadError bad_config; then nothing was applied
+   */
+  reload(): Promise<readonly string[]>;
   /** Clients are ended, server connections closed; resolves when nothing of it runs any more. */
   stop(): Promise<void>;
 };
@@ -154,7 +159,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication.start();
     lagKeeper.start();
     monitor.start();
-    return { listen, http, cluster, stop };
+    return { listen, http, cluster, reload, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -3,7 +3,7 @@ import { runCommand } from './cli/run-command.ts';
 
 const code = await runCommand(process.argv.slice(2), {
   // loaded by the commands that run a proxy, not by `fairlead help`
-  startApp: async (config, log) => (await import('./app.ts')).startApp(config, log),
+  startApp: async (config, log, readConfig) => (await import('./app.ts')).startApp(config, log, readConfig),
   environment: process.env,
   print: (line) => process.stdout.write(`${line}\n`),
   note: (line) => process.stderr.write(`${line}\n`),

@@ -4,11 +4,17 @@ import type { Address } from '../config/units.ts';
 import type { Log } from '../core/log.ts';
 
 /** A running Fairlead, as the composition root hands it out. */
-export type RunningApp = { readonly listen: Address; readonly http: Address; stop(): Promise<void> };
+export type RunningApp = {
+  readonly listen: Address;
+  readonly http: Address;
+  /** Reads the configuration again. @returns one sentence for each thing that changed. */
+  reload(): Promise<readonly string[]>;
+  stop(): Promise<void>;
+};
 
 /** What a command is given from outside; `startApp` because the composition root stands above the commands. */
 export type Context = {
-  readonly startApp: (config: Config, log: Log) => Promise<RunningApp>;
+  readonly startApp: (config: Config, log: Log, readConfig?: () => Config) => Promise<RunningApp>;
   readonly environment: NodeJS.ProcessEnv;
   /** Writes one line to stdout, where only results go. */
   print(line: string): void;
