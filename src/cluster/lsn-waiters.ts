@@ -23,9 +23,10 @@ export class LsnWaiters {
 
   /** A replica has replayed up to `replayLsn`. */
   advance(replayLsn: Lsn): void {
-    for (const waiter of this.#waiters) {
-      if (waiter.lsn > replayLsn) continue;
-      this.#waiters.delete(waiter);
+    // a copy: who is woken may have to wait again at once, and would be met again and again in the same round
+    for (const waiter of [...this.#waiters]) {
+      // a wake may have removed others
+      if (waiter.lsn > replayLsn || !this.#waiters.delete(waiter)) continue;
       waiter.wake();
     }
   }

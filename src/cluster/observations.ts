@@ -65,7 +65,9 @@ export class Observations {
   /** Between probes: a replica's replay position alone. Derives nothing; it happens a thousand times a second. */
   advance(node: string, position: NodePosition): void {
     this.#move(node, position);
-    for (const listener of this.#advanceListeners) listener(node, position.lsn);
+    // not the position that came: a probe asked later may have answered before, and routing goes by what the table says
+    const { lsn } = this.position(node) ?? position;
+    for (const listener of this.#advanceListeners) listener(node, lsn);
   }
 
   /** @returns the function that unsubscribes. Listeners run synchronously after each record. */
