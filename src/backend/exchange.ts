@@ -72,17 +72,33 @@ export class Exchange {
   /** Statements that this exchange prepares, so that one batch prepares each only once. */
   readonly planned = new Set<number>();
   unnamedPlanned: PreparedStatement | null = null;
+  /** It holds a simple query, which takes the server's unnamed statement with it. */
+  dropsUnnamed: boolean;
+  /** The Sync that ends a COPY's batch was kept back: the server ignores it if it reads data first, and must have it if it does not. */
+  syncOwed = false;
   readonly startedMs: number;
+  #abandoned = false;
 
   constructor(owner: ExchangeOwner, extended: boolean, startedMs: number) {
     this.owner = owner;
     this.extended = extended;
     this.startedMs = startedMs;
+    this.dropsUnnamed = !extended;
   }
 
+  /** After an error the server answers nothing up to Sync, so nothing is expected either. */
   expect(code: number, entry: ParseEntry | null = null): void {
     this.codes.push(code);
     this.entries.push(entry);
+    if (this.#abandoned) this.abandonExpected();
+  }
+
+  /** True when all that is expected comes from us, or nothing is. */
+  get answered(): boolean {
+    for (let i = this.head; i < this.codes.length; i++) {
+      if (this.codes[i] !== EXPECT.PARSE_SYNTH && this.codes[i] !== EXPECT.CLOSE_SYNTH) return false;
+    }
+    return true;
   }
 
   /** Ticks off the expectation that a reply of this type fulfils. @returns true when the reply is not for the client. */
@@ -114,6 +130,7 @@ export class Exchange {
 
   /** After an error the server skips to Sync: nothing else of the batch is answered. */
   abandonExpected(): void {
+    this.#abandoned = true;
     for (let i = this.head; i < this.codes.length; i++) {
       const name = this.entries[i]?.clientName;
       if (name === null || name === undefined) continue;

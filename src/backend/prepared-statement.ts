@@ -12,10 +12,13 @@ export type PreparedStatement = {
 };
 
 const MAX_SHARED = 20_000;
+/** Of the texts, each of which is there three times. */
+const MAX_SHARED_BYTES = 32 * 1024 * 1024;
 
 /** All statements by content. An id is never used twice, so that a forgotten statement cannot be taken for another. */
 export class PreparedStatements {
   readonly #byContent = new Map<string, PreparedStatement>();
+  #bytes = 0;
   #nextId = 1;
 
   /** @param body text, zero byte, parameter count and OIDs; copied. */
@@ -32,11 +35,13 @@ export class PreparedStatements {
       body: copy,
       parse: message(0x50, Buffer.concat([cstrings(serverName), copy])),
     });
-    if (this.#byContent.size >= MAX_SHARED) {
-      const oldest = this.#byContent.keys().next().value;
-      if (oldest !== undefined) this.#byContent.delete(oldest);
-    }
     this.#byContent.set(content, made);
+    this.#bytes += content.length;
+    for (const oldest of this.#byContent.keys()) {
+      if (this.#byContent.size <= MAX_SHARED && this.#bytes <= MAX_SHARED_BYTES) break;
+      this.#byContent.delete(oldest);
+      this.#bytes -= oldest.length;
+    }
     return made;
   }
 }

@@ -5,7 +5,7 @@ import { Queue } from '../core/queue.ts';
 import { type ErrorFields, readErrorFields, readParameterStatus } from '../wire/fields.ts';
 import { lengthAt } from '../wire/frame-reader.ts';
 import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
-import { CLOSE_COMPLETE, PARSE_COMPLETE, TERMINATE } from '../wire/writer.ts';
+import { CLOSE_COMPLETE, PARSE_COMPLETE, SYNC, TERMINATE } from '../wire/writer.ts';
 import { sendCancel } from './cancel-request.ts';
 import { EXPECT, type Exchange, type ParseEntry } from './exchange.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
@@ -64,7 +64,11 @@ export class ServerConnection {
   readonly #queue = new Queue<Exchange>();
   #closed = false;
   readonly #output: ServerOutput;
-  #carry: Buffer | null = null;
+  /** Beginning of a message that is seen whole, until `#wanted` bytes are there. */
+  #carry: Buffer[] = [];
+  #carried = 0;
+  #wanted = 0;
+  #paused = false;
   /** Bytes of a streamed message still to come. */
   #bodyLeft = 0;
   #fatal: ErrorFields | null = null;
@@ -131,10 +135,13 @@ export class ServerConnection {
 
   /** Stops reading replies: the client does not keep up. */
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
     this.#socket.resume();
   }
 
@@ -183,9 +190,13 @@ export class ServerConnection {
 
   #onData(chunk: Buffer): void {
     let buffer = chunk;
-    if (this.#carry !== null) {
-      buffer = Buffer.concat([this.#carry, chunk]);
-      this.#carry = null;
+    if (this.#carried > 0) {
+      this.#carry.push(chunk);
+      this.#carried += chunk.length;
+      if (this.#carried < this.#wanted) return;
+      buffer = Buffer.concat(this.#carry, this.#carried);
+      this.#carry = [];
+      this.#carried = 0;
     }
     const size = buffer.length;
     let pos = 0;
@@ -217,11 +228,15 @@ export class ServerConnection {
       if (end > size) break;
       const keepFrom = this.#look(type, buffer, from, pos, end);
       if (this.#closed) return;
+      this.#paySync();
       from = keepFrom;
       pos = end;
     }
     this.#forward(buffer, from, pos);
-    if (pos < size) this.#carry = Buffer.from(buffer.subarray(pos));
+    if (pos === size) return;
+    this.#carry.push(Buffer.from(buffer.subarray(pos)));
+    this.#carried = size - pos;
+    this.#wanted = this.#carried < HEADER_BYTES ? HEADER_BYTES : lengthAt(buffer, pos);
   }
 
   /**
@@ -272,11 +287,21 @@ export class ServerConnection {
         this.#forward(buffer, from, pos);
         this.#release(exchange);
         this.#forward(buffer, pos, end);
-        if (type !== SERVER.COPY_OUT) exchange.owner.copyIn(exchange);
+        if (type === SERVER.COPY_OUT) return end;
+        exchange.syncOwed = false;
+        exchange.owner.copyIn(exchange);
         return end;
       default:
         return from;
     }
+  }
+
+  /** Sends the Sync that was kept back, once the server cannot ask for copied data any more. */
+  #paySync(): void {
+    const exchange = this.#queue.peek();
+    if (exchange === undefined || !exchange.syncOwed || !exchange.answered) return;
+    exchange.syncOwed = false;
+    this.write([SYNC]);
   }
 
   /** Puts in the replies that are ours and stand before the next one of the server. */
@@ -307,7 +332,11 @@ export class ServerConnection {
 
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
     const fields = readErrorFields(buffer, pos, end);
-    if (exchange.extended) exchange.abandonExpected();
+    if (exchange.extended) {
+      exchange.abandonExpected();
+      // a Parse under the empty name that fails leaves none there
+      this.unnamed = null;
+    }
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
       // the connection dies with it; what the client is told depends on what it was doing
       this.#forward(buffer, from, pos);
@@ -339,6 +368,7 @@ export class ServerConnection {
     this.#release(exchange);
     if (!exchange.swallowReady) this.#forward(buffer, pos, end);
     this.#queue.shift();
+    if (exchange.dropsUnnamed) this.unnamed = null;
     if (this.#queue.length === 0) this.idleSinceMs = nowMs();
     exchange.owner.finished(exchange, this.status);
     return end;
@@ -371,7 +401,6 @@ export class ServerConnection {
     this.#closed = true;
     this.#socket.destroy();
     this.#output.end();
-    this.#afterCancel = null;
     this.host.closed(this);
     const error = this.#lostError(reason);
     const { holder } = this;
@@ -380,6 +409,9 @@ export class ServerConnection {
       exchange.owner.lost(exchange, error);
     }
     holder?.closed(error);
+    const then = this.#afterCancel;
+    this.#afterCancel = null;
+    then?.();
   }
 
   #lostError(reason: string): FairleadError {

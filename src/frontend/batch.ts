@@ -76,7 +76,9 @@ export class Batch {
     const out: Buffer[] = [];
     const encoder = new Encoder(connection, exchange, out);
     for (const item of this.#items) encoder.item(item);
-    encoder.evict();
+    if (this.#items.at(-1)?.wholeLength == null) encoder.evict();
+    // nothing may stand between the beginning of a long Bind and its rest
+    if (this.#items.at(-1)?.wholeLength != null) return out;
     if (end === 'sync') out.push(SYNC);
     else if (end === 'flush') out.push(FLUSH);
     return out;

@@ -38,6 +38,11 @@ export class ClientConnection {
     for (const event of ['error', 'end', 'close']) this.#socket.on(event, () => this.#events.gone());
   }
 
+  /** True while the client has not taken what was written; `drained` follows. */
+  get clogged(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
   feed(chunk: Buffer): void {
     if (this.#ended) return;
     this.#reader.feed(chunk);

@@ -79,7 +79,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
-      added: (verdicts) => this.#noteEffects(verdicts, true),
+      added: (verdicts) => this.#added(verdicts),
       violation: (reason) => host.violation(reason),
     });
   }
@@ -134,7 +134,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   /** @returns false when there is nothing that an answer from us could end. */
   cancel(): boolean {
-    if (this.#state === 'active') this.#link?.connection.cancel();
+    // without an exchange it is our own question that runs
+    if (this.#state === 'active' && this.underWay.exchange !== null) this.#link?.connection.cancel();
     // with a link its settings are being applied: too early, as a cancel request is that comes before its statement
     if (this.#state !== 'waiting' || this.#link !== null) return false;
     this.#placement.abort();
@@ -205,8 +206,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #submit(link: Link): void {
     const work = this.#work as Work;
     const exchange = new Exchange(this, work.batch !== null, work.startedMs);
-    const bytes = work.batch?.encode(link.connection, exchange, endOf(work)) ?? [];
-    if (work.raw !== null) bytes.push(work.raw);
+    exchange.syncOwed = owesSync(work);
+    const bytes = work.batch?.encode(link.connection, exchange, exchange.syncOwed ? 'flush' : endOf(work)) ?? [];
+    if (work.raw !== null) {
+      bytes.push(work.raw);
+      exchange.dropsUnnamed = true;
+    }
     if (link.readOnly && this.#transaction === 'none' && (this.#summary as Summary).class === 'read') {
       exchange.refusable = (sqlState) => REFUSABLE.has(sqlState);
       exchange.held = [];
@@ -243,10 +248,15 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#account(link, work, exchange);
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
-    this.#noteEffects(work.verdicts, exchange.sqlState === null);
+    // what was only parsed has done nothing
+    if (work.batch?.executes !== false || work.raw !== null) {
+      this.#noteEffects(work.verdicts, exchange.sqlState === null);
+    }
     if (this.#transaction === 'none') this.options.endTransaction();
+    const cutShort = this.underWay.insideMessage;
     this.underWay.end();
     this.#work = null;
+    if (cutShort) return this.#leaveInsideMessage(link);
     const skip = work.describeOnly && exchange.sqlState !== null;
     if (!this.memory.settingsChanged || this.#transaction !== 'none') return this.#rest(skip);
     this.#host.stopReading();
@@ -256,6 +266,18 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
       const text = 'the server connection broke before the new settings were known';
       this.#host.terminate(new FairleadError('session_lost', text));
     });
+  }
+
+  /** The server ended a COPY inside a long message of the client: it will take whatever comes next for the rest of that. */
+  #leaveInsideMessage(link: Link): void {
+    this.#link = null;
+    link.drop('the client is inside a message that is of no use any more');
+    if (this.memory.pinned !== null || this.memory.settingsChanged) {
+      const text = 'the server ended COPY inside a message';
+      return this.#host.terminate(new FairleadError('session_lost', text));
+    }
+    if (this.#transaction !== 'none') this.#transaction = 'lost';
+    this.#rest(false);
   }
 
   refused(_exchange: Exchange, sqlState: string): void {
@@ -305,6 +327,13 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#lastRoute = { node: link.node.name, class: summary.class, reason: describeRoute(reason, summary, link) };
     if (link.readOnly) this.causality.ranOnReplica(link.node.name, atMs);
     else this.causality.ranOnPrimary(cluster.samples.next);
+  }
+
+  /** Statements that came after the exchange had begun. */
+  #added(verdicts: readonly Verdict[]): void {
+    this.#noteEffects(verdicts, true);
+    // what is only a read so far may be more now, should the connection be lost
+    if (verdicts.length > 0 && this.#summary?.class === 'read') this.#summary = summarize(verdicts);
   }
 
   #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {
@@ -362,6 +391,13 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 function endOf(work: Work): 'sync' | 'flush' | 'none' {
   if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
   return work.synced ? 'none' : 'flush';
+}
+
+/** A COPY from the client may follow: whether the server reads the Sync before the data or instead of it is known only from its answer. */
+function owesSync(work: Work): boolean {
+  return (
+    work.synced && work.raw === null && work.batch?.executes === true && work.verdicts.some((v) => v.class === 'copy')
+  );
 }
 
 function describeRoute(reason: RouteReason, summary: Summary, link: Link): string {

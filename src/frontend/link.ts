@@ -4,7 +4,7 @@ import { captureQuery, type SettingsSet, settingsDifference, settingsSet } from 
 import type { TopologyNode } from '../cluster/topology.ts';
 import type { FairleadError } from '../core/errors.ts';
 import type { RouteReason } from '../routing/decision.ts';
-import { HiddenQuery } from './hidden-query.ts';
+import { HiddenQuery, type HiddenResult } from './hidden-query.ts';
 import type { Placed } from './placement.ts';
 
 /** A session holding a server connection exclusively. */
@@ -37,7 +37,7 @@ export class Link {
       this.connection.settings = settings;
       return then(null);
     }
-    HiddenQuery.run(this.connection, difference, (_rows, error) => {
+    this.#ask(difference, (_rows, error) => {
       if (error === null) this.connection.settings = settings;
       else this.connection.tainted = true;
       then(error);
@@ -46,7 +46,9 @@ export class Link {
 
   /** Reads back which settings the session has now. */
   capture(named: readonly string[], then: (settings: SettingsSet | null) => void): void {
-    HiddenQuery.run(this.connection, captureQuery(named), (rows, error) => {
+    // custom settings that were applied before are not listed by the server either
+    const asked = new Set([...named, ...this.connection.settings.values.keys()]);
+    this.#ask(captureQuery([...asked]), (rows, error) => {
       if (error !== null) {
         this.connection.tainted = true;
         return then(null);
@@ -57,9 +59,15 @@ export class Link {
     });
   }
 
+  /** A cancel request that is still under way is meant for the client's statement, not for ours. */
+  #ask(text: string, done: HiddenResult): void {
+    this.connection.afterCancel(() => HiddenQuery.run(this.connection, text, done));
+  }
+
   /** Gives the connection back. */
   release(): void {
     this.connection.holder = null;
+    this.connection.resume();
     this.#pool.release(this.connection);
   }
 

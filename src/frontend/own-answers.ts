@@ -51,12 +51,15 @@ export class OwnAnswers {
       this.#commands.prepare(commands, () => this.#run(work, transaction !== 'none'));
       return true;
     }
-    const only = work.batch === null && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
+    const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
     const deallocated = only?.deallocates?.name;
     if (deallocated && this.#statements.has(deallocated)) {
       // made by Parse: servers know it under another name
       this.#statements.forget([deallocated]);
-      this.#host.answer(work, commandComplete('DEALLOCATE'), false);
+      const done = { tag: 'DEALLOCATE', row: null };
+      const { batch } = work;
+      const bytes = batch === null ? commandComplete(done.tag) : batchAnswer(batch, nothing, () => done);
+      this.#host.answer(work, bytes, false);
       return true;
     }
     if (onReplica && work.verdicts.some(locks)) {
@@ -80,6 +83,8 @@ export class OwnAnswers {
     this.#host.answer(work, bytes, false);
   }
 }
+
+const nothing = () => null;
 
 /** Advisory locks succeed silently on a standby, where nobody else sees them. */
 function locks(verdict: Verdict): boolean {

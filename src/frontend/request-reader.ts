@@ -67,8 +67,10 @@ export class RequestReader {
   /** The beginning of a message too large to be collected. `length` is that of the whole. */
   readLarge(type: number, length: number, bytes: Buffer): Request {
     if (type === CLIENT.QUERY || type === CLIENT.FUNCTION_CALL) {
-      return this.#work({ ...newWork('stream', []), raw: bytes });
+      const verdicts = type === CLIENT.QUERY ? [this.#unread(bytes)] : [];
+      return this.#work({ ...newWork('stream', verdicts), raw: bytes });
     }
+    if (type === CLIENT.COPY_DATA) return NONE; // as above
     if (type !== CLIENT.BIND) return { kind: 'violation', reason: `${String.fromCharCode(type)} of ${length} bytes` };
     if (!this.collectLargeBind(length, bytes)) return { kind: 'violation', reason: 'Bind' };
     return this.#work(this.#unsynced(false));
@@ -99,6 +101,19 @@ export class RequestReader {
     // a query instead of a Sync ends the batch and runs in its transaction
     const work = this.#unsynced(false);
     return this.#work({ ...work, verdicts: [...work.verdicts, verdict], raw, synced: true });
+  }
+
+  /** Only the beginning of the text is here: unless it is one INSERT, it may leave behind anything. */
+  #unread(bytes: Buffer): Verdict {
+    const verdict = this.statements.classify(bytes, 5, bytes.length);
+    return Object.freeze({
+      ...verdict,
+      class: verdict.class === 'write' ? 'write' : 'unknown',
+      changesSettings: true,
+      pin: verdict.class === 'write' ? verdict.pin : 'server state',
+      command: null,
+      hint: null,
+    } satisfies Verdict);
   }
 
   #unsynced(describeOnly: boolean): Work {

@@ -50,7 +50,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     this.#ended = ended;
     this.#connection = new ClientConnection(client.socket, this, {
       gone: () => this.close(),
-      drained: () => this.#execution.drained(),
+      drained: () => this.#drained(),
     });
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
@@ -159,8 +159,9 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     const bytes = buffer.subarray(start, end);
     if (this.state === 'active') this.#execution.underWay.piece(type, length, offset, bytes);
     else if (this.state === 'idle' && offset === 0 && !this.#skipToSync) {
-      this.#execution.underWay.expect(length - bytes.length);
-      this.#request(this.#requests.readLarge(type, length, bytes));
+      const request = this.#requests.readLarge(type, length, bytes);
+      if (request.kind === 'work') this.#execution.underWay.expect(length - bytes.length);
+      this.#request(request);
     }
     return this.#wantsMore();
   }
@@ -170,7 +171,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
   }
 
   #wantsMore(): boolean {
-    if (this.state === 'idle') return true;
+    if (this.state === 'idle') return !this.#connection.clogged;
     return this.state === 'active' && this.#execution.underWay.wantsMore;
   }
 
@@ -218,7 +219,8 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     if (skip) this.#skipToSync = true;
     const { idle_transaction_timeout: timeoutMs } = this.#services.config().pool;
     if (this.inTransaction && timeoutMs > 0) this.#services.deadlines.set(this, nowMs() + timeoutMs);
-    this.#connection.readOn();
+    // whoever does not read answers gets no more of them
+    if (!this.#connection.clogged) this.#connection.readOn();
   }
 
   failed(error: FairleadError, synced: boolean): void {
@@ -247,6 +249,11 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     if (this.state === 'closed') return;
     if (!synced) this.#skipToSync = true;
     this.#execution.settled(false);
+  }
+
+  #drained(): void {
+    this.#execution.drained();
+    if (this.state === 'idle') this.#connection.readOn();
   }
 
   // --- the pace of the client ----------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ export class UnderWay {
   #copy: 'none' | 'receiving' | 'ending' = 'none';
   /** Bytes still to come of a message that is passed on in pieces. */
   #left = 0;
+  /** The long message at hand is data of a COPY that the server has ended. */
+  #void = false;
 
   constructor(reader: RequestReader, host: UnderWayHost) {
     this.#reader = reader;
@@ -64,6 +66,7 @@ export class UnderWay {
   /** The first piece of a long message has come; `bytes` are missing. */
   expect(bytes: number): void {
     this.#left = bytes;
+    this.#void = false;
   }
 
   message(type: number, buffer: Buffer, start: number, end: number): void {
@@ -79,6 +82,8 @@ export class UnderWay {
       case CLIENT.QUERY:
         this.#send(this.#reader.takeBatch(), 'none');
         exchange.open = false;
+        exchange.dropsUnnamed = true;
+        this.#host.added([this.#reader.statements.classify(buffer, start + 5, end - 1)]);
         return this.#passOn(buffer.subarray(start, end));
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
@@ -95,6 +100,8 @@ export class UnderWay {
   /** A stretch of a message too large to be collected. */
   piece(type: number, length: number, offset: number, bytes: Buffer): void {
     const left = Math.max(0, length - offset - bytes.length);
+    if (offset === 0) this.#void = type === CLIENT.COPY_DATA && this.#copy === 'none';
+    if (this.#void) return;
     if (offset > 0 || this.#copy !== 'none') {
       this.#left = left;
       return this.#passOn(bytes);
@@ -118,7 +125,7 @@ export class UnderWay {
 
   #send(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
     const link = this.#link as Link;
-    this.#host.added(batch.verdicts);
+    if (batch.executes) this.#host.added(batch.verdicts);
     link.connection.write(batch.encode(link.connection, this.#exchange as Exchange, end));
     this.#pace(link);
   }
