@@ -20,11 +20,13 @@ export async function measure(program: string, url: string, workload: Workload, 
   const args = ['-n', '-b', script, '-M', protocol, '-c', String(clients), '-j', '1', '-T', String(seconds), url];
   const output = await pgbench(program, args);
   const number = (pattern: RegExp) => Number(pattern.exec(output)?.[1] ?? Number.NaN);
-  return {
+  const run: Run = {
     tps: number(/tps = ([\d.]+) \(without/),
     latencyMs: number(/latency average = ([\d.]+) ms/),
     transactions: number(/actually processed: (\d+)/),
   };
+  if (!(run.tps > 0)) throw new Error(`no transaction within ${seconds} s`);
+  return run;
 }
 
 function pgbench(program: string, args: readonly string[]): Promise<string> {
