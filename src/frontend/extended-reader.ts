@@ -67,9 +67,11 @@ export class ExtendedReader {
         batch.add(type, raw, name, statement);
         return null;
       }
-      default:
+      case CLIENT.EXECUTE:
         batch.add(type, raw, null, null);
         return null;
+      default:
+        return `type ${type}`;
     }
   }
 
@@ -95,9 +97,10 @@ export class ExtendedReader {
     for (const name of names) this.#statements.delete(name);
   }
 
-  /** DISCARD ALL, DEALLOCATE ALL. */
-  forgetAll(): void {
-    this.#statements.clear();
+  /** DEALLOCATE, DISCARD ALL. `name` null: all. */
+  deallocate(name: string | null): void {
+    if (name === null) this.#statements.clear();
+    else this.#statements.delete(name);
   }
 
   /** A replica answered that the statement writes. */
