@@ -5,7 +5,7 @@ import { cancelPacket } from '../wire/startup.ts';
 const TIMEOUT_MS = 5000;
 
 /** Sends a CancelRequest on a connection of its own. `done` is called once: when the server has sent the signal, or cannot be reached. */
-export function sendCancel(
+function sendCancel(
   address: { readonly host: string; readonly port: number },
   pid: number,
   secret: Buffer,
@@ -27,4 +27,39 @@ export function sendCancel(
   socket.on('error', finish);
   socket.on('close', finish);
   socket.resume();
+}
+
+/** The cancel requests for one server connection. */
+export class Cancels {
+  #pending = 0;
+  #then: (() => void) | null = null;
+
+  /** True while a request is under way: it may still hit whatever runs next. */
+  get pending(): boolean {
+    return this.#pending > 0;
+  }
+
+  send(address: { readonly host: string; readonly port: number }, pid: number, secret: Buffer): void {
+    this.#pending++;
+    sendCancel(address, pid, secret, () => {
+      this.#pending--;
+      if (this.#pending > 0) return;
+      const then = this.#then;
+      this.#then = null;
+      then?.();
+    });
+  }
+
+  /** Runs `then` at once, or when the last request is through. */
+  after(then: () => void): void {
+    if (this.#pending === 0) then();
+    else this.#then = then;
+  }
+
+  /** The connection is gone: whoever waits goes on, and learns that. */
+  end(): void {
+    const then = this.#then;
+    this.#then = null;
+    then?.();
+  }
 }

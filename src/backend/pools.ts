@@ -4,6 +4,7 @@
  */
 import type { Assignment } from '../cluster/assignment.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { maybeDead } from '../cluster/observation.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
 import type { Config } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
@@ -34,7 +35,9 @@ const READ_ONLY: readonly (readonly [string, string])[] = [
   ['options', '-c default_transaction_read_only=on'],
 ];
 
-const TIDY_MS = 5000;
+const TICK_MS = 250;
+/** A replica that has not answered for two probes: what runs there is run elsewhere. One lost probe is no reason to break transactions. */
+const SILENT_PROBES = 2;
 
 export class Pools {
   readonly #cluster: Cluster;
@@ -55,9 +58,7 @@ export class Pools {
     this.#unsubscribe = this.#cluster.topology.subscribe((topology) =>
       this.#follow(topology, this.#cluster.assignment.value),
     );
-    this.#timer = setInterval(() => {
-      for (const pool of this.all()) pool.tidy(nowMs());
-    }, TIDY_MS).unref();
+    this.#timer = setInterval(() => this.#tick(nowMs()), TICK_MS).unref();
   }
 
   stop(): void {
@@ -119,16 +120,30 @@ export class Pools {
     }));
   }
 
-  /** Exchanges and checkouts a node has before it: what a read would queue behind. */
-  load(node: string): number {
+  /** Exchanges and checkouts a node has before it: what a read would queue behind. Infinity when logins as `identity` fail there. */
+  load(node: string, database: string, identity: Identity): number {
     let load = 0;
     const pools = this.#pools.get(node);
     if (pools === undefined) return 0;
     for (const pool of pools.values()) {
       load += pool.activeCount + pool.waitingCount;
-      if (pool.brokenUntilMs > nowMs()) return Number.POSITIVE_INFINITY;
+      const { key } = pool;
+      const same = key.database === database && key.user === identity.user && key.purpose === 'ro';
+      if (same && pool.brokenUntilMs > nowMs()) return Number.POSITIVE_INFINITY;
     }
     return load;
+  }
+
+  #tick(atMs: number): void {
+    for (const pool of this.all()) pool.tidy(atMs);
+    const { probe_interval: intervalMs, probe_timeout: timeoutMs } = this.#config().cluster;
+    for (const node of this.#cluster.topology.value.nodes) {
+      const { failure, failingSinceMs } = this.#cluster.observations.of(node.name);
+      if (failure === null || failingSinceMs === null || !maybeDead(failure.kind) || node.role !== 'replica') continue;
+      const silentMs = atMs - failingSinceMs;
+      if (failure.kind !== 'refused' && silentMs < timeoutMs + intervalMs * SILENT_PROBES) continue;
+      this.#drop(node.name, 'ro', failure.message, true);
+    }
   }
 
   #ofNode(node: string): Map<string, Pool> {
@@ -144,10 +159,7 @@ export class Pools {
     for (const node of topology.nodes) {
       if (mayNotWrite(node, topology, assignment))
         this.#drop(node.name, 'rw', `no longer the primary (${node.state})`, true);
-      if (
-        node.role === 'replica' &&
-        (node.state === 'down' || node.state === 'needs rejoin' || node.state === 'foreign')
-      ) {
+      if (node.role === 'replica' && (node.state === 'needs rejoin' || node.state === 'foreign')) {
         this.#drop(node.name, 'ro', node.reason, true);
       } else if (node.role === 'primary') {
         // promoted: connections that open read-only transactions are of no use any more, but reads in flight may finish
@@ -176,5 +188,5 @@ export class Pools {
 function mayNotWrite(node: TopologyNode, topology: Topology, assignment: Assignment): boolean {
   if (assignment.fenced.has(node.name)) return true;
   if (topology.primary !== null) return topology.primary.name !== node.name;
-  return false;
+  return assignment.handingOver !== node.name;
 }

@@ -1,6 +1,6 @@
 import { cstrings, message } from '../wire/writer.ts';
 
-/** A distinct (text, parameter types) pair. Sessions that prepare the same text share it, whatever they call it. */
+/** A distinct (text, parameter types, settings that matter to Parse). Sessions that prepare the same share it, whatever they call it. */
 export type PreparedStatement = {
   readonly id: number;
   /** Name on server connections. */
@@ -10,6 +10,9 @@ export type PreparedStatement = {
   /** Whole Parse message under the server name. */
   readonly parse: Buffer;
 };
+
+/** Statements on server connections are named so; clients may not use such names. */
+export const SHARED_PREFIX = 'fairlead_';
 
 const MAX_SHARED = 20_000;
 /** Of the texts, each of which is there three times. */
@@ -21,13 +24,16 @@ export class PreparedStatements {
   #bytes = 0;
   #nextId = 1;
 
-  /** @param body text, zero byte, parameter count and OIDs; copied. */
-  intern(body: Buffer): PreparedStatement {
-    const content = body.toString('latin1');
+  /**
+   * @param body text, zero byte, parameter count and OIDs; copied
+   * @param parseKey of the settings it is parsed under: literals are read once, at Parse
+   */
+  intern(body: Buffer, parseKey = ''): PreparedStatement {
+    const content = parseKey === '' ? body.toString('latin1') : `${parseKey}\0${body.toString('latin1')}`;
     const known = this.#byContent.get(content);
     if (known !== undefined) return known;
     const id = this.#nextId++;
-    const serverName = `fairlead_${id}`;
+    const serverName = `${SHARED_PREFIX}${id}`;
     const copy = Buffer.from(body);
     const made = Object.freeze({
       id,

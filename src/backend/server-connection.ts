@@ -1,21 +1,27 @@
 import type { Socket } from 'node:net';
 import { nowMs } from '../core/clock.ts';
-import { FairleadError } from '../core/errors.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
 import { Queue } from '../core/queue.ts';
+import { Carry } from '../wire/carry.ts';
 import { type ErrorFields, readErrorFields, readParameterStatus } from '../wire/fields.ts';
 import { lengthAt } from '../wire/frame-reader.ts';
 import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
 import { CLOSE_COMPLETE, PARSE_COMPLETE, SYNC, TERMINATE } from '../wire/writer.ts';
-import { sendCancel } from './cancel-request.ts';
-import { EXPECT, type Exchange, type ParseEntry } from './exchange.ts';
-import type { PreparedStatement } from './prepared-statement.ts';
+import { Cancels } from './cancel-request.ts';
+import { EXPECT, type Exchange } from './exchange.ts';
 import type { LoggedIn } from './server-login.ts';
 import { ServerOutput } from './server-output.ts';
+import { ServerStatements } from './server-statements.ts';
 import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
+
+const NOTHING = Buffer.alloc(0);
 
 /** Types of which only the header is looked at: rows and copied data pass whatever their size. All others are seen whole. */
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
+
+/** Prepared statement missing or there already; "cached plan must not change result type". */
+const DISTRUST: ReadonlySet<string> = new Set(['26000', '42P05', '0A000']);
 
 /** Who made the connection and gets it back. */
 export type ServerConnectionHost = {
@@ -51,10 +57,7 @@ export class ServerConnection {
   readonly parameters: Map<string, string>;
   /** Settings applied by us. */
   settings: SettingsSet = NO_SETTINGS;
-  /** Statements the server has, by id, least recently used first. */
-  readonly prepared = new Map<number, PreparedStatement>();
-  /** The statement under the empty name, if known. */
-  unnamed: PreparedStatement | null = null;
+  readonly statements = new ServerStatements();
   /** Set while a session holds it exclusively. */
   holder: LinkHolder | null = null;
   /** True once the connection must not be used for anybody else. */
@@ -64,16 +67,12 @@ export class ServerConnection {
   readonly #queue = new Queue<Exchange>();
   #closed = false;
   readonly #output: ServerOutput;
-  /** Beginning of a message that is seen whole, until `#wanted` bytes are there. */
-  #carry: Buffer[] = [];
-  #carried = 0;
-  #wanted = 0;
+  readonly #carry = new Carry();
   #paused = false;
   /** Bytes of a streamed message still to come. */
   #bodyLeft = 0;
   #fatal: ErrorFields | null = null;
-  #cancelling = 0;
-  #afterCancel: (() => void) | null = null;
+  readonly #cancels = new Cancels();
 
   constructor(host: ServerConnectionHost, login: LoggedIn) {
     this.host = host;
@@ -83,7 +82,14 @@ export class ServerConnection {
     this.parameters = login.parameters;
     this.openedMs = nowMs();
     this.idleSinceMs = this.openedMs;
-    this.#socket.on('data', (chunk) => this.#onData(chunk));
+    this.#socket.on('data', (chunk) => {
+      try {
+        this.#onData(chunk);
+      } catch (error) {
+        // a fault of ours with one connection must not end all others
+        this.destroy(`internal error: ${messageOf(error)}`);
+      }
+    });
     this.#socket.on('error', (error) => this.destroy(error.message));
     this.#socket.on('close', () => this.destroy('connection closed'));
     this.#output = new ServerOutput(this.#socket, () => this.#markSent());
@@ -99,7 +105,7 @@ export class ServerConnection {
   }
 
   get cancelling(): boolean {
-    return this.#cancelling > 0;
+    return this.#cancels.pending;
   }
 
   /** When the request at the head was made, monotonic milliseconds; null while nothing is in flight. */
@@ -147,21 +153,12 @@ export class ServerConnection {
 
   /** Asks the server to cancel what runs now. The connection is not given to anybody else before the request is through. */
   cancel(): void {
-    if (this.#closed) return;
-    this.#cancelling++;
-    sendCancel(this.host.address, this.pid, this.#secret, () => {
-      this.#cancelling--;
-      if (this.#cancelling > 0) return;
-      const then = this.#afterCancel;
-      this.#afterCancel = null;
-      then?.();
-    });
+    if (!this.#closed) this.#cancels.send(this.host.address, this.pid, this.#secret);
   }
 
   /** Runs `then` as soon as no cancel request is under way. */
   afterCancel(then: () => void): void {
-    if (this.#cancelling === 0) then();
-    else this.#afterCancel = then;
+    this.#cancels.after(then);
   }
 
   /** Ends an idle connection politely. */
@@ -171,33 +168,13 @@ export class ServerConnection {
     this.destroy('closed by the pool');
   }
 
-  /** Marks a statement as used, so that it is not the next to be closed. */
-  touch(statement: PreparedStatement): boolean {
-    if (!this.prepared.delete(statement.id)) return false;
-    this.prepared.set(statement.id, statement);
-    return true;
-  }
-
-  /** DEALLOCATE ALL, DISCARD ALL: the server has no statement any more. */
-  forgetPrepared(): void {
-    this.prepared.clear();
-    this.unnamed = null;
-  }
-
   #markSent(): void {
     for (let i = 0; i < this.#queue.length; i++) (this.#queue.at(i) as Exchange).sent = true;
   }
 
   #onData(chunk: Buffer): void {
-    let buffer = chunk;
-    if (this.#carried > 0) {
-      this.#carry.push(chunk);
-      this.#carried += chunk.length;
-      if (this.#carried < this.#wanted) return;
-      buffer = Buffer.concat(this.#carry, this.#carried);
-      this.#carry = [];
-      this.#carried = 0;
-    }
+    const buffer = this.#carry.join(chunk);
+    if (buffer === null) return;
     const size = buffer.length;
     let pos = 0;
     let from = 0;
@@ -233,10 +210,7 @@ export class ServerConnection {
       pos = end;
     }
     this.#forward(buffer, from, pos);
-    if (pos === size) return;
-    this.#carry.push(Buffer.from(buffer.subarray(pos)));
-    this.#carried = size - pos;
-    this.#wanted = this.#carried < HEADER_BYTES ? HEADER_BYTES : lengthAt(buffer, pos);
+    if (pos < size) this.#carry.keep(buffer, pos);
   }
 
   /**
@@ -296,6 +270,11 @@ export class ServerConnection {
     }
   }
 
+  /** Answers at once what needs no server and stands before all that does: a client that flushed waits for it. */
+  settle(exchange: Exchange): void {
+    if (this.#queue.peek() === exchange) this.#synthesize(exchange, NOTHING, 0, 0);
+  }
+
   /** Sends the Sync that was kept back, once the server cannot ask for copied data any more. */
   #paySync(): void {
     const exchange = this.#queue.peek();
@@ -321,13 +300,11 @@ export class ServerConnection {
 
   /** @returns true when the message is not for the client. */
   #answers(exchange: Exchange, type: number): boolean {
-    if (type === SERVER.PARSE_COMPLETE) this.#parsed(exchange.entries[exchange.head] as ParseEntry);
+    const entry = exchange.entries[exchange.head] ?? null;
+    if (type === SERVER.PARSE_COMPLETE && entry !== null) this.statements.parsed(entry);
+    // a Close that we put in: only now the server has forgotten the statement
+    else if (type === SERVER.CLOSE_COMPLETE && entry !== null) this.statements.closed(entry.statement);
     return exchange.tick(type);
-  }
-
-  #parsed(entry: ParseEntry): void {
-    if (entry.unnamed) this.unnamed = entry.statement;
-    else this.prepared.set(entry.statement.id, entry.statement);
   }
 
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
@@ -335,7 +312,9 @@ export class ServerConnection {
     if (exchange.extended) {
       exchange.abandonExpected();
       // a Parse under the empty name that fails leaves none there
-      this.unnamed = null;
+      this.statements.dropUnnamed();
+      // what we believe of its statements is wrong, or a plan is outdated by DDL: nobody else shall meet that
+      if (DISTRUST.has(fields.sqlState)) this.tainted = true;
     }
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
       // the connection dies with it; what the client is told depends on what it was doing
@@ -368,7 +347,7 @@ export class ServerConnection {
     this.#release(exchange);
     if (!exchange.swallowReady) this.#forward(buffer, pos, end);
     this.#queue.shift();
-    if (exchange.dropsUnnamed) this.unnamed = null;
+    if (exchange.dropsUnnamed) this.statements.dropUnnamed();
     if (this.#queue.length === 0) this.idleSinceMs = nowMs();
     exchange.owner.finished(exchange, this.status);
     return end;
@@ -409,9 +388,7 @@ export class ServerConnection {
       exchange.owner.lost(exchange, error);
     }
     holder?.closed(error);
-    const then = this.#afterCancel;
-    this.#afterCancel = null;
-    then?.();
+    this.#cancels.end();
   }
 
   #lostError(reason: string): FairleadError {

@@ -5,12 +5,18 @@
 export type SettingsSet = {
   /** Sorted by name, lower case. */
   readonly values: ReadonlyMap<string, string>;
+  /** The part of it that Parse depends on, as text; empty when there is none. Statements parsed under different keys are different. */
+  readonly parseKey: string;
 };
+
+/** Settings that decide what a text, or a literal in it, means. Others take effect when the statement runs. */
+const MATTERS_TO_PARSE =
+  /^(timezone|timezone_abbreviations|datestyle|intervalstyle|standard_conforming_strings|backslash_quote|array_nulls|client_encoding|default_text_search_config|lc_.*|xmloption|transform_null_equals|row_security|role|session_replication_role|search_path|extra_float_digits|bytea_output)$/;
 
 const INTERNED = new Map<string, SettingsSet>();
 const MAX_INTERNED = 10_000;
 
-export const NO_SETTINGS: SettingsSet = Object.freeze({ values: new Map<string, string>() });
+export const NO_SETTINGS: SettingsSet = Object.freeze({ values: new Map<string, string>(), parseKey: '' });
 
 export function settingsSet(values: Iterable<readonly [string, string]>): SettingsSet {
   // of two values for one name the later counts
@@ -19,7 +25,9 @@ export function settingsSet(values: Iterable<readonly [string, string]>): Settin
   const key = JSON.stringify(sorted);
   const known = INTERNED.get(key);
   if (known !== undefined) return known;
-  const made = Object.freeze({ values: new Map(sorted) });
+  const relevant = sorted.filter(([name]) => MATTERS_TO_PARSE.test(name));
+  const parseKey = relevant.length === 0 ? '' : JSON.stringify(relevant);
+  const made = Object.freeze({ values: new Map(sorted), parseKey });
   // after a clear old and new sets with the same content differ as objects: that costs one needless prelude, no more
   if (INTERNED.size >= MAX_INTERNED) INTERNED.clear();
   INTERNED.set(key, made);

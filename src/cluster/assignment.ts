@@ -28,6 +28,8 @@ export type Assignment = {
   /** One sentence for people: why this phase. */
   readonly reason: string;
   readonly fenced: ReadonlyMap<string, Fence>;
+  /** During a planned switchover: the old primary, whose open transactions may still end. Nobody else may be written to. */
+  readonly handingOver: string | null;
   readonly forks: readonly Fork[];
 };
 
@@ -39,5 +41,6 @@ export const UNASSIGNED: Assignment = Object.freeze({
   phase: 'starting',
   reason: 'no primary seen yet',
   fenced: new Map(),
+  handingOver: null,
   forks: [],
 });

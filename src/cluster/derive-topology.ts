@@ -2,6 +2,7 @@ import type { NodeConfig } from '../config/config.ts';
 import type { LagLimit } from '../config/units.ts';
 import type { Assignment } from './assignment.ts';
 import type { Lag } from './lag.ts';
+import { maybeDead } from './observation.ts';
 import type { NodeRecord } from './observations.ts';
 import type { OperatorIntent } from './operator.ts';
 import type { NodeState, Topology, TopologyNode } from './topology.ts';
@@ -68,7 +69,7 @@ function stateOf(
 ): { state: NodeState; reason: string } {
   const { assignment, operator, maxLag } = input;
   const seen = record.last;
-  if (record.failure !== null) {
+  if (record.failure !== null && (seen === null || maybeDead(record.failure.kind))) {
     const fence = assignment.fenced.get(name);
     return {
       state: 'down',

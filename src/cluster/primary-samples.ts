@@ -12,7 +12,7 @@ export class PrimarySamples {
   #timeline = 0;
   #wanted = false;
   #onDemand: () => void = () => {};
-  #waiters: { readonly index: number; readonly wake: () => void }[] = [];
+  readonly #waiters = new Set<{ readonly index: number; readonly wake: () => void }>();
 
   /** Index of the first sample that will start after now. */
   get next(): number {
@@ -38,13 +38,20 @@ export class PrimarySamples {
     return this.#wanted;
   }
 
-  /** Asks for sample `index`; `wake` runs once when it, or a later one, is complete. */
-  wait(index: number, wake: () => void): void {
-    this.#waiters.push({ index, wake });
+  /**
+   * Asks for sample `index`; `wake` runs once when it, or a later one, is complete.
+   * @returns how to stop waiting
+   */
+  wait(index: number, wake: () => void): () => void {
+    const waiter = { index, wake };
+    this.#waiters.add(waiter);
     if (index > this.#started) {
       this.#wanted = true;
       this.#onDemand();
     }
+    return () => {
+      this.#waiters.delete(waiter);
+    };
   }
 
   /** For the writer: called when a sample is wanted. */
@@ -64,13 +71,13 @@ export class PrimarySamples {
     this.#completed = index;
     this.#timeline = timeline;
     this.#lsn = lsn;
-    const waiting = this.#waiters;
-    this.#waiters = waiting.filter((w) => w.index > index);
-    for (const waiter of waiting) if (waiter.index <= index) waiter.wake();
+    for (const waiter of [...this.#waiters]) {
+      if (waiter.index <= index && this.#waiters.delete(waiter)) waiter.wake();
+    }
   }
 
   /** For the writer: a sample failed. Whoever waits for it waits for the next; demand stays. */
   fail(): void {
-    this.#wanted = this.#waiters.length > 0;
+    this.#wanted = this.#waiters.size > 0;
   }
 }

@@ -60,7 +60,7 @@ function rowOf({ key, address }: Pool, connection: ServerConnection) {
     remote_pid: connection.pid,
     tls: '',
     application_name: connection.settings.values.get('application_name') ?? '',
-    prepared_statements: connection.prepared.size,
+    prepared_statements: connection.statements.size,
     id: connection.pid,
     node: key.node,
     purpose: key.purpose,

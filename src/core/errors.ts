@@ -33,6 +33,7 @@ const CATALOGUE = {
   unsupported: { sqlState: '0A000', remedy: 'connect to the node directly for this' },
   bad_parameter: { sqlState: '22023', remedy: 'see the documentation of SET fairlead.*' },
   unknown_command: { sqlState: '42601', remedy: 'SHOW HELP lists the commands' },
+  internal: { sqlState: 'XX000', remedy: 'please report it, with the log' },
   refused: { sqlState: '55000', remedy: 'see the reason' },
 } as const;
 

@@ -13,6 +13,7 @@ import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.t
 import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
 import { Upstreams } from './upstreams.ts';
+import { sameHost } from './witness.ts';
 
 export type EffectDeps = {
   readonly cluster: Cluster;
@@ -89,7 +90,11 @@ export class Effects {
       const silentMs = await receiverSilenceMs(nodes, node);
       const sender = cluster.observations.of(node).last?.receiver ?? null;
       const cascades =
-        sender !== null && action.nodes.some((n) => n !== node && nodes.target(n).port === sender.senderPort);
+        sender !== null &&
+        action.nodes.some((n) => {
+          const { host, port } = nodes.target(n);
+          return n !== node && port === sender.senderPort && sameHost(host, sender.senderHost);
+        });
       if (silentMs === null || cascades || silentMs > config.failover.timeout * FRESH_SHARE) return;
       alive = `${node} still receives WAL from ${action.former ?? 'a primary'}: only Fairlead is cut off from it`;
     });

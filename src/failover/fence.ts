@@ -6,7 +6,8 @@ const CHECK_MS = 3000;
 
 /** Sessions of clients that we may end: no walsenders, none of our own, and superusers' only when we are one. */
 const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
-  WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'fairlead-%'
+  WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() 
+    AND (a.application_name NOT LIKE 'fairlead-%' OR a.usename <> current_user)
     AND (NOT coalesce(r.rolsuper, true) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))`;
 
 const FENCE_NAME = 'fairlead_fence_';
@@ -29,12 +30,14 @@ export async function quell(nodes: ControlNodes, node: string, epoch: number): P
   const covered = Object.fromEntries(before.map((row) => [row.name, row.setting]));
   await nodes.alterSystem(node, { default_transaction_read_only: 'on' }, STATEMENT_MS);
   await confirm(nodes, node, `current_setting('default_transaction_read_only') = 'on'`);
+  // whoever connected before this instant may not have seen the setting
+  const [took] = await nodes.query<{ at: string }>(node, 'SELECT clock_timestamp()::text AS at', [], STATEMENT_MS);
   const ended = await until(CHECK_MS, async () => {
     await nodes.query(node, `SELECT pg_terminate_backend(a.pid) FROM ${CLIENTS}`, [], STATEMENT_MS);
     const rows = await nodes.query<{ left: number }>(
       node,
-      `SELECT count(*)::int AS left FROM ${CLIENTS} AND a.backend_start < now() - interval '1 s'`,
-      [],
+      `SELECT count(*)::int AS left FROM ${CLIENTS} AND a.backend_start <= $1::timestamptz`,
+      [took?.at],
       STATEMENT_MS,
     );
     return rows[0]?.left === 0 ? true : null;

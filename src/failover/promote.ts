@@ -73,13 +73,21 @@ export async function promote(
   };
 }
 
+/** How often a candidate that is still in recovery is told again: the first telling may have been lost with its connection. */
+const TELL_MS = 1000;
+
 async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Promise<AfterRow> {
   let answeredMs = nowMs();
+  let toldMs = answeredMs;
   for (;;) {
     try {
       const [row] = await nodes.query<AfterRow>(node, AFTER, [], STATEMENT_MS);
       answeredMs = nowMs();
       if (row !== undefined && !row.recovery) return row;
+      if (answeredMs - toldMs > TELL_MS) {
+        toldMs = answeredMs;
+        await nodes.query(node, 'SELECT pg_promote(false)', [], STATEMENT_MS);
+      }
     } catch (error) {
       if (nowMs() - answeredMs > LOST_MS) throw new PromotionError(`lost during promotion: ${textOf(error)}`, true);
       await sleep(100, signal);

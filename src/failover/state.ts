@@ -138,5 +138,7 @@ export type Decision = { readonly state: State; readonly actions: readonly Actio
 /** The decided part, as the rest of the program sees it. */
 export function assignmentOf(state: State): Assignment {
   const { epoch, primary, timeline, systemId, phase, reason, fenced, forks } = state;
-  return Object.freeze({ epoch, primary, timeline, systemId, phase, reason, fenced, forks });
+  const { plan } = state;
+  const handingOver = plan?.kind === 'planned' && phase === 'fencing' ? plan.former : null;
+  return Object.freeze({ epoch, primary, timeline, systemId, phase, reason, fenced, forks, handingOver });
 }

@@ -76,7 +76,8 @@ function streamsFromElsewhere(node: NodeView, view: View, state: State): boolean
   );
 }
 
-function sameHost(a: string, b: string): boolean {
+/** The addresses of one host as configured and as a server reports them. */
+export function sameHost(a: string, b: string): boolean {
   return a === b || (LOOPBACK.has(a) && LOOPBACK.has(b));
 }
 

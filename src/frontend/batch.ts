@@ -22,6 +22,9 @@ type Item = {
   readonly wholeLength: number | null;
 };
 
+/** A statement as it is under the settings of the session. */
+export type Variant = (statement: PreparedStatement) => PreparedStatement;
+
 /** Statements kept on one server connection; the least recently used is closed beyond that. */
 const MAX_PREPARED = 500;
 
@@ -32,8 +35,10 @@ const MAX_PREPARED = 500;
 export class Batch {
   readonly #items: Item[] = [];
   #bytes = 0;
-  /** Verdicts of the statements that run, else of those only parsed. */
+  /** Verdicts of all its statements, those that are only parsed included. */
   readonly verdicts: Verdict[] = [];
+  /** Verdicts of those that are bound, and so run. */
+  readonly bound: Verdict[] = [];
   #executes = false;
   #binds = false;
 
@@ -58,7 +63,10 @@ export class Batch {
     this.#items.push({ type, raw, name, statement, wholeLength: null });
     this.#bytes += raw.length;
     if (type === CLIENT.EXECUTE) this.#executes = true;
-    if (type === CLIENT.BIND) this.#binds = true;
+    if (type === CLIENT.BIND) {
+      this.#binds = true;
+      if (statement !== null) this.bound.push(statement.verdict);
+    }
     if (statement !== null && !this.verdicts.includes(statement.verdict)) this.verdicts.push(statement.verdict);
   }
 
@@ -70,11 +78,12 @@ export class Batch {
 
   /**
    * Bytes for one server connection; the replies they will have are added to the exchange.
+   * @param variant the statement as it is under the session's settings
    * @param end what closes this stretch
    */
-  encode(connection: ServerConnection, exchange: Exchange, end: 'sync' | 'flush' | 'none'): Buffer[] {
+  encode(connection: ServerConnection, exchange: Exchange, variant: Variant, end: 'sync' | 'flush' | 'none'): Buffer[] {
     const out: Buffer[] = [];
-    const encoder = new Encoder(connection, exchange, out);
+    const encoder = new Encoder(connection, exchange, variant, out);
     for (const item of this.#items) encoder.item(item);
     if (this.#items.at(-1)?.wholeLength == null) encoder.evict();
     // nothing may stand between the beginning of a long Bind and its rest
@@ -88,14 +97,16 @@ export class Batch {
 class Encoder {
   readonly #connection: ServerConnection;
   readonly #exchange: Exchange;
+  readonly #variant: Variant;
   readonly #out: Buffer[];
   #unnamed: PreparedStatement | null;
 
-  constructor(connection: ServerConnection, exchange: Exchange, out: Buffer[]) {
+  constructor(connection: ServerConnection, exchange: Exchange, variant: Variant, out: Buffer[]) {
+    this.#variant = variant;
     this.#connection = connection;
     this.#exchange = exchange;
     this.#out = out;
-    this.#unnamed = exchange.unnamedPlanned ?? connection.unnamed;
+    this.#unnamed = exchange.unnamedPlanned ?? connection.statements.unnamed;
   }
 
   item(item: Item): void {
@@ -104,7 +115,7 @@ class Encoder {
         return this.#parse(item);
       case CLIENT.BIND:
         this.#require(item);
-        this.#out.push(rewrittenBind(item));
+        this.#out.push(rewrittenBind(item, this.#serverName(item)));
         return this.#exchange.expect(EXPECT.BIND);
       case CLIENT.DESCRIBE:
         if (item.name === null) {
@@ -112,7 +123,7 @@ class Encoder {
           return this.#exchange.expect(EXPECT.DESCRIBE_PORTAL);
         }
         this.#require(item);
-        this.#out.push(rewrittenDescribe(item));
+        this.#out.push(rewrittenDescribe(item, this.#serverName(item)));
         return this.#exchange.expect(EXPECT.DESCRIBE_STATEMENT);
       case CLIENT.EXECUTE:
         this.#out.push(item.raw);
@@ -125,7 +136,7 @@ class Encoder {
   }
 
   #parse(item: Item): void {
-    const statement = (item.statement as SessionStatement).prepared;
+    const statement = this.#variant((item.statement as SessionStatement).prepared);
     if (item.name === '') {
       this.#plan(statement, true);
       this.#out.push(item.raw);
@@ -142,7 +153,7 @@ class Encoder {
   /** Puts a Parse in where the server connection lacks the statement. */
   #require(item: Item): void {
     if (item.statement === null) return;
-    const statement = item.statement.prepared;
+    const statement = this.#variant(item.statement.prepared);
     if (item.name === '') {
       if (this.#unnamed === statement) return;
       this.#plan(statement, true);
@@ -156,8 +167,13 @@ class Encoder {
     this.#exchange.expect(EXPECT.PARSE_SKIP, { statement, unnamed: false, clientName: null });
   }
 
+  /** Null where the client's name stands: the empty one, or one that nobody knows. */
+  #serverName(item: Item): string | null {
+    return item.statement === null || item.name === '' ? null : this.#variant(item.statement.prepared).serverName;
+  }
+
   #has(statement: PreparedStatement): boolean {
-    return this.#connection.touch(statement) || this.#exchange.planned.has(statement.id);
+    return this.#connection.statements.use(statement) || this.#exchange.planned.has(statement.id);
   }
 
   #plan(statement: PreparedStatement, unnamed: boolean): void {
@@ -168,29 +184,28 @@ class Encoder {
   }
 
   evict(): void {
-    const { prepared } = this.#connection;
-    for (const [id, statement] of prepared) {
-      if (prepared.size <= MAX_PREPARED) break;
-      if (this.#exchange.planned.has(id)) continue;
-      prepared.delete(id);
-      // at the end of the batch, so that nothing in it still needs the statement; an error before it only leaves the statement there
+    const { statements } = this.#connection;
+    let surplus = statements.size + this.#exchange.planned.size - MAX_PREPARED;
+    for (const statement of statements.oldestFirst()) {
+      if (surplus-- <= 0) break;
+      // at the end of the batch, so that nothing in it still needs the statement; forgotten when the server says that it is gone
       this.#out.push(closeStatement(statement.serverName));
-      this.#exchange.expect(EXPECT.CLOSE_SKIP);
+      this.#exchange.expect(EXPECT.CLOSE_SKIP, { statement, unnamed: false, clientName: null });
     }
   }
 }
 
-function rewrittenBind(item: Item): Buffer {
-  if (item.statement === null || item.name === '') return item.raw;
+function rewrittenBind(item: Item, serverName: string | null): Buffer {
+  if (serverName === null) return item.raw;
   const portalEnd = item.raw.indexOf(0, 5) + 1;
   const nameEnd = item.raw.indexOf(0, portalEnd) + 1;
-  const name = cstrings(item.statement.prepared.serverName);
+  const name = cstrings(serverName);
   const out = message(CLIENT.BIND, Buffer.concat([item.raw.subarray(5, portalEnd), name, item.raw.subarray(nameEnd)]));
   if (item.wholeLength !== null) out.writeInt32BE(item.wholeLength - 1 + name.length - (nameEnd - portalEnd), 1);
   return out;
 }
 
-function rewrittenDescribe(item: Item): Buffer {
-  if (item.statement === null || item.name === '') return item.raw;
-  return message(CLIENT.DESCRIBE, Buffer.concat([Buffer.from('S'), cstrings(item.statement.prepared.serverName)]));
+function rewrittenDescribe(item: Item, serverName: string | null): Buffer {
+  if (serverName === null) return item.raw;
+  return message(CLIENT.DESCRIBE, Buffer.concat([Buffer.from('S'), cstrings(serverName)]));
 }

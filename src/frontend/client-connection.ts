@@ -15,6 +15,8 @@ export type ClientEvents = {
   gone(): void;
   /** The client has caught up with what was written. */
   drained(): void;
+  /** A fault of ours: this session ends, the others do not. */
+  failed(error: unknown): void;
 };
 
 /** The socket of one client: messages in, with back-pressure; replies out. */
@@ -45,7 +47,11 @@ export class ClientConnection {
 
   feed(chunk: Buffer): void {
     if (this.#ended) return;
-    this.#reader.feed(chunk);
+    try {
+      this.#reader.feed(chunk);
+    } catch (error) {
+      return this.#events.failed(error);
+    }
     if (this.#reader.backlogBytes > BACKLOG_BYTES) this.#socket.pause();
   }
 

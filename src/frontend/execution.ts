@@ -4,6 +4,7 @@
  * `active` (an exchange, or a question of our own behind it, is under way), `closed`.
  */
 import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
+import type { PreparedStatement } from '../backend/prepared-statement.ts';
 import type { LinkHolder } from '../backend/server-connection.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
@@ -11,25 +12,21 @@ import { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
+import { account, type LastRoute } from './accounting.ts';
 import type { Transaction } from './client-output.ts';
 import { Link } from './link.ts';
 import { afterLoss } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
+import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
 import { UnderWay } from './under-way.ts';
-import { type Summary, summarize, type Work } from './work.ts';
-
-/** Errors of a replica that the primary may not have: the statement runs there instead. */
-const REFUSABLE = new Set(['25006', '40001', '0A000', '42P01', '42883', '42703', '42704', '3F000', '55000']);
+import { endOf, owesSync, type Summary, summarize, type Work } from './work.ts';
 
 export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
-
-/** Where the previous statement went. */
-export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
 
 /** The session's client, as far as running its requests goes. */
 export type ExecutionHost = {
@@ -66,6 +63,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #transaction: Transaction = 'none';
   #work: Work | null = null;
   #summary: Summary | null = null;
+  /** Of the exchange under way: all its statements, and those that run. */
+  #verdicts: readonly Verdict[] = [];
+  #running: readonly Verdict[] = [];
   #link: Link | null = null;
   #lastRoute: LastRoute | null = null;
 
@@ -79,7 +79,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
-      added: (verdicts) => this.#added(verdicts),
+      variant: (statement) => this.#variant(statement),
+      added: (verdicts, runs) => this.#added(verdicts, runs),
       violation: (reason) => host.violation(reason),
     });
   }
@@ -164,6 +165,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const { routing } = this.#services.config();
     const summary = this.#summary as Summary;
     const whole = work.synced || work.describeOnly;
+    // a session that keeps its connection for good keeps one that can write
+    const mustBePrimary = this.memory.serializable || this.#services.config().pool.mode === 'session';
     const read = {
       consistency: this.options.consistency(routing.consistency),
       maxStalenessMs: summary.maxStalenessMs ?? this.options.maxStalenessMs,
@@ -174,7 +177,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#placement.seek({
       database: this.#client.database,
       identity: this.#client.identity,
-      read: summary.read && work.forced === null && whole && !this.memory.serializable ? read : null,
+      read: summary.read && work.forced === null && whole && !mustBePrimary ? read : null,
       reason: work.forced ?? summary.reason,
       avoid: work.avoid,
     });
@@ -205,22 +208,26 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #submit(link: Link): void {
     const work = this.#work as Work;
-    const exchange = new Exchange(this, work.batch !== null, work.startedMs);
+    const { batch } = work;
+    const exchange = new Exchange(this, batch !== null, work.startedMs);
     exchange.syncOwed = owesSync(work);
-    const bytes = work.batch?.encode(link.connection, exchange, exchange.syncOwed ? 'flush' : endOf(work)) ?? [];
+    const variant = (statement: PreparedStatement) => this.#variant(statement);
+    const end = exchange.syncOwed ? 'flush' : endOf(work);
+    const bytes = batch?.encode(link.connection, exchange, variant, end) ?? [];
+    this.#verdicts = work.verdicts;
+    this.#running = batch === null ? work.verdicts : [...batch.bound, ...work.verdicts.slice(batch.verdicts.length)];
     if (work.raw !== null) {
       bytes.push(work.raw);
       exchange.dropsUnnamed = true;
     }
-    if (link.readOnly && this.#transaction === 'none' && (this.#summary as Summary).class === 'read') {
-      exchange.refusable = (sqlState) => REFUSABLE.has(sqlState);
-      exchange.held = [];
-    }
+    exchange.refusable = refusable(link.readOnly, this.#transaction !== 'none', this.#summary as Summary, work);
+    if (exchange.refusable !== null) exchange.held = [];
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     exchange.swallowReady = work.describeOnly;
     this.underWay.begin(link, exchange);
     this.#state = 'active';
     link.connection.submit(exchange, bytes);
+    if (exchange.open) link.connection.settle(exchange);
     if (this.underWay.wantsMore) this.#host.readOn();
   }
 
@@ -245,13 +252,22 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#state === 'closed') return;
     const link = this.#link as Link;
     const work = this.#work as Work;
-    this.#account(link, work, exchange);
+    const summary = this.#summary as Summary;
+    const { pinned } = this.memory;
+    this.#lastRoute = account(
+      this.#services,
+      link,
+      work,
+      exchange,
+      summary,
+      this.#transaction !== 'none',
+      pinned !== null,
+    );
+    if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
+    else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
-    // what was only parsed has done nothing
-    if (work.batch?.executes !== false || work.raw !== null) {
-      this.#noteEffects(work.verdicts, exchange.sqlState === null);
-    }
+    this.#noteEffects(this.#running, exchange.sqlState === null);
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();
@@ -263,8 +279,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.memory.capture(link, (known) => {
       if (this.#state === 'closed') return;
       if (known) return this.#rest(skip);
-      const text = 'the server connection broke before the new settings were known';
-      this.#host.terminate(new FairleadError('session_lost', text));
+      this.#host.terminate(new FairleadError('session_lost', 'the connection broke before the settings were known'));
     });
   }
 
@@ -282,8 +297,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   refused(_exchange: Exchange, sqlState: string): void {
     if (this.#state === 'closed') return;
-    if (sqlState === '25006') this.#requests.statements.learnWrite(this.#work as Work);
-    this.#again(this.#link as Link, 'retry');
+    const link = this.#link as Link;
+    const work = this.#work as Work;
+    if (sqlState === '25006') this.#requests.statements.learnWrite(work);
+    if (!link.readOnly) work.losses++;
+    this.#again(link, link.readOnly ? 'retry' : null);
   }
 
   lost(exchange: Exchange, error: FairleadError): void {
@@ -291,8 +309,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const work = this.#work as Work;
     const inTransaction = this.#transaction !== 'none';
     const pinned = this.memory.pinned !== null;
-    const loss = afterLoss(inTransaction, pinned, exchange, this.#summary as Summary, work, error);
+    const loss = afterLoss(inTransaction, pinned, exchange, this.#verdicts, work, error);
     this.underWay.end();
+    work.losses++;
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);
     this.#link = null;
     if (loss.kind === 'close') return this.#host.close();
@@ -316,24 +335,17 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#host.lostSilently(new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`));
   }
 
-  #account(link: Link, work: Work, exchange: Exchange): void {
-    const { cluster, traffic } = this.#services;
-    const atMs = nowMs();
-    const summary = this.#summary as Summary;
-    const linked = this.#transaction !== 'none' ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
-    const reason: RouteReason = this.memory.pinned !== null ? 'pinned' : (linked ?? link.reason);
-    traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
-    if (exchange.sqlState !== null) traffic.recordError(atMs);
-    this.#lastRoute = { node: link.node.name, class: summary.class, reason: describeRoute(reason, summary, link) };
-    if (link.readOnly) this.causality.ranOnReplica(link.node.name, atMs);
-    else this.causality.ranOnPrimary(cluster.samples.next);
+  /** Statements that came after the exchange had begun. */
+  #added(verdicts: readonly Verdict[], runs: readonly Verdict[]): void {
+    if (verdicts.length === 0) return;
+    this.#verdicts = [...this.#verdicts, ...verdicts];
+    this.#running = [...this.#running, ...runs];
+    this.#summary = summarize(this.#verdicts);
   }
 
-  /** Statements that came after the exchange had begun. */
-  #added(verdicts: readonly Verdict[]): void {
-    this.#noteEffects(verdicts, true);
-    // what is only a read so far may be more now, should the connection be lost
-    if (verdicts.length > 0 && this.#summary?.class === 'read') this.#summary = summarize(verdicts);
+  #variant(statement: PreparedStatement): PreparedStatement {
+    const { parseKey } = this.memory;
+    return parseKey === '' ? statement : this.#services.statements.intern(statement.body, parseKey);
   }
 
   #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {
@@ -341,16 +353,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
       this.memory.note(verdict, succeeded, this.#transaction !== 'none');
       if (!succeeded) continue;
       const gone = verdict.deallocates ?? null;
-      if (gone !== null) this.#deallocated(gone.name);
+      // in SQL it also takes statements made by Parse; of their shared names on the server only ALL takes any
+      if (gone !== null) this.#requests.statements.deallocate(gone.name);
+      if (gone?.name === null) this.#link?.connection.statements.forgetAll();
       if (verdict.unpin === 'all') this.options.resetAll();
     }
-  }
-
-  /** DEALLOCATE in SQL also takes statements that were made by Parse. On the server the shared names stay, unless all went. */
-  #deallocated(name: string | null): void {
-    if (name !== null) return this.#requests.statements.forget([name]);
-    this.#requests.statements.forgetAll();
-    this.#link?.connection.forgetPrepared();
   }
 
   // --- between requests ----------------------------------------------------------------------------------------------
@@ -386,21 +393,4 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#state = 'waiting';
     this.#seek(work);
   }
-}
-
-function endOf(work: Work): 'sync' | 'flush' | 'none' {
-  if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
-  return work.synced ? 'none' : 'flush';
-}
-
-/** A COPY from the client may follow: whether the server reads the Sync before the data or instead of it is known only from its answer. */
-function owesSync(work: Work): boolean {
-  return (
-    work.synced && work.raw === null && work.batch?.executes === true && work.verdicts.some((v) => v.class === 'copy')
-  );
-}
-
-function describeRoute(reason: RouteReason, summary: Summary, link: Link): string {
-  const plain = link.readOnly || reason !== summary.reason || summary.detail === reason;
-  return plain ? reason : `${reason}: ${summary.detail}`;
 }

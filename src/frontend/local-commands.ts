@@ -1,3 +1,4 @@
+import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { FairleadCommand, Verdict } from '../sql/verdict.ts';
 import type { LocalResult } from './local-answer.ts';
@@ -17,18 +18,28 @@ export class LocalCommands {
   }
 
   /** Gets what the commands need: a token must cover everything the session has done, which may take one round trip to the primary. */
-  prepare(commands: readonly FairleadCommand[], then: () => void): void {
-    if (!commands.some((c) => c.kind === 'show' && c.name === 'token')) return then();
+  prepare(commands: readonly FairleadCommand[], then: (error: FairleadError | null) => void): void {
+    if (!commands.some((c) => c.kind === 'show' && c.name === 'token')) return then(null);
     const { cluster } = this.#services;
     const { causality } = this.#session;
     const { timeline } = cluster.topology.value;
-    if (causality.settle(cluster, timeline) && causality.settleReplica(cluster)) return then();
+    if (causality.settle(cluster, timeline) && causality.settleReplica(cluster)) return then(null);
     if (causality.pendingSample === 0) causality.ranOnPrimary(cluster.samples.next);
-    cluster.samples.wait(causality.pendingSample, () => {
-      if (this.#session.state === 'closed') return;
+    const { deadlines } = this.#services;
+    const { hold } = this.#services.config().failover;
+    const late = {
+      deadlineMs: Number.POSITIVE_INFINITY,
+      expire() {
+        unwait();
+        then(new FairleadError('no_primary', `the primary did not tell its position for ${hold} ms`));
+      },
+    };
+    const unwait = cluster.samples.wait(causality.pendingSample, () => {
+      deadlines.clear(late);
       causality.settle(cluster, cluster.topology.value.timeline);
-      then();
+      then(null);
     });
+    deadlines.set(late, nowMs() + hold);
   }
 
   columns(verdict: Verdict): readonly string[] | null {

@@ -1,5 +1,6 @@
 import type { Exchange } from '../backend/exchange.ts';
 import { FairleadError } from '../core/errors.ts';
+import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import {
   BIND_COMPLETE,
@@ -10,7 +11,10 @@ import {
   NO_PARAMETERS,
   PARSE_COMPLETE,
 } from '../wire/writer.ts';
-import type { Summary, Work } from './work.ts';
+import type { Work } from './work.ts';
+
+/** Server connections that may die one after the other before a request was even sent. */
+const MAX_UNSENT_LOSSES = 5;
 
 /** What becomes of a session whose server connection died with its request under way. */
 export type Loss =
@@ -24,14 +28,20 @@ export function afterLoss(
   inTransaction: boolean,
   pinned: boolean,
   exchange: Exchange,
-  summary: Summary,
+  verdicts: readonly Verdict[],
   work: Work,
   error: FairleadError,
 ): Loss {
   if (exchange.midMessage) return { kind: 'close' };
-  if (pinned) return { kind: 'fatal', error: new FairleadError('session_lost', error.message) };
+  const mayCommit = exchange.sent && (verdicts.some(mayEndTransaction) || work.kind === 'stream');
+  const read = verdicts.length > 0 && verdicts.every((verdict) => verdict.class === 'read');
+  if (pinned) {
+    const known = inTransaction ? !mayCommit : read || !exchange.sent;
+    const text = `${error.message}; state of the session was lost with the server connection`;
+    return { kind: 'fatal', error: known ? new FairleadError('session_lost', text) : unknownOutcome(text) };
+  }
   if (inTransaction) {
-    if (summary.class === 'end' && exchange.sent) {
+    if (mayCommit) {
       return {
         kind: 'error',
         transaction: 'none',
@@ -45,9 +55,11 @@ export function afterLoss(
     };
   }
   const complete = work.synced || work.describeOnly;
-  const harmless = summary.class === 'read' || summary.class === 'begin' || work.describeOnly || !exchange.sent;
-  if (harmless && complete && !exchange.forwarded && work.kind !== 'stream' && attempts(work) < 5)
-    return { kind: 'again' };
+  const begins = verdicts.length === 1 && verdicts[0]?.class === 'begin';
+  const harmless = read || begins || work.describeOnly || !exchange.sent;
+  // what was sent is tried once more, no oftener: a statement that kills its server must not visit them all
+  const again = harmless && complete && !exchange.forwarded && work.kind !== 'stream';
+  if (again && work.losses < (exchange.sent ? 1 : MAX_UNSENT_LOSSES)) return { kind: 'again' };
   if (harmless)
     return { kind: 'error', transaction: 'none', error: new FairleadError('connection_lost', error.message) };
   return {
@@ -57,8 +69,9 @@ export function afterLoss(
   };
 }
 
-function attempts(work: Work): number {
-  return work.avoid?.size ?? 0;
+/** What is not understood may hold a COMMIT. */
+function mayEndTransaction(verdict: Verdict): boolean {
+  return verdict.class === 'end' || verdict.class === 'unknown';
 }
 
 function unknownOutcome(text: string): FairleadError {

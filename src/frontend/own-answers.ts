@@ -1,3 +1,4 @@
+import { SHARED_PREFIX } from '../backend/prepared-statement.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
@@ -48,7 +49,10 @@ export class OwnAnswers {
     }
     const commands = localCommands(work.verdicts);
     if (commands !== null) {
-      this.#commands.prepare(commands, () => this.#run(work, transaction !== 'none'));
+      this.#commands.prepare(commands, (error) => {
+        if (error === null) this.#run(work, transaction !== 'none');
+        else this.#host.fail(work, error);
+      });
       return true;
     }
     const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
@@ -62,11 +66,9 @@ export class OwnAnswers {
       this.#host.answer(work, bytes, false);
       return true;
     }
-    if (onReplica && work.verdicts.some(locks)) {
-      this.#host.fail(work, advisoryLockOnReplica());
-      return true;
-    }
-    return false;
+    const refusal = refusalOf(work.verdicts, onReplica);
+    if (refusal !== null) this.#host.fail(work, refusal);
+    return refusal !== null;
   }
 
   #run(work: Work, inTransaction: boolean): void {
@@ -86,15 +88,26 @@ export class OwnAnswers {
 
 const nothing = () => null;
 
-/** Advisory locks succeed silently on a standby, where nobody else sees them. */
-function locks(verdict: Verdict): boolean {
-  return verdict.functions.some((f) => f.name.includes('advisory'));
-}
-
-function advisoryLockOnReplica(): FairleadError {
-  return new FairleadError(
-    'unsupported',
-    'an advisory lock taken in a READ ONLY transaction on a replica would exclude nobody',
-    'begin the transaction without READ ONLY',
-  );
+/** What no server may see, or not this one; null when there is nothing against it. */
+function refusalOf(verdicts: readonly Verdict[], onReplica: boolean): FairleadError | null {
+  for (const verdict of verdicts) {
+    if (verdict.command !== null || verdict.settings.some((name) => name.startsWith('fairlead.'))) {
+      const text = 'SET and SHOW fairlead.* cannot be sent together with other statements';
+      return new FairleadError('unsupported', text, 'send it as a statement of its own');
+    }
+    if (verdict.deallocates?.name?.startsWith(SHARED_PREFIX)) {
+      return new FairleadError(
+        'unsupported',
+        `names that begin with ${SHARED_PREFIX} are reserved`,
+        'use another name',
+      );
+    }
+    if (!onReplica) continue;
+    // it would live in a connection to a replica, where the session's writes cannot go
+    if (verdict.pin !== null || verdict.functions.some((f) => f.name.includes('advisory'))) {
+      const text = `${verdict.pin ?? 'advisory lock'}: not in a READ ONLY transaction on a replica`;
+      return new FairleadError('unsupported', text, 'begin the transaction without READ ONLY');
+    }
+  }
+  return null;
 }

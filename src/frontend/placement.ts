@@ -65,6 +65,8 @@ export class Placement implements Checkout, Expiring {
   #node: TopologyNode | null = null;
   #reason: RouteReason = 'write';
   #waiter: LsnWaiter | null = null;
+  /** Takes back the wait for a sample. */
+  #unwait: () => void = () => {};
   /** Tells wakes of this wait from those of earlier ones. */
   #generation = 0;
 
@@ -163,9 +165,10 @@ export class Placement implements Checkout, Expiring {
         this.#state = 'sample';
         this.#startWaiting();
         const generation = ++this.#generation;
-        return this.#services.cluster.samples.wait(decision.index, () => {
+        this.#unwait = this.#services.cluster.samples.wait(decision.index, () => {
           if (generation === this.#generation && this.#state === 'sample') this.#wake();
         });
+        return;
       }
       case 'hold': {
         this.#state = 'hold';
@@ -191,7 +194,7 @@ export class Placement implements Checkout, Expiring {
           avoid: this.#avoid,
         },
         cluster,
-        (node) => pools.load(node),
+        (node) => pools.load(node, request.database, request.identity),
       );
     }
     const { paused, primary } = cluster.topology.value;
@@ -238,6 +241,8 @@ export class Placement implements Checkout, Expiring {
     this.#services.deadlines.clear(this);
     if (this.#waiter !== null) this.#services.cluster.waiters.remove(this.#waiter);
     this.#waiter = null;
+    this.#unwait();
+    this.#unwait = () => {};
     this.#generation++;
     if (this.#state === 'hold') this.#services.holdRoom.leave(this);
     if (this.#state === 'checkout') this.#pool?.withdraw(this);

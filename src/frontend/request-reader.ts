@@ -135,6 +135,7 @@ function newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
     synced: true,
     describeOnly: false,
     startedMs: nowMs(),
+    losses: 0,
     avoid: null,
     forced: null,
   };

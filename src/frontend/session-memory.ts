@@ -2,6 +2,18 @@ import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-
 import type { PinReason, Verdict } from '../sql/verdict.ts';
 import type { Link } from './link.ts';
 
+/** Counts the times that settings were changed, in all sessions. */
+let owners = 0;
+
+/** Pins that a rollback does not undo. */
+const LASTING: ReadonlySet<PinReason> = new Set([
+  'session advisory lock',
+  'sql prepare',
+  'load',
+  'server state',
+  'sequence state',
+]);
+
 /** What statements leave behind in a session: settings, which are replayed on every server connection, and pins, which cannot be. */
 export class SessionMemory {
   readonly #startup: SettingsSet;
@@ -10,6 +22,7 @@ export class SessionMemory {
   /** Names of settings to ask for by name when they are read back. */
   readonly #named = new Set<string>();
   #changed = false;
+  #ownKey = '';
 
   /** @param startup settings of the startup packet: what RESET falls back to */
   constructor(startup: SettingsSet) {
@@ -26,6 +39,11 @@ export class SessionMemory {
   get pinned(): PinReason | null {
     for (const reason of this.#pins) return reason;
     return null;
+  }
+
+  /** What a statement is parsed under. Settings that are not read back yet are like nobody else's. */
+  get parseKey(): string {
+    return this.#changed ? this.#ownKey : this.#settings.parseKey;
   }
 
   /** True when settings may have changed since they were last read back. */
@@ -45,10 +63,11 @@ export class SessionMemory {
   note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
     if (verdict.changesSettings) {
       this.#changed = true;
+      this.#ownKey = `own ${++owners}`;
       for (const name of verdict.settings) this.#named.add(name);
     }
+    if (verdict.pin !== null && (succeeded || LASTING.has(verdict.pin))) this.#pins.add(verdict.pin);
     if (!succeeded) return;
-    if (verdict.pin !== null) this.#pins.add(verdict.pin);
     // a release inside a transaction is not acted on: the pin stays, which is only slower
     if (!inTransaction) for (const released of verdict.releases ?? []) this.#pins.delete(released);
     if (verdict.unpin === 'all') this.#pins.clear();

@@ -4,14 +4,15 @@ import type { Identity } from '../backend/pools.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
-import { FairleadError } from '../core/errors.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { PinReason } from '../sql/verdict.ts';
 import type { FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT } from '../wire/message-type.ts';
+import type { LastRoute } from './accounting.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
-import { Execution, type ExecutionHost, type ExecutionState, type LastRoute } from './execution.ts';
+import { Execution, type ExecutionHost, type ExecutionState } from './execution.ts';
 import { LocalCommands } from './local-commands.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { type Request, RequestReader } from './request-reader.ts';
@@ -51,6 +52,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     this.#connection = new ClientConnection(client.socket, this, {
       gone: () => this.close(),
       drained: () => this.#drained(),
+      failed: (error) => this.#crashed(error),
     });
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
@@ -157,6 +159,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
 
   piece(type: number, length: number, offset: number, buffer: Buffer, start: number, end: number): boolean {
     const bytes = buffer.subarray(start, end);
+    if (this.inTransaction) this.#services.deadlines.clear(this);
     if (this.state === 'active') this.#execution.underWay.piece(type, length, offset, bytes);
     else if (this.state === 'idle' && offset === 0 && !this.#skipToSync) {
       const request = this.#requests.readLarge(type, length, bytes);
@@ -168,6 +171,11 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
 
   violation(reason: string): void {
     this.terminate(new FairleadError('protocol_violation', `invalid frontend message: ${reason}`));
+  }
+
+  #crashed(error: unknown): void {
+    this.#services.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a session failed');
+    this.terminate(new FairleadError('internal', `internal error: ${messageOf(error)}`));
   }
 
   #wantsMore(): boolean {
@@ -238,7 +246,8 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     const synced = this.#execution.work?.synced ?? true;
     this.#output.write(bytes);
     if (synced) this.#output.ready(ends ? 'none' : this.#execution.transaction);
-    else this.#skipToSync = true;
+    // an answer to part of a batch is no error: the rest of the batch follows
+    else if (this.#execution.transaction === 'lost') this.#skipToSync = true;
     this.#execution.settled(ends);
   }
 

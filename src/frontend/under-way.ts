@@ -1,7 +1,7 @@
 import type { Exchange } from '../backend/exchange.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
-import type { Batch } from './batch.ts';
+import type { Batch, Variant } from './batch.ts';
 import type { Link } from './link.ts';
 import type { RequestReader } from './request-reader.ts';
 
@@ -10,8 +10,10 @@ export type UnderWayHost = {
   /** The server reads slower than the client writes: stop reading the client until `resume`. */
   pauseClient(): void;
   resumeClient(): void;
-  /** Statements that were added to the running exchange. */
-  added(verdicts: readonly Verdict[]): void;
+  /** Statements that were added to the running exchange; `runs` are those that do not stay at being parsed. */
+  added(verdicts: readonly Verdict[], runs: readonly Verdict[]): void;
+  /** The statement as it is under the session's settings. */
+  readonly variant: Variant;
   violation(reason: string): void;
 };
 
@@ -83,7 +85,7 @@ export class UnderWay {
         this.#send(this.#reader.takeBatch(), 'none');
         exchange.open = false;
         exchange.dropsUnnamed = true;
-        this.#host.added([this.#reader.statements.classify(buffer, start + 5, end - 1)]);
+        this.#addQuery(this.#reader.statements.classify(buffer, start + 5, end - 1));
         return this.#passOn(buffer.subarray(start, end));
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
@@ -125,9 +127,15 @@ export class UnderWay {
 
   #send(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
     const link = this.#link as Link;
-    if (batch.executes) this.#host.added(batch.verdicts);
-    link.connection.write(batch.encode(link.connection, this.#exchange as Exchange, end));
+    const exchange = this.#exchange as Exchange;
+    this.#host.added(batch.verdicts, batch.bound);
+    link.connection.write(batch.encode(link.connection, exchange, this.#host.variant, end));
+    if (end === 'flush') link.connection.settle(exchange);
     this.#pace(link);
+  }
+
+  #addQuery(verdict: Verdict): void {
+    this.#host.added([verdict], [verdict]);
   }
 
   #passOn(bytes: Buffer): void {

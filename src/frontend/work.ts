@@ -16,6 +16,8 @@ export type Work = {
   /** Parse and Describe only, ended by Flush: answered by an exchange of its own. */
   readonly describeOnly: boolean;
   readonly startedMs: number;
+  /** How often it has been sent to a server and lost. */
+  losses: number;
   /** Nodes that refused or lost it. */
   avoid: Set<string> | null;
   /** Set when it has to run on the primary after all. */
@@ -94,4 +96,17 @@ export function summarize(verdicts: readonly Verdict[]): Summary {
   const control = all.find((s) => s.class === 'begin' || s.class === 'end');
   const decisive = control ?? all.find((s) => !s.read) ?? summary;
   return { ...decisive, class: control === undefined ? decisive.class : 'unknown', read: false };
+}
+
+/** What closes the stretch of the batch that is sent with the request. */
+export function endOf(work: Work): 'sync' | 'flush' | 'none' {
+  if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';
+  return work.synced ? 'none' : 'flush';
+}
+
+/** A COPY from the client may follow: whether the server reads the Sync before the data or instead of it is known only from its answer. */
+export function owesSync(work: Work): boolean {
+  return (
+    work.synced && work.raw === null && work.batch?.executes === true && work.verdicts.some((v) => v.class === 'copy')
+  );
 }

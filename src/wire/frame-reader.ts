@@ -15,6 +15,9 @@ export type FrameSink = {
 
 const NONE: ReadonlySet<number> = new Set();
 
+/** PostgreSQL takes no longer message (MaxAllocSize); a rewritten one may grow a little without overflowing its length. */
+const MAX_MESSAGE_BYTES = 0x3fffffff;
+
 /**
  * Cuts a byte stream into messages. A message that lies whole in its chunk is not copied; one that is split is assembled once in a
  * buffer of its full size; one above `limit` is passed on in pieces, so that memory is bounded whatever a client sends.
@@ -197,7 +200,8 @@ export class FrameReader {
   }
 
   #sane(type: number, length: number): boolean {
-    if (length >= HEADER_BYTES && (length <= this.#limit || this.#streamed.has(type))) return true;
+    const most = this.#streamed.has(type) ? MAX_MESSAGE_BYTES : this.#limit;
+    if (length >= HEADER_BYTES && length <= most) return true;
     this.end();
     this.#sink.violation(
       length < HEADER_BYTES

@@ -217,9 +217,17 @@ describe('FrameReader', () => {
   it('bears the largest length there is', () => {
     const notes = new Notes();
     const reader = new FrameReader(notes, LIMIT, STREAMED);
-    reader.feed(Buffer.from([0x64, 0x7f, 0xff, 0xff, 0xfe]));
+    reader.feed(Buffer.from([0x64, 0x3f, 0xff, 0xff, 0xfe]));
     for (let i = 0; i < 10; i++) reader.feed(body(100, 1));
     assert.deepEqual(notes.violations, []);
     assert.equal(notes.bytes.length, 1005);
+  });
+
+  it('refuses a length that a rewritten message could not hold', () => {
+    // a Bind of 0x7fffffff bytes whose statement name grew overflowed its length field and ended the process
+    const notes = new Notes();
+    const reader = new FrameReader(notes, LIMIT, STREAMED);
+    reader.feed(Buffer.from([0x64, 0x7f, 0xff, 0xff, 0xff]));
+    assert.equal(notes.violations.length, 1);
   });
 });

@@ -1,0 +1,28 @@
+import type { Exchange } from '../backend/exchange.ts';
+import { nowMs } from '../core/clock.ts';
+import type { RouteReason } from '../routing/decision.ts';
+import type { Link } from './link.ts';
+import type { Services } from './services.ts';
+import type { Summary, Work } from './work.ts';
+
+/** Where a statement went, for `SHOW fairlead.route`. */
+export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
+
+/** Counts an answered request. @returns where it went and why */
+export function account(
+  { traffic }: Services,
+  link: Link,
+  work: Work,
+  exchange: Exchange,
+  summary: Summary,
+  inTransaction: boolean,
+  pinned: boolean,
+): LastRoute {
+  const atMs = nowMs();
+  const linked = inTransaction ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
+  const reason: RouteReason = pinned ? 'pinned' : (linked ?? link.reason);
+  traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
+  if (exchange.sqlState !== null) traffic.recordError(atMs);
+  const plain = link.readOnly || reason !== summary.reason || summary.detail === reason;
+  return { node: link.node.name, class: summary.class, reason: plain ? reason : `${reason}: ${summary.detail}` };
+}

@@ -1,0 +1,26 @@
+import type { Summary, Work } from './work.ts';
+
+/** Errors of a replica that the primary may not have: the statement runs there instead. */
+const OF_REPLICA = new Set([
+  '25006', // it writes after all
+  '40001', // conflict with recovery
+  '55000', // not possible during recovery
+  ...['42P01', '42883', '42703', '42704', '3F000'], // DDL that has not arrived yet
+]);
+
+/** Errors about prepared statements: what we believe of the server connection is wrong, or DDL has outdated a plan (0A000). */
+const OUTDATED = new Set(['26000', '42P05', '0A000']);
+
+/** Which errors are kept from the client for another try, as long as nothing was answered; null: none. */
+export function refusable(
+  onReplica: boolean,
+  inTransaction: boolean,
+  summary: Summary,
+  work: Work,
+): ((sqlState: string) => boolean) | null {
+  if (inTransaction || !(work.synced || work.describeOnly)) return null;
+  if (onReplica && summary.class === 'read') return (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
+  // the server connection is given up by then, and on a fresh one the statements are right
+  if (work.batch !== null && work.losses === 0) return (sqlState) => OUTDATED.has(sqlState);
+  return null;
+}
