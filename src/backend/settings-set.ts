@@ -3,7 +3,7 @@
  * hold the same object, so "does this server connection fit" is one comparison of pointers.
  */
 export type SettingsSet = {
-  /** Sorted by name, lower case. */
+  /** Sorted by name; names in lower case, as one setting may be written in several ways (`TimeZone`). */
   readonly values: ReadonlyMap<string, string>;
   /** The part of it that Parse depends on, as text; empty when there is none. Statements parsed under different keys are different. */
   readonly parseKey: string;

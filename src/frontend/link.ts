@@ -53,7 +53,7 @@ export class Link {
         this.connection.tainted = true;
         return then(null);
       }
-      const settings = settingsSet(rows.map(([name, value]) => [name as string, value ?? ''] as const));
+      const settings = settingsSet(rows.map(([name, value]) => [(name as string).toLowerCase(), value ?? ''] as const));
       this.connection.settings = settings;
       then(settings);
     });

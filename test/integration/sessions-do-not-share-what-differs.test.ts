@@ -1,0 +1,123 @@
+/** Server connections are shared by sessions, prepared statements too: nothing of one session may show in another. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
+import { startTestCluster } from '../support/cluster.ts';
+import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { untilServing } from '../support/serving.ts';
+import type { TestCluster } from '../support/test-cluster.ts';
+
+describe('sessions do not share what differs', () => {
+  let cluster: TestCluster;
+  let fairlead: TestFairlead;
+  const clients: pg.Client[] = [];
+
+  async function connect(): Promise<pg.Client> {
+    const client = new pg.Client(fairlead.url);
+    client.on('error', () => {});
+    await client.connect();
+    clients.push(client);
+    return client;
+  }
+
+  before(async () => {
+    cluster = await startTestCluster({ replicas: 1 });
+    // one server connection per node and user: everybody shares it
+    fairlead = await startFairlead(cluster, { config: { pool: { size: 1 } } });
+    await untilServing(fairlead, 1);
+  });
+
+  after(async () => {
+    for (const client of clients) await client.end().catch(() => {});
+    await fairlead?.stop();
+    await cluster?.stop();
+  });
+
+  it('reads the literals of a shared text under each session’s own settings', async () => {
+    const utc = await connect();
+    const newYork = await connect();
+    await utc.query("SET timezone = 'UTC'");
+    await newYork.query("SET timezone = 'America/New_York'");
+    const query = { name: 'tz', text: "SELECT extract(epoch FROM timestamptz '2024-01-01 00:00')::int8 AS at" };
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await utc.query(query)).rows[0].at, '1704067200');
+      assert.equal((await newYork.query(query)).rows[0].at, '1704085200');
+    }
+  });
+
+  it('lets SET win over what the client asked for at its start, and RESET bring that back', async () => {
+    const client = new pg.Client({ connectionString: fairlead.url, options: '-c TimeZone=Asia/Tokyo' });
+    client.on('error', () => {});
+    await client.connect();
+    clients.push(client);
+    const zone = async () => (await client.query("SELECT current_setting('TimeZone') AS tz")).rows[0].tz;
+    assert.equal(await zone(), 'Asia/Tokyo');
+    await client.query("SET TimeZone = 'Europe/Paris'");
+    const other = await connect();
+    await other.query('SELECT 1');
+    assert.equal(await zone(), 'Europe/Paris');
+    await client.query('RESET TimeZone');
+    assert.equal(await zone(), 'Asia/Tokyo');
+  });
+
+  it('prepares again after DDL, for those who prepared before and for those who come', async () => {
+    const first = await connect();
+    await first.query('CREATE TABLE plans (a int)');
+    await first.query('INSERT INTO plans VALUES (1)');
+    const query = { name: 'plan', text: 'SELECT * FROM plans' };
+    assert.deepEqual((await first.query(query)).rows, [{ a: 1 }]);
+    await first.query('ALTER TABLE plans ADD b int DEFAULT 2');
+    for (let i = 0; i < 3; i++) {
+      const other = await connect();
+      assert.deepEqual((await other.query(query)).rows, [{ a: 1, b: 2 }]);
+    }
+    const write = { name: 'write', text: 'INSERT INTO plans (a) VALUES (9) RETURNING *' };
+    assert.deepEqual((await first.query(write)).rows, [{ a: 9, b: 2 }]);
+    await first.query('ALTER TABLE plans ADD c int');
+    const other = await connect();
+    assert.deepEqual((await other.query(write)).rows, [{ a: 9, b: 2, c: null }]);
+  });
+
+  it('does not believe in a DEALLOCATE ALL that was prepared and never run', async () => {
+    const one = await connect();
+    const other = await connect();
+    const query = { name: 'kept', text: 'SELECT 1 AS one' };
+    await one.query(query);
+    // two statements: the second is parsed, bound and run; the first only ever parsed
+    await one.query({ name: 'all', text: 'DEALLOCATE ALL' });
+    for (let i = 0; i < 3; i++) assert.equal((await other.query(query)).rows[0].one, 1);
+    await assert.rejects(one.query('DEALLOCATE fairlead_1'), { code: '0A000' });
+  });
+
+  it('keeps an advisory lock that was taken in a request that failed', async () => {
+    const holder = await connect();
+    await assert.rejects(holder.query('SELECT pg_advisory_lock(4242); SELECT 1/0'), { code: '22012' });
+    await holder.query('SELECT 1');
+    assert.match((await holder.query('SHOW fairlead.route')).rows[0].reason, /pinned/);
+    await holder.end();
+    const other = await connect();
+    const { rows } = await other.query('SELECT pg_try_advisory_lock(4242) AS free');
+    assert.equal(rows[0].free, true, 'the lock went with its session');
+    await other.query('SELECT pg_advisory_unlock_all()');
+  });
+
+  it('refuses what cannot be where it was asked for', async () => {
+    const client = await connect();
+    await assert.rejects(client.query("SET fairlead.consistency = 'primary'; SELECT 1"), { code: '0A000' });
+    await client.query('BEGIN READ ONLY');
+    await assert.rejects(client.query('PREPARE p AS SELECT 1'), { code: '0A000' });
+    await client.query('ROLLBACK');
+    await client.query('CREATE TABLE afterwards (a int)');
+  });
+
+  it('is not troubled by logins to a database that does not exist', async () => {
+    for (let i = 0; i < 4; i++) {
+      const lost = new pg.Client(fairlead.url.replace(/\/postgres$/, '/no_such_database'));
+      lost.on('error', () => {});
+      await assert.rejects(lost.connect(), { code: '3D000' });
+    }
+    const client = await connect();
+    const { rows } = await client.query('SELECT pg_is_in_recovery() AS replica');
+    assert.equal(rows[0].replica, true);
+  });
+});
