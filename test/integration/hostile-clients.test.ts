@@ -291,7 +291,7 @@ describe('hostile clients', () => {
     const before = await fairlead.memory();
     client.socket.pause();
     for (let i = 0; i < 40; i++)
-      client.send(...Array.from({ length: 100 }, () => q(`SELECT repeat('x', 50000) -- ${'long '.repeat(200)}`)));
+      client.send(...Array.from({ length: 100 }, () => q(`SELECT repeat('x', 50000) -- ${'long '.repeat(1000)}`)));
     const pid = String(client.pid);
     await until(
       async () => {
