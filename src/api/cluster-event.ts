@@ -13,6 +13,7 @@ export function clusterEventOf(stored: StoredEvent): ClusterEvent {
 function lostOf({
   lostBytes,
   lostCommitCount,
+  unprovenWriteCount,
   forkLsn,
   oldPrimaryLsn,
 }: Readonly<Record<string, unknown>>): LostWal | null {
@@ -20,6 +21,7 @@ function lostOf({
   return {
     bytes: lostBytes,
     commits: typeof lostCommitCount === 'number' ? lostCommitCount : null,
+    unproven: typeof unprovenWriteCount === 'number' ? unprovenWriteCount : 0,
     fromLsn: typeof forkLsn === 'string' ? forkLsn : null,
     toLsn: typeof oldPrimaryLsn === 'string' ? oldPrimaryLsn : null,
   };

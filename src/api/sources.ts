@@ -32,6 +32,8 @@ export type LostWal = {
   readonly bytes: number;
   /** Acknowledged commits among them as far as the stream told them; null when that is not known. */
   readonly commits: number | null;
+  /** Writes acknowledged through Fairlead that nothing proves to have survived: at most these, besides the commits above. */
+  readonly unproven: number;
   readonly fromLsn: string | null;
   readonly toLsn: string | null;
 };

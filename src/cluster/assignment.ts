@@ -12,6 +12,8 @@ export type Fork = {
   readonly parentTimeline: number;
   readonly forkLsn: Lsn;
   readonly epoch: number;
+  /** Monotonic milliseconds: writes that were acknowledged before have survived; left out where that is all of them. */
+  readonly provenUntilMs?: number;
 };
 
 /** Decided, as opposed to observed: who is primary. Frozen; replaced, never edited. */

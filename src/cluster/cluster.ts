@@ -7,6 +7,7 @@ import type { LagLimit } from '../config/units.ts';
 import { nowMs, wallMsOf } from '../core/clock.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import { Signal } from '../core/signal.ts';
+import { AcknowledgedWrites } from './acknowledged-writes.ts';
 import { type Assignment, UNASSIGNED } from './assignment.ts';
 import { CommitLog } from './commit-log.ts';
 import { deriveTopology, sameTopology } from './derive-topology.ts';
@@ -15,6 +16,7 @@ import { LsnWaiters } from './lsn-waiters.ts';
 import { Observations } from './observations.ts';
 import { NO_INTENT, type OperatorIntent } from './operator.ts';
 import { PrimarySamples } from './primary-samples.ts';
+import { provenUntil } from './proven-until.ts';
 import { RecentCommits } from './recent-commits.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
@@ -29,6 +31,8 @@ export class Cluster {
   readonly commits = new CommitLog();
   /** Writer: replication; read when a failover names what was lost. */
   readonly recent = new RecentCommits();
+  /** Writer: frontend. */
+  readonly acknowledged = new AcknowledgedWrites();
   /** Writer: replication. */
   readonly freshness = new TableFreshness();
   /** Writer: failover. */
@@ -39,6 +43,8 @@ export class Cluster {
   /** Derived. */
   readonly topology: Signal<Topology>;
   #maxLag: LagLimit;
+  /** The primary, or while there is none the last one. */
+  #measuredBy: string | null = null;
 
   constructor(nodes: readonly NodeConfig[], maxLag: LagLimit) {
     this.nodes = nodes;
@@ -63,7 +69,8 @@ export class Cluster {
 
   /** Newest position of the primary that anybody told us. */
   primaryLsn(): Lsn {
-    const { primary, timeline } = this.assignment.value;
+    const { timeline } = this.assignment.value;
+    const primary = this.assignment.value.primary ?? this.#measuredBy;
     if (primary === null) return LSN_ZERO;
     const probed = this.replayLsn(primary);
     const sampled = this.samples.timeline === timeline ? this.samples.lsn : LSN_ZERO;
@@ -78,7 +85,9 @@ export class Cluster {
   lag(node: string): Lag | null {
     const { last, failure } = this.observations.of(node);
     const position = this.observations.position(node);
-    const { primary } = this.assignment.value;
+    // while nobody is primary, replicas are measured by the one that was
+    this.#measuredBy = this.assignment.value.primary ?? this.#measuredBy;
+    const primary = this.#measuredBy;
     if (last === null || position === null || primary === null) return null;
     if (node === primary) return { bytes: 0, ms: 0 };
     const clockOffsetMs = this.observations.of(primary).last?.clockOffsetMs ?? 0;
@@ -89,6 +98,16 @@ export class Cluster {
         ? maxLsn(this.observations.lsnAt(primary, position.answeredMs), this.commits.newestAt(primaryAtMs))
         : this.primaryLsn();
     return lagOf(position.lsn, primaryLsn, this.commits, primaryAtMs);
+  }
+
+  /** Until when what the former primary acknowledged has survived on a timeline that left it at `forkLsn`; monotonic milliseconds. */
+  provenUntil(former: string, forkLsn: Lsn): number {
+    const clockOffsetMs = this.observations.of(former).last?.clockOffsetMs ?? 0;
+    return provenUntil(forkLsn, {
+      asked: [...this.observations.positions(former), ...this.samples.asked],
+      commits: this.recent.after(LSN_ZERO),
+      ownMs: (commitMs) => commitMs - clockOffsetMs - wallMsOf(0),
+    });
   }
 
   /** Milliseconds since the node last answered; Infinity when it never did. */

@@ -36,6 +36,11 @@ export class Observations {
     return this.#trails.get(node)?.[0] ?? null;
   }
 
+  /** The newest positions, newest first. */
+  positions(node: string): readonly NodePosition[] {
+    return this.#trails.get(node) ?? [];
+  }
+
   /** The newest position that was asked for not later than `atMs`; zero when none is kept. */
   lsnAt(node: string, atMs: number): Lsn {
     return this.#trails.get(node)?.find((p) => p.askedMs <= atMs)?.lsn ?? LSN_ZERO;

@@ -1,4 +1,8 @@
+import { nowMs } from '../core/clock.ts';
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import type { NodePosition } from './observations.ts';
+
+const KEEP_ASKED = 8;
 
 /**
  * Samples of the primary's insert position, taken on demand and shared. A session that wrote (or read) on the primary must see
@@ -11,6 +15,8 @@ export class PrimarySamples {
   #lsn: Lsn = LSN_ZERO;
   #timeline = 0;
   #wanted = false;
+  #startedMs = 0;
+  readonly #asked: NodePosition[] = [];
   #onDemand: () => void = () => {};
   readonly #waiters = new Set<{ readonly index: number; readonly wake: () => void }>();
 
@@ -31,6 +37,11 @@ export class PrimarySamples {
 
   get timeline(): number {
     return this.#timeline;
+  }
+
+  /** The newest complete samples with the time they were started, newest first. */
+  get asked(): readonly NodePosition[] {
+    return this.#asked;
   }
 
   /** True while somebody waits for a sample that has not started. */
@@ -62,6 +73,7 @@ export class PrimarySamples {
   /** For the writer: a sample starts now. @returns its index. */
   start(): number {
     this.#wanted = false;
+    this.#startedMs = nowMs();
     return ++this.#started;
   }
 
@@ -69,6 +81,9 @@ export class PrimarySamples {
   complete(index: number, timeline: number, lsn: Lsn): void {
     if (index <= this.#completed) return;
     this.#completed = index;
+    if (timeline !== this.#timeline) this.#asked.length = 0;
+    this.#asked.unshift({ lsn, askedMs: this.#startedMs, answeredMs: nowMs() });
+    if (this.#asked.length > KEEP_ASKED) this.#asked.pop();
     this.#timeline = timeline;
     this.#lsn = lsn;
     for (const waiter of [...this.#waiters]) {

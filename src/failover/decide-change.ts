@@ -161,6 +161,7 @@ function promoted(
   if (former !== null) {
     fenced.set(former, { sinceEpoch: state.epoch, reason: rejoinReason(parentTimeline, timeline, forkLsn, null) });
   }
+  const { unproven = [], provenUntilMs } = outcome;
   const newestLsn = plan.newestLsn === LSN_ZERO ? forkLsn : plan.newestLsn;
   const lostBytes = bytesBetween(forkLsn, newestLsn);
   const took = Math.round(nowMs - plan.startedMs);
@@ -180,9 +181,16 @@ function promoted(
       tables: commit.tables,
     })),
     lostCommitCount: outcome.lostCommits.length,
+    unprovenWrites: unproven.slice(0, NAMED_COMMITS).map(({ wallMs, tables, client }) => ({
+      acknowledgedAt: new Date(wallMs).toISOString(),
+      tables,
+      client,
+    })),
+    unprovenWriteCount: unproven.length,
     holdMs: took,
     kind: plan.kind,
   };
+  const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
   const name = plan.kind === 'planned' ? 'switchover' : 'failover';
   return {
@@ -191,7 +199,7 @@ function promoted(
       former: node,
       timeline,
       fenced,
-      forks: [...state.forks, { timeline, parentTimeline, forkLsn, epoch: state.epoch }],
+      forks: [...state.forks, unproven.length === 0 || provenUntilMs === undefined ? fork : { ...fork, provenUntilMs }],
       work: 'repoint',
       reason,
       sinceMs: nowMs,
@@ -200,7 +208,7 @@ function promoted(
       promotionsMs: plan.kind === 'automatic' ? [...state.promotionsMs, nowMs].slice(-20) : state.promotionsMs,
     }),
     actions: [
-      event(name, `${reason}; ${lossInWords(plan, lostBytes)}`, detail),
+      event(name, `${reason}; ${lossInWords(plan, lostBytes, unproven.length)}`, detail),
       { kind: 'record epoch', from: former },
       { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node },
     ],
@@ -225,7 +233,11 @@ function repointed(state: State, plan: Plan, outcome: Extract<Outcome, { work: '
 }
 
 /** What nobody told us of cannot be counted: after a crash zero means that no loss is known. */
-function lossInWords(plan: Plan, lostBytes: number): string {
-  if (lostBytes > 0) return `${lostBytes} bytes of WAL that ${plan.former} had written are lost`;
-  return plan.kind === 'planned' ? 'nothing is lost' : 'no loss is known';
+function lossInWords(plan: Plan, lostBytes: number, unproven: number): string {
+  const doubt =
+    unproven === 0
+      ? ''
+      : `; ${unproven} acknowledged write${unproven === 1 ? ' is' : 's are'} not proven to have survived`;
+  if (lostBytes > 0) return `${lostBytes} bytes of WAL that ${plan.former} had written are lost${doubt}`;
+  return plan.kind === 'planned' ? 'nothing is lost' : `no loss is known${doubt}`;
 }

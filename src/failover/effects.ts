@@ -1,7 +1,8 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
+import { wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
-import { LSN_ZERO } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
@@ -131,7 +132,14 @@ export class Effects {
       this.#covered.delete(node);
       this.#frozen.delete(node);
       const lostCommits = cluster.recent.after(done.forkLsn);
-      return { work: 'promote', node, ...done, lostCommits, refused: null };
+      return {
+        work: 'promote',
+        node,
+        ...done,
+        lostCommits,
+        ...unprovenOf(cluster, state, done.forkLsn),
+        refused: null,
+      };
     } catch (error) {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
       return { work: 'promote', node, refused: messageOf(error), uncertain };
@@ -208,6 +216,19 @@ export class Effects {
       throw error;
     }
   }
+}
+
+/** Acknowledged writes that nothing proves to have survived. A planned change waited until the target had everything. */
+function unprovenOf(cluster: Cluster, { plan }: State, forkLsn: Lsn) {
+  if (plan === null || plan.former === null || plan.kind === 'planned') return {};
+  const provenUntilMs = cluster.provenUntil(plan.former, forkLsn);
+  const unproven = cluster.acknowledged.after(provenUntilMs).map(({ atMs, verdicts, client }) => {
+    const names = verdicts
+      .flatMap((verdict) => verdict.relations)
+      .map(({ schema, name }) => (schema ? `${schema}.${name}` : name));
+    return { wallMs: wallMsOf(atMs), tables: [...new Set(names)], client };
+  });
+  return { unproven, provenUntilMs };
 }
 
 /** Runs for all nodes at once. @returns the message of each that failed. */

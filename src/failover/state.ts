@@ -74,6 +74,7 @@ export const INITIAL: State = Object.freeze({
 export type Request = { readonly kind: 'switchover' | 'failover'; readonly to: string | null };
 
 /** A commit of the old timeline that the new one does not have. */
+export type UnprovenWrite = { readonly wallMs: number; readonly tables: readonly string[]; readonly client: string };
 export type LostCommit = { readonly endLsn: Lsn; readonly commitMs: number; readonly tables: readonly string[] };
 
 export type Outcome =
@@ -98,6 +99,9 @@ export type Outcome =
       readonly parentTimeline: number;
       readonly forkLsn: Lsn;
       readonly lostCommits: readonly LostCommit[];
+      /** Acknowledged through us, and nothing proves that they survived. */
+      readonly unproven?: readonly UnprovenWrite[];
+      readonly provenUntilMs?: number;
       readonly refused: null;
     }
   | {

@@ -58,7 +58,7 @@ export class ClientOutput {
 
   /** A failover left behind some of what the session wrote or saw. */
   warnOfLoss(fork: Fork): void {
-    const text = `the failover of epoch ${fork.epoch} lost WAL that this session had written or seen`;
+    const text = `the failover of epoch ${fork.epoch} may have lost what this session had written or seen`;
     this.write(noticeResponse('WARNING', '01000', text, 'GET /api/events lists the commits that were lost'));
   }
 

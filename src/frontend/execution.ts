@@ -14,8 +14,10 @@ import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
 import { account, type LastRoute } from './accounting.ts';
 import type { Transaction } from './client-output.ts';
+import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
 import { afterLoss } from './loss.ts';
+import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
@@ -27,27 +29,6 @@ import { UnderWay } from './under-way.ts';
 import { endOf, owesSync, type Summary, summarize, type Work } from './work.ts';
 
 export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
-
-/** The session's client, as far as running its requests goes. */
-export type ExecutionHost = {
-  /** Bytes for the client. @returns false when it does not keep up. */
-  relay(bytes: Buffer): boolean;
-  /** The request was answered, ReadyForQuery included if it was wanted; `skip`: what comes up to the client's Sync is void. */
-  rested(skip: boolean): void;
-  /** The request ends with an error that is still to be told; `synced` false: the client's Sync is yet to come. */
-  failed(error: FairleadError, synced: boolean): void;
-  /** The transaction was lost while the client was silent: it is to be told with its next request. */
-  lostSilently(error: FairleadError): void;
-  /** The session cannot go on. */
-  terminate(error: FairleadError): void;
-  /** Nothing can be said to the client any more. */
-  close(): void;
-  pauseClient(): void;
-  resumeClient(): void;
-  stopReading(): void;
-  readOn(): void;
-  violation(reason: string): void;
-};
 
 export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly causality = new Causality();
@@ -66,6 +47,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   /** Of the exchange under way: all its statements, and those that run. */
   #verdicts: readonly Verdict[] = [];
   #running: readonly Verdict[] = [];
+  readonly #writes = new OpenWrites();
   #link: Link | null = null;
   #lastRoute: LastRoute | null = null;
 
@@ -265,6 +247,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     );
     if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
     else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
+    if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
+    if (status === STATUS.IDLE) this.#acknowledge();
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     this.#noteEffects(this.#running, exchange.sqlState === null);
@@ -314,6 +298,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     work.losses++;
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);
     this.#link = null;
+    this.#writes.take();
     if (loss.kind === 'close') return this.#host.close();
     if (loss.kind === 'fatal') return this.#host.terminate(loss.error);
     this.#transaction = loss.transaction;
@@ -346,6 +331,17 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #variant(statement: PreparedStatement): PreparedStatement {
     const { parseKey } = this.memory;
     return parseKey === '' ? statement : this.#services.statements.intern(statement.body, parseKey);
+  }
+
+  /** A transaction that wrote is over: its writes are acknowledged with this answer. */
+  #acknowledge(): void {
+    const verdicts = this.#writes.take();
+    if (verdicts === null) return;
+    const { cluster } = this.#services;
+    const { forks } = cluster.assignment.value;
+    const atMs = nowMs();
+    this.causality.acknowledged(forks, cluster.topology.value.timeline, atMs);
+    cluster.acknowledged.record({ atMs, verdicts, client: this.#client.address });
   }
 
   #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {

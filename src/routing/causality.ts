@@ -20,6 +20,9 @@ export class Causality {
   replica: string | null = null;
   /** Monotonic milliseconds when that read was answered. */
   replicaReadMs = 0;
+  /** Its last acknowledged write: monotonic milliseconds, and the timeline it went to (0: none). */
+  #wroteMs = 0;
+  #wroteTimeline = 0;
   /** Set when a failover left part of what the session saw behind. Cleared by whoever tells the client. */
   lostAt: Fork | null = null;
 
@@ -76,6 +79,7 @@ export class Causality {
 
   /** Positions beyond a fork do not exist on the new timeline: the floor falls back to the fork, and the loss is noted. */
   translate(forks: readonly Fork[], timeline: number): void {
+    this.#doubt(forks, timeline);
     if (timeline <= this.timeline) return;
     if (this.timeline !== 0) this.floor = this.#along(forks, this.timeline, timeline, this.floor);
     this.timeline = timeline;
@@ -85,6 +89,22 @@ export class Causality {
   #raise(forks: readonly Fork[], timeline: number, position: Lsn): void {
     this.translate(forks, timeline);
     this.floor = maxLsn(this.floor, this.#along(forks, timeline, this.timeline, position));
+  }
+
+  /** A write was acknowledged by the primary of this timeline. */
+  acknowledged(forks: readonly Fork[], timeline: number, atMs: number): void {
+    this.#doubt(forks, timeline);
+    this.#wroteMs = atMs;
+    this.#wroteTimeline = timeline;
+  }
+
+  /** Nothing may prove that the last write has survived the failovers since. */
+  #doubt(forks: readonly Fork[], timeline: number): void {
+    if (this.#wroteTimeline === 0 || timeline <= this.#wroteTimeline) return;
+    const passed = forks.filter((fork) => fork.timeline > this.#wroteTimeline && fork.timeline <= timeline);
+    const doubtful = passed.find((fork) => fork.provenUntilMs !== undefined && this.#wroteMs > fork.provenUntilMs);
+    if (doubtful !== undefined) this.lostAt = doubtful;
+    this.#wroteTimeline = 0;
   }
 
   #along(forks: readonly Fork[], from: number, to: number, position: Lsn): Lsn {

@@ -36,13 +36,14 @@ function makeEvent(event) {
   if (event.epoch !== null) what.append(h('span', 'epoch', `epoch ${event.epoch}`));
   what.append(at);
   const li = h('li', 'event', what, h('div', 'message', event.message));
-  const said = event.lost?.bytes === 0 && event.message.includes('lost');
-  if (event.lost !== null && !said) li.append(lossOf(event.lost));
+  if (event.lost !== null) li.append(lossOf(event.lost, event.kind === 'switchover'));
   return li;
 }
 
-function lossOf({ bytes, commits }) {
-  if (bytes === 0) return h('span', 'lost good', 'nothing was lost');
+function lossOf({ bytes, commits, unproven }, planned) {
+  if (bytes === 0 && planned) return h('span', 'lost good', 'nothing was lost');
+  if (bytes === 0 && unproven > 0) return h('span', 'lost bad', `${format.plural(unproven, 'write')} unproven`);
+  if (bytes === 0) return h('span', 'lost good', 'no loss is known');
   const words = commits === null ? '' : `, ${format.plural(commits, 'commit')}`;
   return h('span', 'lost bad', `lost ${format.bytes(bytes)} of WAL${words}`);
 }

@@ -73,7 +73,7 @@ describe('ApiServer', () => {
       ],
     );
     assert.equal(body.events[1].at, '1970-01-01T00:00:01.000Z');
-    assert.deepEqual(body.events[1].lost, { bytes: 96, commits: 2, fromLsn: '0/1', toLsn: '0/61' });
+    assert.deepEqual(body.events[1].lost, { bytes: 96, commits: 2, unproven: 0, fromLsn: '0/1', toLsn: '0/61' });
   });
 
   it('counts traffic', async () => {

@@ -188,7 +188,7 @@ describe('ConsoleSession', () => {
       epoch: 4,
       node: 'pg2',
       message: 'pg2 is the primary',
-      lost: { bytes: 128, commits: 2, fromLsn: null, toLsn: null },
+      lost: { bytes: 128, commits: 2, unproven: 0, fromLsn: null, toLsn: null },
       details: {},
     });
     assert.deepEqual(await rows('SHOW EVENTS 1'), [

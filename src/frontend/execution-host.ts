@@ -1,0 +1,22 @@
+import type { FairleadError } from '../core/errors.ts';
+
+/** The session's client, as far as running its requests goes. */
+export type ExecutionHost = {
+  /** Bytes for the client. @returns false when it does not keep up. */
+  relay(bytes: Buffer): boolean;
+  /** The request was answered, ReadyForQuery included if it was wanted; `skip`: what comes up to the client's Sync is void. */
+  rested(skip: boolean): void;
+  /** The request ends with an error that is still to be told; `synced` false: the client's Sync is yet to come. */
+  failed(error: FairleadError, synced: boolean): void;
+  /** The transaction was lost while the client was silent: it is to be told with its next request. */
+  lostSilently(error: FairleadError): void;
+  /** The session cannot go on. */
+  terminate(error: FairleadError): void;
+  /** Nothing can be said to the client any more. */
+  close(): void;
+  pauseClient(): void;
+  resumeClient(): void;
+  stopReading(): void;
+  readOn(): void;
+  violation(reason: string): void;
+};
