@@ -120,7 +120,7 @@ export class ControlConnection {
     const code = (error as { code?: string }).code ?? '';
     const text = messageOf(error);
     if (/^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/.test(code)) {
-      return this.#error('refused', null, `${code} ${text}`.trim());
+      return this.#error('refused', null, text.includes(code) ? text : `${code} ${text}`);
     }
     if (code === 'ETIMEDOUT') return this.#error('timeout', null, text);
     if (/^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE') {

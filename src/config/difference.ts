@@ -14,13 +14,18 @@ export type Change = {
 const LIVE = ['routing.', 'pool.', 'auth.', 'failover.hold'];
 const SECRET = /password|token/;
 
+/** True when a reload changes it without a restart. */
+export function isLive(key: string): boolean {
+  return LIVE.some((prefix) => key.startsWith(prefix));
+}
+
 /** What differs between two configurations, key by key. */
 export function difference(before: Config, after: Config): Change[] {
   const old = flatten(before);
   const now = flatten(after);
   const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) => old.get(key) !== now.get(key));
   return keys.map((key) => {
-    const live = LIVE.some((prefix) => key.startsWith(prefix));
+    const live = isLive(key);
     const show = (value: string | undefined) => (value === undefined ? '(not set)' : SECRET.test(key) ? '…' : value);
     const text = `${key}: ${show(old.get(key))} → ${show(now.get(key))}`;
     return { key, live, text: live ? text : `${text} (takes effect after a restart)` };

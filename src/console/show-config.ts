@@ -1,10 +1,9 @@
 import type { Config } from '../config/config.ts';
+import { isLive } from '../config/difference.ts';
 import { configKeys, type Key, textOf } from '../config/keys.ts';
 import { show } from './command.ts';
 
 const SECRET = /^(password|http_token)$/;
-/** Read once, at the start. */
-const FIXED = new Set(['listen', 'http', 'http_token', 'cluster', 'log']);
 
 /** https://www.pgbouncer.org/usage.html#show-config. Secrets are never shown, only whether there is one. */
 export const SHOW_CONFIG = show({
@@ -39,7 +38,7 @@ function settingAt(key: Key, path: readonly string[], config: Config): Setting {
     key: path.join('.'),
     value: shown(path, valueAt(config, path)),
     default: key.defaultText,
-    changeable: FIXED.has(path[0] as string) ? 'no' : 'yes',
+    changeable: isLive(path.join('.')) ? 'yes' : 'no',
   };
 }
 

@@ -23,6 +23,6 @@ export function account(
   const reason: RouteReason = pinned ? 'pinned' : (linked ?? link.reason);
   traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);
-  const plain = link.readOnly || reason !== summary.reason || summary.detail === reason;
+  const plain = link.readOnly || summary.class === 'read' || reason !== summary.reason || summary.detail === reason;
   return { node: link.node.name, class: summary.class, reason: plain ? reason : `${reason}: ${summary.detail}` };
 }

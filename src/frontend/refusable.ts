@@ -19,7 +19,8 @@ export function refusable(
   work: Work,
 ): ((sqlState: string) => boolean) | null {
   if (inTransaction || !(work.synced || work.describeOnly)) return null;
-  if (onReplica && summary.class === 'read') return (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
+  if (onReplica && summary.read && summary.class !== 'begin')
+    return (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
   // the server connection is given up by then, and on a fresh one the statements are right
   if (work.batch !== null && work.losses === 0) return (sqlState) => OUTDATED.has(sqlState);
   return null;

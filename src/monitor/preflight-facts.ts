@@ -56,10 +56,18 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
     AND evtenabled = 'A') AS ddl_marked
 FROM pg_roles r WHERE r.rolname = current_user`;
 
-/** PostgreSQL 15 made this grantable; before, superusers only. */
-const ALTER_SYSTEM_SQL = `SELECT has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM')
-  AND has_parameter_privilege('primary_slot_name', 'ALTER SYSTEM')
-  AND coalesce(current_setting('allow_alter_system', true), 'on') = 'on' AS may`;
+/** What a failover sets on servers. PostgreSQL 15 made ALTER SYSTEM grantable, setting by setting; before, it is for superusers. */
+export const ALTERED_SETTINGS = [
+  'primary_conninfo',
+  'primary_slot_name',
+  'synchronous_standby_names',
+  'default_transaction_read_only',
+  'wal_receiver_timeout',
+  'wal_receiver_status_interval',
+] as const;
+
+const ALTER_SYSTEM_SQL = `SELECT coalesce(current_setting('allow_alter_system', true), 'on') = 'on'
+  AND ${ALTERED_SETTINGS.map((name) => `has_parameter_privilege('${name}', 'ALTER SYSTEM')`).join('\n  AND ')} AS may`;
 
 /** @throws ControlError */
 export async function readFacts(connection: ControlConnection): Promise<NodeFacts> {

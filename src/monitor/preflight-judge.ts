@@ -1,6 +1,6 @@
 import type { Config, NodeConfig } from '../config/config.ts';
 import { type Finding, fine, problem, warning } from './finding.ts';
-import type { NodeFacts } from './preflight-facts.ts';
+import { ALTERED_SETTINGS, type NodeFacts } from './preflight-facts.ts';
 
 /** Oldest server that streams, repoints and probes as Fairlead needs it. */
 const OLDEST_VERSION = 130_000;
@@ -83,7 +83,7 @@ function judgeFailover(name: string, role: string, facts: NodeFacts): Finding[] 
   if (!facts.may_alter_system) {
     const fix =
       facts.version >= 150_000
-        ? `GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, primary_slot_name, synchronous_standby_names, default_transaction_read_only TO ${role}`
+        ? `GRANT ALTER SYSTEM ON PARAMETER ${ALTERED_SETTINGS.join(', ')} TO ${role}`
         : `ALTER ROLE ${role} SUPERUSER`;
     findings.push(problem(name, 'the role may not point replicas to a new primary (ALTER SYSTEM)', fix));
   }
