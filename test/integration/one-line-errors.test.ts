@@ -183,7 +183,8 @@ describe('whoever does something wrong reads one line that says what to do', () 
         const connection = await Connection.open(proxy.url);
         open.push(connection);
         await connection.rows('CREATE TABLE t (id int)');
-        await cluster.node('pg1').kill9();
+        // not kill -9 of the postmaster: its orphans may still answer for a moment
+        await cluster.node('pg1').stop('immediate');
         const startedMs = performance.now();
         await assert.rejects(connection.rows('INSERT INTO t VALUES (1)'), (error: { code: string; hint: string }) => {
           assert.equal(error.code, '57P03');

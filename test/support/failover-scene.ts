@@ -107,10 +107,10 @@ export class FailoverScene {
     const { events } = await this.api('/api/events');
     const failovers = events.filter((event: Json) => event.kind === 'failover');
     assert.equal(failovers.length, 1);
-    const listed = failovers[0].lost as { bytes: number; commits: number };
+    const listed = failovers[0].lost as { bytes: number; commits: number; unproven: number };
     t.diagnostic(
       `writes resumed after ${Math.round(outageMs)} ms; ${journal.acknowledged.length} acknowledged, ${lost.length} lost; ` +
-        `listed as lost: ${listed.bytes} bytes, ${listed.commits} commits; errors ${JSON.stringify(journal.codes)}`,
+        `listed as lost: ${listed.bytes} bytes, ${listed.commits} commits, ${listed.unproven} writes unproven; errors ${JSON.stringify(journal.codes)}`,
     );
     assert.deepEqual(
       journal.connections.map(({ lost }) => lost).filter((reason) => reason !== null),
@@ -130,6 +130,7 @@ export class FailoverScene {
       ({ id, endedMs }) => lost.includes(id) && endedMs < failedMs - IN_FLIGHT_MS,
     );
     assert.deepEqual(early, []);
+    assert.ok(lost.length <= listed.unproven, `${lost.length} lost, ${listed.unproven} listed`);
     assert.equal((await this.api('/api/cluster')).epoch, this.epoch + 1);
     assert.ok(outageMs < TIMEOUT_MS + 2000, `writes resumed after ${outageMs} ms`);
   }
