@@ -122,6 +122,11 @@ export class Pool implements ServerConnectionHost {
     this.#all.delete(connection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
+    // one that broke under a statement: when a server dies its idle connections break moments later, and what is tried again must
+    // not meet the next of them
+    if (connection.depth > 0 && !connection.tainted && !this.#stopped) {
+      for (const idle of this.#idle.splice(0)) idle.end();
+    }
     if (this.#waiters.length > 0) this.#open();
   }
 
