@@ -43,6 +43,8 @@ export class Pool implements ServerConnectionHost {
   #opening = 0;
   #stopped = false;
   #retryTimer: NodeJS.Timeout | undefined;
+  /** Monotonic milliseconds: connections opened before are not used again. */
+  #suspectBeforeMs = 0;
   /** Monotonic milliseconds until which an `ro` pool is not worth trying. */
   brokenUntilMs = 0;
   /** Why the last login failed, while none has succeeded since. */
@@ -111,6 +113,7 @@ export class Pool implements ServerConnectionHost {
   release(connection: ServerConnection): void {
     if (connection.closed) return;
     if (connection.tainted || this.#stopped || nowMs() > connection.retireAtMs) return connection.end();
+    if (connection.openedMs <= this.#suspectBeforeMs) return connection.end();
     if (connection.cancelling) return connection.afterCancel(() => this.release(connection));
     const waiter = this.#nextWaiter();
     if (waiter !== undefined) return waiter.granted(connection);
@@ -122,9 +125,10 @@ export class Pool implements ServerConnectionHost {
     this.#all.delete(connection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
-    // one that broke under a statement: when a server dies its idle connections break moments later, and what is tried again must
-    // not meet the next of them
+    // One that broke under a statement: when a server dies its other connections break moments later, and what is tried again must not
+    // meet the next of them. It gets a new one, which only a living server gives.
     if (connection.depth > 0 && !connection.tainted && !this.#stopped) {
+      for (const other of this.#all) other.tainted = true;
       for (const idle of this.#idle.splice(0)) idle.end();
     }
     if (this.#waiters.length > 0) this.#open();
