@@ -43,8 +43,6 @@ export class Pool implements ServerConnectionHost {
   #opening = 0;
   #stopped = false;
   #retryTimer: NodeJS.Timeout | undefined;
-  /** Monotonic milliseconds: connections opened before are not used again. */
-  #suspectBeforeMs = 0;
   /** Monotonic milliseconds until which an `ro` pool is not worth trying. */
   brokenUntilMs = 0;
   /** Why the last login failed, while none has succeeded since. */
@@ -113,7 +111,6 @@ export class Pool implements ServerConnectionHost {
   release(connection: ServerConnection): void {
     if (connection.closed) return;
     if (connection.tainted || this.#stopped || nowMs() > connection.retireAtMs) return connection.end();
-    if (connection.openedMs <= this.#suspectBeforeMs) return connection.end();
     if (connection.cancelling) return connection.afterCancel(() => this.release(connection));
     const waiter = this.#nextWaiter();
     if (waiter !== undefined) return waiter.granted(connection);
