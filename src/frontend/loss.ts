@@ -80,15 +80,18 @@ function unknownOutcome(text: string): FairleadError {
 
 /**
  * The transaction is gone with its server connection, but the client has not ended it: as PostgreSQL does, everything is refused until it
- * does. The first answer says what happened.
+ * does. The first answer says what happened, except to a ROLLBACK, which wanted nothing else. A COMMIT ends the transaction even when it
+ * is told of the loss: after a failed COMMIT nobody has to send ROLLBACK.
  * @param first the error to give instead of the usual one
  */
 export function lostTransactionAnswer(
   work: Work,
   first: FairleadError | null,
 ): { readonly bytes: Buffer; readonly ends: boolean } {
-  const ends = first === null && work.verdicts.some((verdict) => verdict.class === 'end');
-  if (!ends) {
+  // what comes behind a refused statement is skipped
+  const end = work.verdicts[0]?.class === 'end' ? work.verdicts[0] : null;
+  const ends = end !== null;
+  if (end === null || (first !== null && end.mayWrite !== false)) {
     const error =
       first ??
       new FairleadError(

@@ -22,6 +22,8 @@ describe('sessions live through a failover', () => {
       'settings',
       'idle',
       'open',
+      'ending',
+      'rolling',
       'failed',
       'read',
       'begun',
@@ -66,7 +68,7 @@ describe('sessions live through a failover', () => {
     await settings.rows('SELECT $1::int + 1 AS n', [1], 'plus');
     await settings.rows('INSERT INTO t VALUES ($1)', [1], 'insert');
 
-    for (const name of ['open', 'failed']) {
+    for (const name of ['open', 'ending', 'rolling', 'failed']) {
       await session(name).rows('BEGIN');
       await session(name).rows('INSERT INTO t VALUES (2)');
     }
@@ -123,6 +125,14 @@ describe('sessions live through a failover', () => {
     await lost.rows('INSERT INTO t VALUES (7)');
     await lost.rows('COMMIT');
     assert.equal((await lost.row<{ n: number }>('SELECT count(*)::int AS n FROM t WHERE id = 2')).n, 0);
+  });
+
+  it('a COMMIT that is told so, or a ROLLBACK, ends it', async () => {
+    const ending = session('ending');
+    await assert.rejects(ending.rows('COMMIT'), { code: '40001' });
+    await ending.rows('INSERT INTO t VALUES (11)');
+    await session('rolling').rows('ROLLBACK');
+    await session('rolling').rows('INSERT INTO t VALUES (12)');
   });
 
   it('so is one with a statement under way, and one that had failed before', async () => {
