@@ -64,6 +64,8 @@ export class Placement implements Checkout, Expiring {
   #pool: Pool | null = null;
   #node: TopologyNode | null = null;
   #reason: RouteReason = 'write';
+  /** When the checkout began to wait. */
+  #checkoutMs = 0;
   #waiter: LsnWaiter | null = null;
   /** Takes back the wait for a sample. */
   #unwait: () => void = () => {};
@@ -124,6 +126,7 @@ export class Placement implements Checkout, Expiring {
 
   expire(): void {
     const state = this.#state;
+    if (state === 'checkout' && this.#waitOn(nowMs())) return;
     const pool = this.#pool;
     this.#leave();
     if (state === 'sample' || state === 'lsn') {
@@ -134,19 +137,20 @@ export class Placement implements Checkout, Expiring {
     if (state !== 'checkout' || pool === null) return;
     const { pool: limits, failover } = this.#services.config();
     if (pool.failing !== null) {
-      return this.#fail(
-        new FairleadError(
-          'no_primary',
-          `the primary ${pool.node} took no connection for ${failover.hold} ms: ${pool.failing.message}`,
-        ),
-      );
+      const text = `the primary ${pool.node} took no connection for ${failover.hold} ms: ${pool.failing.message}`;
+      return this.#fail(new FairleadError('no_primary', text));
     }
-    this.#fail(
-      new FairleadError(
-        'checkout_timeout',
-        `no server connection to ${pool.node} became free within ${limits.checkout_timeout} ms`,
-      ),
-    );
+    const text = `no server connection to ${pool.node} became free within ${limits.checkout_timeout} ms`;
+    this.#fail(new FairleadError('checkout_timeout', text));
+  }
+
+  /** A checkout waits for `hold` while the server takes no logins, else for `checkout_timeout`: which of them may change meanwhile. */
+  #waitOn(atMs: number): boolean {
+    const { pool, failover } = this.#services.config();
+    const untilMs = this.#checkoutMs + (this.#pool?.failing ? failover.hold : pool.checkout_timeout);
+    if (atMs >= untilMs) return false;
+    this.#services.deadlines.set(this, untilMs);
+    return true;
   }
 
   #place(): void {
@@ -224,10 +228,8 @@ export class Placement implements Checkout, Expiring {
     const connection = pool.checkout(this);
     if (connection !== null) return this.#arrive(connection, pool, node);
     const { pool: limits, failover } = this.#services.config();
-    deadlines.set(
-      this,
-      nowMs() + (pool.failing === null ? limits.checkout_timeout : Math.max(limits.checkout_timeout, failover.hold)),
-    );
+    this.#checkoutMs = nowMs();
+    deadlines.set(this, this.#checkoutMs + Math.min(limits.checkout_timeout, failover.hold));
   }
 
   #arrive(connection: ServerConnection, pool: Pool, node: TopologyNode): void {

@@ -177,7 +177,7 @@ describe('whoever does something wrong reads one line that says what to do', () 
 
     it('no primary within failover.hold: 57P03', async () => {
       const failover = { mode: 'manual', timeout: '500ms', hold: '1s' } as const;
-      const proxy = await startFairlead(cluster, { config: { failover, pool: { checkout_timeout: '1s' } } });
+      const proxy = await startFairlead(cluster, { config: { failover } });
       const open: Connection[] = [];
       try {
         const connection = await Connection.open(proxy.url);
