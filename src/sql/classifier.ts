@@ -84,7 +84,7 @@ export class Classifier {
     const key = this.#key;
     const bytes = key.bytes.subarray(0, key.length);
     const sql = keyToSql(bytes);
-    if (key.length > MAX_PARSE_BYTES) return [byFirstWord(sql, hint, 'too long to parse'), true];
+    if (key.length > MAX_PARSE_BYTES) return [tooLong(sql, hint), true];
     const parsed = parse(sql);
     if (parsed.kind === 'failed') return [byFirstWord(sql, hint, parsed.message), !parsed.transient];
     const verdict = analyse(parsed.statements, catalog, hint);
@@ -98,7 +98,7 @@ export class Classifier {
   #withoutKey(buffer: Buffer, start: number, end: number, catalog: Catalog | null): Verdict {
     this.misses++;
     if (end - start > MAX_PARSE_BYTES) {
-      return byFirstWord(buffer.toString('latin1', start, start + 4096), null, 'too long to parse');
+      return tooLong(buffer.toString('latin1', start, end), null);
     }
     const text = buffer.toString('utf8', start, end);
     if (text.includes('\0')) return byFirstWord(text, null, 'has a zero byte');
@@ -116,6 +116,17 @@ function writeInstead(verdict: Verdict, reason: string): Verdict {
 
 function asUnknown(verdict: Verdict, reason: string): Verdict {
   return freeze({ ...verdict, class: 'unknown', reason, mayWrite: true });
+}
+
+/** Words of what leaves state behind in the server connection, other than settings. */
+const STATEFUL =
+  /\b(temp|temporary|prepare|listen|advisory|hold|load|setseed|session_authorization|authorization|currval|lastval)\b|advisory/i;
+
+/** It may hold any number of statements: its settings are read back, and unless it looks harmless throughout it keeps its connection. */
+function tooLong(text: string, hint: Hint | null): Verdict {
+  const verdict = byFirstWord(text, hint, 'too long to parse');
+  const harmless = verdict.class !== 'unknown' && !STATEFUL.test(text);
+  return freeze({ ...verdict, changesSettings: true, pin: harmless ? null : 'server state' });
 }
 
 /** All that can be said without a parse. Never a read. */

@@ -323,4 +323,19 @@ describe('classify', () => {
       assert.equal(own.classifyText('select 1, 2', SAMPLE).class, 'read');
     }
   });
+
+  it('expects state of a text that is too long to parse', () => {
+    // a SET or CREATE TEMP far behind the beginning leaked to the next session
+    const classifier = new Classifier({ maxEntries: 10 });
+    const long = (head: string, tail = '') => {
+      const text = `${head};${Array.from({ length: 60_000 }, (_, i) => ` select c${i} from t${i};`).join('')}${tail}`;
+      return classifier.classifyText(text, null);
+    };
+    assert.equal(long('select 1', "set search_path = 'x'").changesSettings, true);
+    assert.equal(long('select 1').pin, 'server state');
+    assert.equal(long('insert into t values (1)').pin, null);
+    assert.equal(long('insert into t values (1)').changesSettings, true);
+    assert.equal(long('insert into t values (1)', 'create temp table x (a int)').pin, 'server state');
+    for (const head of ['select 1', 'insert into t values (1)']) assert.notEqual(long(head).class, 'read');
+  });
 });
