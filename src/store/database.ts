@@ -27,8 +27,10 @@ export function loginOf(config: Config, node: NodeConfig): pg.ClientConfig {
 /** A small pool on one node; connections that are not used go away by themselves. */
 export function openDatabase(login: pg.ClientConfig, size = 2): Kysely<FairleadTables> {
   const pool = new pg.Pool({ ...login, max: size, idleTimeoutMillis: 30_000, allowExitOnIdle: true });
-  // an idle connection that breaks is replaced when it is needed; without a listener it would end the process
+  // A connection that breaks is replaced when it is needed; without a listener it would end the process. The pool listens while
+  // a connection is idle only, and one that breaks under a query tells both the query and its listeners.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   return new Kysely<FairleadTables>({ dialect: new PostgresDialect({ pool }) }).withSchema('fairlead');
 }
 

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { sql } from 'kysely';
 import pg from 'pg';
 import { Cluster } from '../../src/cluster/cluster.ts';
-import { configSchema, nodesOf } from '../../src/config/config.ts';
+import { configSchema, type NodeConfig, nodesOf } from '../../src/config/config.ts';
 import { SILENT } from '../../src/core/log.ts';
 import { lsn } from '../../src/core/lsn.ts';
 import { preflight } from '../../src/monitor/preflight.ts';
+import { closeDatabase, loginOf, openDatabase } from '../../src/store/database.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { Store } from '../../src/store/store.ts';
 import { startTestCluster, type TestCluster, type TestNode } from '../support/cluster.ts';
@@ -34,6 +37,32 @@ describe('schema fairlead', () => {
       findings.filter((f) => f.level === 'error'),
       [],
     );
+  });
+
+  it('outlives a connection that breaks under a query', async () => {
+    // pg tells the listeners of the connection besides the query: without one the process ended, at the death of a primary
+    const through: net.Socket[] = [];
+    const wire = net.createServer((socket) => {
+      const server = net.connect({ host: primary.host, port: primary.port });
+      for (const end of [socket, server]) end.on('error', () => {});
+      socket.pipe(server).pipe(socket);
+      through.push(socket, server);
+    });
+    await new Promise<void>((resolve) => wire.listen(0, '127.0.0.1', resolve));
+    const [node] = nodesOf(configOf(cluster));
+    const { port } = wire.address() as net.AddressInfo;
+    const db = openDatabase(loginOf(configOf(cluster), { ...(node as NodeConfig), host: '127.0.0.1', port }));
+    try {
+      const broken = assert.rejects(sql`SELECT pg_sleep(60)`.execute(db), /terminated unexpectedly/);
+      const runs = "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'";
+      await until(async () => (await primary.query(runs)).length > 0, { what: 'the query' });
+      for (const socket of through.splice(0)) socket.destroy();
+      await broken;
+      await sql`SELECT 1`.execute(db);
+    } finally {
+      await closeDatabase(db);
+      wire.close();
+    }
   });
 
   it('is refused to a role that may not, with the statement that helps', async () => {
