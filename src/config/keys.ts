@@ -102,13 +102,6 @@ function timeText(ms: number): string {
   return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
 }
 
-/** The key at a path with concrete names in it. */
-export function findKey(path: readonly string[]): Key | undefined {
-  return configKeys().find(
-    (key) => key.path.length === path.length && key.path.every((part, i) => part === '*' || part === path[i]),
-  );
-}
-
 /** The known name closest to a mistyped one, or null when none is near. */
 export function nearest(name: string, candidates: readonly string[]): string | null {
   const ranked = candidates

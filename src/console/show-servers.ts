@@ -1,6 +1,5 @@
 import type { Pool } from '../backend/pool.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
-import { Session } from '../frontend/session.ts';
 import { clockText } from './clock-text.ts';
 import { show } from './command.ts';
 
@@ -56,7 +55,7 @@ function rowOf({ key, address }: Pool, connection: ServerConnection) {
     wait_us: 0,
     close_needed: connection.tainted ? 1 : 0,
     ptr: `server ${key.node} ${connection.pid}`,
-    link: holder instanceof Session ? `client ${holder.client.pid}` : '',
+    link: holder === null || holder.clientPid === null ? '' : `client ${holder.clientPid}`,
     remote_pid: connection.pid,
     tls: '',
     application_name: connection.settings.values.get('application_name') ?? '',

@@ -1,4 +1,5 @@
 import { nowMs } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { sleep } from '../core/sleep.ts';
 import type { ControlNodes } from './control-nodes.ts';
@@ -45,7 +46,7 @@ export async function promote(
     // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
     await lift(nodes, node, covered);
   } catch (error) {
-    throw new PromotionError(`before it was told to: ${textOf(error)}`, false);
+    throw new PromotionError(`before it was told to: ${messageOf(error)}`, false);
   }
   try {
     const rows = await nodes.query<{ told: boolean }>(node, 'SELECT pg_promote(false) AS told', [], STATEMENT_MS);
@@ -54,7 +55,7 @@ export async function promote(
     if (error instanceof PromotionError) throw error;
     const { sqlState } = error as { sqlState?: string | null };
     // an answer with an SQLSTATE is a refusal, unless it is a primary already (55000: recovery is not in progress)
-    if (typeof sqlState === 'string' && sqlState !== '55000') throw new PromotionError(textOf(error), false);
+    if (typeof sqlState === 'string' && sqlState !== '55000') throw new PromotionError(messageOf(error), false);
   }
   const after = await ended(nodes, node, signal);
   if (expected.systemId !== null && after.system_id !== expected.systemId) {
@@ -89,14 +90,10 @@ async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Pr
         await nodes.query(node, 'SELECT pg_promote(false)', [], STATEMENT_MS);
       }
     } catch (error) {
-      if (nowMs() - answeredMs > LOST_MS) throw new PromotionError(`lost during promotion: ${textOf(error)}`, true);
+      if (nowMs() - answeredMs > LOST_MS) throw new PromotionError(`lost during promotion: ${messageOf(error)}`, true);
       await sleep(100, signal);
     }
     if (signal.aborted) throw new PromotionError('Fairlead stops', true);
     await sleep(POLL_MS, signal);
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -85,9 +85,10 @@ export class Batch {
     const out: Buffer[] = [];
     const encoder = new Encoder(connection, exchange, variant, out);
     for (const item of this.#items) encoder.item(item);
-    if (this.#items.at(-1)?.wholeLength == null) encoder.evict();
     // nothing may stand between the beginning of a long Bind and its rest
-    if (this.#items.at(-1)?.wholeLength != null) return out;
+    const insideBind = (this.#items.at(-1)?.wholeLength ?? null) !== null;
+    if (insideBind) return out;
+    encoder.evict();
     if (end === 'sync') out.push(SYNC);
     else if (end === 'flush') out.push(FLUSH);
     return out;

@@ -67,6 +67,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     });
   }
 
+  get clientPid(): number {
+    return this.#client.pid;
+  }
+
   get state(): ExecutionState {
     return this.#state;
   }

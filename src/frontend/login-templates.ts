@@ -70,7 +70,7 @@ export class LoginTemplates {
     settings: SettingsSet,
     done: (template: LoginTemplate | null, error: FairleadError | null) => void,
   ): void {
-    const link = new Link(where, { async() {}, closed() {} });
+    const link = new Link(where, { clientPid: null, async() {}, closed() {} });
     link.apply(settings, (error) => {
       if (error !== null) {
         link.drop('settings refused');

@@ -152,12 +152,3 @@ export const NO_PARAMETERS = message(SERVER.PARAMETER_DESCRIPTION, Buffer.from([
 export function query(text: string): Buffer {
   return message(0x51, cstrings(text));
 }
-
-/** A whole result of text columns, without ReadyForQuery. */
-export function resultSet(
-  columns: readonly string[],
-  rows: readonly (readonly (string | null)[])[],
-  tag: string,
-): Buffer {
-  return Buffer.concat([rowDescription(columns), ...rows.map(dataRow), commandComplete(tag)]);
-}

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { startTestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
-import { untilServing } from '../support/serving.ts';
+import { show, untilServing } from '../support/serving.ts';
 import type { TestCluster } from '../support/test-cluster.ts';
 
 describe('sessions do not share what differs', () => {
@@ -99,6 +99,15 @@ describe('sessions do not share what differs', () => {
     const { rows } = await other.query('SELECT pg_try_advisory_lock(4242) AS free');
     assert.equal(rows[0].free, true, 'the lock went with its session');
     await other.query('SELECT pg_advisory_unlock_all()');
+  });
+
+  it('shows which client holds a server connection', async () => {
+    const client = await connect();
+    await client.query('BEGIN');
+    const { processID } = client as unknown as { processID: number };
+    const links = (await show(fairlead.url, 'SHOW SERVERS')).map((row) => row.link);
+    assert.ok(links.includes(`client ${processID}`), JSON.stringify(links));
+    await client.query('ROLLBACK');
   });
 
   it('refuses what cannot be where it was asked for', async () => {

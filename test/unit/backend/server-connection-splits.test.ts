@@ -111,6 +111,7 @@ function run(scenes: readonly Scene[], chunks: readonly Buffer[]): string {
     bytes = [];
   };
   connection.holder = {
+    clientPid: null,
     async: (buffer, start, end) => bytes.push(Buffer.from(buffer.subarray(start, end))),
     closed: (error) => note(`closed ${error.message}`),
   };
