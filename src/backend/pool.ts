@@ -206,8 +206,8 @@ export class Pool implements ServerConnectionHost {
     const known = error instanceof FairleadError ? error : new FairleadError('server_unreachable', messageOf(error));
     this.failing = known;
     const transient = known.code === 'server_unreachable' || (known instanceof LoginRefused && known.transient);
-    // a login that is refused for its own reasons says nothing about the node
-    if (this.key.purpose === 'ro' && transient) this.brokenUntilMs = nowMs() + 1000;
+    // also when the login itself is refused: a replica may not have replayed yet what makes it possible
+    if (this.key.purpose === 'ro') this.brokenUntilMs = nowMs() + 1000;
     if (this.key.purpose === 'ro' || !transient) return this.#refuseAll(known);
     if (this.#retryTimer !== undefined || this.#waiters.length === 0 || this.#stopped) return;
     this.#retryTimer = setTimeout(() => {

@@ -1,4 +1,5 @@
 import type { Identity } from '../backend/pools.ts';
+import { LoginRefused } from '../backend/server-login.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
@@ -40,14 +41,24 @@ export class LoginTemplates {
       done(known, null);
       return () => {};
     }
-    const placement = new Placement(this.#services, {
+    let primaryOnly = false;
+    const placement: Placement = new Placement(this.#services, {
       placed: (where) =>
         this.#ask(where, settings, (template, error) => {
           if (template !== null) this.#remember(key, settings, template);
+          else if (where.pool.key.purpose === 'ro') return askPrimary();
           done(template, error);
         }),
-      unplaceable: (error) => done(null, error),
+      unplaceable: (error) => {
+        if (error instanceof LoginRefused && !primaryOnly) askPrimary();
+        else done(null, error);
+      },
     });
+    // a replica may not have replayed yet that the database, the role or the privilege was created
+    const askPrimary = () => {
+      primaryOnly = true;
+      placement.seek({ database, identity, read: null, reason: 'session state', avoid: null });
+    };
     // any node will do for asking; the primary when no replica is there
     placement.seek({
       database,

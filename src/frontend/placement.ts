@@ -109,7 +109,7 @@ export class Placement implements Checkout, Expiring {
     const { purpose } = (this.#pool as Pool).key;
     const node = this.#node as TopologyNode;
     this.#leave();
-    if (error instanceof LoginRefused && !error.transient) return this.#fail(error);
+    if (error instanceof LoginRefused && !error.transient && purpose === 'rw') return this.#fail(error);
     if (error.code === 'server_login_failed' && purpose === 'rw') return this.#fail(error);
     if (purpose === 'ro') {
       this.#avoid ??= new Set();
