@@ -83,6 +83,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     statements: new PreparedStatements(),
     deadlines: new Deadlines(),
     holdRoom: new HoldRoom(cluster),
+    sequenceReaders: new Set(),
     traffic: new Traffic(nodes.map((node) => node.name)),
     log,
     config: () => current,

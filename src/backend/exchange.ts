@@ -143,6 +143,8 @@ export class Exchange {
 
 /** Somebody who wants a server connection. Exactly one of the two is called, once, unless it withdraws first. */
 export interface Checkout {
+  /** The session it is for: of several connections that would do it is given the one it had last. */
+  readonly holder: object | null;
   granted(connection: ServerConnection): void;
   refused(error: FairleadError): void;
 }

@@ -22,6 +22,9 @@ export type PoolLimits = {
   readonly lifetimeMs: number;
 };
 
+/** How long a pool makes do with the connections it has after the server refused another. */
+const CROWDED_MS = 30_000;
+
 /** How soon a login that may yet succeed is tried again, while somebody waits. */
 const RETRY_MS = 100;
 
@@ -42,6 +45,7 @@ export class Pool implements ServerConnectionHost {
   readonly #waitingSince = new Map<Checkout, number>();
   #opening = 0;
   #stopped = false;
+  #crowdedUntilMs = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   /** Monotonic milliseconds until which an `ro` pool is not worth trying. */
   brokenUntilMs = 0;
@@ -88,7 +92,7 @@ export class Pool implements ServerConnectionHost {
 
   /** An idle connection at once, or null: then the checkout is queued and answered later. */
   checkout(waiter: Checkout): ServerConnection | null {
-    const idle = this.#takeIdle();
+    const idle = this.#takeIdle(waiter.holder);
     if (idle !== null) return idle;
     if (this.#stopped) {
       setImmediate(() =>
@@ -165,13 +169,31 @@ export class Pool implements ServerConnectionHost {
     return waiter;
   }
 
-  #takeIdle(): ServerConnection | null {
+  /**
+   * Best the one the session had last, then one that nobody had, then, once the pool is full, the one idle longest: what a server keeps per
+   * connection and no command shows (values of sequences, counters not yet reported, variables of a library) stays with its session as
+   * long as there are enough connections.
+   */
+  #takeIdle(holder: object | null): ServerConnection | null {
     for (;;) {
-      const connection = this.#idle.pop();
-      if (connection === undefined) return null;
+      const at = this.#choose(holder);
+      if (at === -1) return null;
+      const [connection] = this.#idle.splice(at, 1) as [ServerConnection];
       if (nowMs() <= connection.retireAtMs && !connection.tainted) return connection;
       connection.end();
     }
+  }
+
+  #choose(holder: object | null): number {
+    let free = -1;
+    for (let i = this.#idle.length - 1; i >= 0; i--) {
+      const { home } = this.#idle[i] as ServerConnection;
+      if (home === holder && home !== null) return i;
+      if (home === null && free === -1) free = i;
+    }
+    if (free !== -1 || this.#idle.length === 0) return free;
+    const room = this.#all.size + this.#opening < this.#limits().size && nowMs() > this.#crowdedUntilMs;
+    return room ? -1 : 0;
   }
 
   #open(): void {
@@ -208,6 +230,15 @@ export class Pool implements ServerConnectionHost {
     const transient = known.code === 'server_unreachable' || (known instanceof LoginRefused && known.transient);
     // also when the login itself is refused: a replica may not have replayed yet what makes it possible
     if (this.key.purpose === 'ro') this.brokenUntilMs = nowMs() + 1000;
+    // another one was wanted only so that a session may have its own
+    if (this.#idle.length > 0) {
+      this.#crowdedUntilMs = nowMs() + CROWDED_MS;
+      for (;;) {
+        const waiter = this.#idle.length > 0 ? this.#nextWaiter() : undefined;
+        if (waiter === undefined) return;
+        waiter.granted(this.#idle.shift() as ServerConnection);
+      }
+    }
     if (this.key.purpose === 'ro' || !transient) return this.#refuseAll(known);
     if (this.#retryTimer !== undefined || this.#waiters.length === 0 || this.#stopped) return;
     this.#retryTimer = setTimeout(() => {

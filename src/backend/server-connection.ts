@@ -62,6 +62,10 @@ export class ServerConnection {
   readonly statements = new ServerStatements();
   /** Set while a session holds it exclusively. */
   holder: LinkHolder | null = null;
+  /** The session that held it last and is still there: it gets it again as long as nobody else needs it. */
+  home: LinkHolder | null = null;
+  /** The session whose uses of sequences `currval` and `lastval` tell. */
+  sequencesOf: LinkHolder | null = null;
   /** True once the connection must not be used for anybody else. */
   tainted = false;
   readonly #socket: Socket;

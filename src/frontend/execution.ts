@@ -5,7 +5,7 @@
  */
 import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
-import type { LinkHolder } from '../backend/server-connection.ts';
+import type { LinkHolder, ServerConnection } from '../backend/server-connection.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
@@ -19,8 +19,10 @@ import { Link } from './link.ts';
 import { afterLoss } from './loss.ts';
 import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
+import { placementRequest } from './placement-request.ts';
 import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
+import { SequenceUse } from './sequence-use.ts';
 import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import { SessionMemory } from './session-memory.ts';
@@ -48,7 +50,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #verdicts: readonly Verdict[] = [];
   #running: readonly Verdict[] = [];
   readonly #writes = new OpenWrites();
+  readonly #sequences: SequenceUse;
   #link: Link | null = null;
+  /** The connection that can write which the session had last. */
+  #home: ServerConnection | null = null;
   #lastRoute: LastRoute | null = null;
 
   constructor(client: Client, services: Services, requests: RequestReader, host: ExecutionHost) {
@@ -58,6 +63,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#requests = requests;
     this.memory = new SessionMemory(client.startupSettings);
     this.#placement = new Placement(services, this);
+    this.#sequences = new SequenceUse(services, client.database, client.identity.user, this);
+    // a session begins with what the cluster had when it connected
+    this.causality.ranOnPrimary(services.cluster.samples.next);
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
@@ -141,6 +149,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#placement.abort();
     const link = this.#link;
     this.#link = null;
+    if (this.#home?.home === this) this.#home.home = null;
     if (clean) link?.release();
     else link?.drop('the client is gone');
   }
@@ -148,29 +157,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   // --- finding a server connection -----------------------------------------------------------------------------------
 
   #seek(work: Work): void {
-    const { routing } = this.#services.config();
-    const summary = this.#summary as Summary;
-    const whole = work.synced || work.describeOnly;
-    // a session that keeps its connection for good keeps one that can write
-    const mustBePrimary = this.memory.serializable || this.#services.config().pool.mode === 'session';
-    const read = {
-      consistency: this.options.consistency(routing.consistency),
-      maxStalenessMs: summary.maxStalenessMs ?? this.options.maxStalenessMs,
-      hint: summary.hint,
-      causality: this.causality,
-      replicaReason: summary.replicaReason,
-    };
-    this.#placement.seek({
-      database: this.#client.database,
-      identity: this.#client.identity,
-      read: summary.read && work.forced === null && whole && !mustBePrimary ? read : null,
-      reason: work.forced ?? summary.reason,
-      avoid: work.avoid,
-    });
+    const { memory, options, causality } = this;
+    const known = { memory, options, causality, summary: this.#summary as Summary };
+    this.#placement.seek(placementRequest(this.#client, work, known, this.#services.config()));
   }
 
   placed(where: Placed): void {
     this.#link = new Link(where, this);
+    if (!this.#link.readOnly) this.#home = where.connection;
     this.#apply(this.#link);
   }
 
@@ -179,16 +173,20 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   #apply(link: Link): void {
+    const work = this.#work as Work;
     const { settings } = this.memory;
-    if (this.#transaction !== 'none' || link.connection.settings === settings) return this.#submit(link);
-    link.apply(settings, (error) => {
+    const differs = this.#transaction === 'none' && link.connection.settings !== settings;
+    const strange =
+      !link.readOnly && this.#transaction !== 'failed' && this.#sequences.strange(work.verdicts, link.connection);
+    if (!differs && !strange) return this.#submit(link);
+    link.prepare(differs ? settings : null, strange, (error) => {
       if (this.#state === 'closed' || this.#link !== link) return;
       if (error === null) return this.#submit(link);
       this.#link = null;
       link.drop('settings not applied');
       if (error.code === 'connection_lost') return this.#again(link, null);
       const text = `the session's settings could not be applied: ${error.message}`;
-      this.#fail(new FairleadError('bad_parameter', text), (this.#work as Work).synced);
+      this.#fail(new FairleadError('bad_parameter', text), work.synced);
     });
   }
 
@@ -252,6 +250,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
     else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
     if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
+    if (!link.readOnly && this.#sequences.ran(this.#running, link.connection)) this.memory.pin('sequence state');
     if (status === STATUS.IDLE) this.#acknowledge();
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';

@@ -20,6 +20,8 @@ export class Link {
     this.reason = placed.reason;
     this.#pool = placed.pool;
     this.connection.holder = holder;
+    // what a replica keeps per connection no session can depend on
+    if (!this.readOnly && holder.clientPid !== null) this.connection.home = holder;
   }
 
   /** True when it leads to a replica. */
@@ -56,6 +58,21 @@ export class Link {
       const settings = settingsSet(rows.map(([name, value]) => [(name as string).toLowerCase(), value ?? ''] as const));
       this.connection.settings = settings;
       then(settings);
+    });
+  }
+
+  /**
+   * Readies the connection for a request.
+   * @param settings to apply, or null where they are right
+   * @param forget whether the server has to forget the sequence values that others drew on the connection
+   */
+  prepare(settings: SettingsSet | null, forget: boolean, then: (error: FairleadError | null) => void): void {
+    if (settings !== null) {
+      return this.apply(settings, (error) => (error === null && forget ? this.prepare(null, true, then) : then(error)));
+    }
+    this.#ask('DISCARD SEQUENCES', (_rows, error) => {
+      if (error !== null) this.connection.tainted = true;
+      then(error);
     });
   }
 

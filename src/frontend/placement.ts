@@ -1,6 +1,5 @@
 import type { Checkout } from '../backend/exchange.ts';
 import type { Pool } from '../backend/pool.ts';
-import type { Identity } from '../backend/pools.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
 import { LoginRefused } from '../backend/server-login.ts';
 import type { LsnWaiter } from '../cluster/lsn-waiters.ts';
@@ -8,27 +7,10 @@ import type { TopologyNode } from '../cluster/topology.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { Causality } from '../routing/causality.ts';
 import type { RouteDecision, RouteReason } from '../routing/decision.ts';
-import { type Consistency, routeRead } from '../routing/route-read.ts';
+import { routeRead } from '../routing/route-read.ts';
+import type { PlacementRequest } from './placement-request.ts';
 import type { Services } from './services.ts';
-
-/** What has to be placed. */
-export type PlacementRequest = {
-  readonly database: string;
-  readonly identity: Identity;
-  /** Null: may only run on the primary, for `reason`. */
-  readonly read: {
-    readonly consistency: Consistency;
-    readonly maxStalenessMs: number | null;
-    readonly hint: 'primary' | 'replica' | null;
-    readonly causality: Causality;
-    readonly replicaReason: RouteReason | null;
-  } | null;
-  readonly reason: RouteReason;
-  /** Nodes that refused or lost the statement before. */
-  readonly avoid: ReadonlySet<string> | null;
-};
 
 export type Placed = {
   readonly connection: ServerConnection;
@@ -75,6 +57,10 @@ export class Placement implements Checkout, Expiring {
   constructor(services: Services, client: PlacementClient) {
     this.#services = services;
     this.#client = client;
+  }
+
+  get holder(): object {
+    return this.#client;
   }
 
   get state(): State {

@@ -19,6 +19,8 @@ export type Services = {
   readonly deadlines: Deadlines;
   readonly holdRoom: HoldRoom;
   readonly traffic: Traffic;
+  /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
+  readonly sequenceReaders: Set<string>;
   readonly log: Log;
   config(): Config;
 };

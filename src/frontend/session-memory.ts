@@ -73,6 +73,11 @@ export class SessionMemory {
     if (verdict.unpin === 'all') this.#pins.clear();
   }
 
+  /** The session keeps its server connection from now on. */
+  pin(reason: PinReason): void {
+    this.#pins.add(reason);
+  }
+
   /** Reads back from the server which settings the session has now. `then(false)`: the answer did not come, and they are unknown. */
   capture(link: Link, then: (known: boolean) => void): void {
     this.#changed = false;

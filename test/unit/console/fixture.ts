@@ -63,6 +63,7 @@ export class ConsoleFixture {
       statements: new PreparedStatements(),
       deadlines: this.#deadlines,
       holdRoom,
+      sequenceReaders: new Set<string>(),
       traffic,
       log: SILENT,
       config,

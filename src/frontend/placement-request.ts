@@ -1,0 +1,56 @@
+import type { Identity } from '../backend/pools.ts';
+import type { Config } from '../config/config.ts';
+import type { Causality } from '../routing/causality.ts';
+import type { RouteReason } from '../routing/decision.ts';
+import type { Consistency } from '../routing/route-read.ts';
+import type { Client } from './session.ts';
+import type { SessionMemory } from './session-memory.ts';
+import type { SessionOptions } from './session-options.ts';
+import type { Summary, Work } from './work.ts';
+
+/** What has to be placed. */
+export type PlacementRequest = {
+  readonly database: string;
+  readonly identity: Identity;
+  /** Null: may only run on the primary, for `reason`. */
+  readonly read: {
+    readonly consistency: Consistency;
+    readonly maxStalenessMs: number | null;
+    readonly hint: 'primary' | 'replica' | null;
+    readonly causality: Causality;
+    readonly replicaReason: RouteReason | null;
+  } | null;
+  readonly reason: RouteReason;
+  /** Nodes that refused or lost the statement before. */
+  readonly avoid: ReadonlySet<string> | null;
+};
+
+/** What a session knows about the request it wants to place. */
+export type Known = {
+  readonly summary: Summary;
+  readonly memory: SessionMemory;
+  readonly options: SessionOptions;
+  readonly causality: Causality;
+};
+
+/** Where a request of a session may go. */
+export function placementRequest(client: Client, work: Work, known: Known, config: Config): PlacementRequest {
+  const { summary, memory, options, causality } = known;
+  const whole = work.synced || work.describeOnly;
+  // a session that keeps its connection for good keeps one that can write
+  const mustBePrimary = memory.serializable || config.pool.mode === 'session';
+  const read = {
+    consistency: options.consistency(config.routing.consistency),
+    maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,
+    hint: summary.hint,
+    causality,
+    replicaReason: summary.replicaReason,
+  };
+  return {
+    database: client.database,
+    identity: client.identity,
+    read: summary.read && work.forced === null && whole && !mustBePrimary ? read : null,
+    reason: work.forced ?? summary.reason,
+    avoid: work.avoid,
+  };
+}
