@@ -38,7 +38,7 @@ export function placementRequest(client: Client, work: Work, known: Known, confi
   const { summary, memory, options, causality } = known;
   const whole = work.synced || work.describeOnly;
   // a session that keeps its connection for good keeps one that can write
-  const mustBePrimary = memory.serializable || config.pool.mode === 'session';
+  const mustBePrimary = memory.primaryOnly || config.pool.mode === 'session';
   const read = {
     consistency: options.consistency(config.routing.consistency),
     maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,

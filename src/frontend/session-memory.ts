@@ -21,6 +21,7 @@ export class SessionMemory {
   readonly #pins = new Set<PinReason>();
   /** Names of settings to ask for by name when they are read back. */
   readonly #named = new Set<string>();
+  #readsCounters = false;
   #changed = false;
   #ownKey = '';
 
@@ -51,9 +52,12 @@ export class SessionMemory {
     return this.#changed;
   }
 
-  /** A hot standby refuses SERIALIZABLE, and its guarantees hold only among transactions on the primary. */
-  get serializable(): boolean {
-    return this.#settings.values.get('default_transaction_isolation') === 'serializable';
+  /**
+   * True when no statement of the session may run on a replica. A hot standby refuses SERIALIZABLE, and its guarantees hold only among
+   * transactions on the primary. Who reads a server's counters expects to find the statements there that follow.
+   */
+  get primaryOnly(): boolean {
+    return this.#readsCounters || this.#settings.values.get('default_transaction_isolation') === 'serializable';
   }
 
   /**
@@ -68,9 +72,12 @@ export class SessionMemory {
     }
     if (verdict.pin !== null && (succeeded || LASTING.has(verdict.pin))) this.#pins.add(verdict.pin);
     if (!succeeded) return;
+    if (verdict.readsCounters === true) this.#readsCounters = true;
     // a release inside a transaction is not acted on: the pin stays, which is only slower
     if (!inTransaction) for (const released of verdict.releases ?? []) this.#pins.delete(released);
-    if (verdict.unpin === 'all') this.#pins.clear();
+    if (verdict.unpin !== 'all') return;
+    this.#pins.clear();
+    this.#readsCounters = false;
   }
 
   /** The session keeps its server connection from now on. */

@@ -84,6 +84,11 @@ export function isPrimaryRelation(schema: string | null, name: string): boolean 
   return (schema === null || schema === 'pg_catalog') && PRIMARY_RELATIONS.has(name);
 }
 
+/** Views and functions of the cumulative statistics system that count what statements did. */
+export function isCounter(name: string): boolean {
+  return /^pg_stat(io)?_(all|user|sys|xact|get|force|reset|clear|have)_/.test(name);
+}
+
 /** Settings that SHOW may read anywhere: the session's own, which are replayed, and those equal on all nodes. */
 export const SHOW_ANYWHERE = words(`
   search_path timezone datestyle intervalstyle client_encoding server_version server_version_num server_encoding

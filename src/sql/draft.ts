@@ -1,3 +1,4 @@
+import { isCounter } from './builtins.ts';
 import type { Findings } from './findings.ts';
 import type { FairleadCommand, PinReason, StatementClass, Verdict } from './verdict.ts';
 
@@ -50,6 +51,7 @@ function finish(d: Draft): Part {
     releases: f.releases,
     deallocates: d.deallocates,
     mayAdvanceSequence: f.mayAdvanceSequence,
+    readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
   };
 }
 
@@ -91,6 +93,7 @@ export function join(drafts: readonly Draft[]): Part {
     releases: pin === null ? parts.flatMap((part) => part.releases ?? []) : [],
     deallocates: deallocated.length > 1 ? { name: null } : (deallocated[0] ?? null),
     mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
+    readsCounters: parts.some((part) => part.readsCounters === true),
   };
 }
 

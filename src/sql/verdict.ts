@@ -73,4 +73,6 @@ export type Verdict = {
   readonly deallocates?: { readonly name: string | null } | null;
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
+  /** It reads counters of what statements did on one server: the session's later statements should be counted there. */
+  readonly readsCounters?: boolean;
 };
