@@ -9,6 +9,7 @@ import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
 import { CLOSE_COMPLETE, PARSE_COMPLETE, SYNC, TERMINATE } from '../wire/writer.ts';
 import { Cancels } from './cancel-request.ts';
 import { EXPECT, type Exchange } from './exchange.ts';
+import type { LinkHolder } from './link-holder.ts';
 import type { LoggedIn } from './server-login.ts';
 import { ServerOutput } from './server-output.ts';
 import { ServerStatements } from './server-statements.ts';
@@ -29,16 +30,6 @@ export type ServerConnectionHost = {
   readonly address: { readonly host: string; readonly port: number };
   /** The connection ended, expected or not. Called once. */
   closed(connection: ServerConnection): void;
-};
-
-/** Who holds the connection exclusively. */
-export type LinkHolder = {
-  /** Process id that the session's client was told; null where no client is behind it. */
-  readonly clientPid: number | null;
-  /** A notification, or something the server says outside of any exchange. */
-  async(buffer: Buffer, start: number, end: number): void;
-  /** The connection is gone; exchanges in flight were told before. */
-  closed(error: FairleadError): void;
 };
 
 /**

@@ -4,8 +4,9 @@
  * `active` (an exchange, or a question of our own behind it, is under way), `closed`.
  */
 import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
+import type { LinkHolder } from '../backend/link-holder.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
-import type { LinkHolder, ServerConnection } from '../backend/server-connection.ts';
+import type { ServerConnection } from '../backend/server-connection.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';

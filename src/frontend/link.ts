@@ -1,5 +1,6 @@
+import type { LinkHolder } from '../backend/link-holder.ts';
 import type { Pool } from '../backend/pool.ts';
-import type { LinkHolder, ServerConnection } from '../backend/server-connection.ts';
+import type { ServerConnection } from '../backend/server-connection.ts';
 import { captureQuery, type SettingsSet, settingsDifference, settingsSet } from '../backend/settings-set.ts';
 import type { TopologyNode } from '../cluster/topology.ts';
 import type { FairleadError } from '../core/errors.ts';

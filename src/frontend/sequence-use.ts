@@ -1,4 +1,5 @@
-import type { LinkHolder, ServerConnection } from '../backend/server-connection.ts';
+import type { LinkHolder } from '../backend/link-holder.ts';
+import type { ServerConnection } from '../backend/server-connection.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import type { Services } from './services.ts';
 
