@@ -4,7 +4,7 @@ import { ApiServer } from './api/api-server.ts';
 import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
 import { Catalogs } from './backend/catalogs.ts';
-import type { ControlTarget } from './backend/control-connection.ts';
+import { type ControlTarget, controlTarget } from './backend/control-connection.ts';
 import { Pools } from './backend/pools.ts';
 import { PreparedStatements } from './backend/prepared-statement.ts';
 import { Cluster } from './cluster/cluster.ts';
@@ -27,6 +27,7 @@ import { Classifier } from './sql/classifier.ts';
 import { LagKeeper } from './store/lag-keeper.ts';
 import { migrate } from './store/migrate.ts';
 import { Store } from './store/store.ts';
+import { tlsOptions } from './transport/server-tls.ts';
 
 /** Statement shapes whose verdict is kept. */
 const CLASSIFIER_ENTRIES = 20_000;
@@ -54,12 +55,13 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   let current = config;
   await Classifier.load();
   const nodes = nodesOf(config);
+  // files that cannot be read shall be told now, not at the first connection
+  for (const { host, tls } of nodes) tlsOptions(host, tls);
   const cluster = new Cluster(nodes, config.routing.max_lag);
   const target = (name: string, database = config.cluster.database): ControlTarget => {
     const node = nodes.find((n) => n.name === name);
     if (node === undefined) throw new RangeError(`no node ${name}`);
-    const { user, password } = config.cluster;
-    return { name, host: node.host, port: node.port, database, user, password };
+    return { ...controlTarget(config, node), database };
   };
 
   const monitor = new Monitor(cluster, { config, log, target: (node) => target(node.name) });

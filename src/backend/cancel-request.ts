@@ -1,32 +1,43 @@
-import net from 'node:net';
+import type net from 'node:net';
+import { type Encryption, openServerSocket, type ServerAddress } from '../transport/server-socket.ts';
 import { cancelPacket } from '../wire/startup.ts';
 
 /** A server that does not close the connection in this time will not act on the request any more. */
 const TIMEOUT_MS = 5000;
 
-/** Sends a CancelRequest on a connection of its own. `done` is called once: when the server has sent the signal, or cannot be reached. */
-function sendCancel(
-  address: { readonly host: string; readonly port: number },
-  pid: number,
-  secret: Buffer,
-  done: () => void,
-): void {
-  const socket = net.connect(address);
+/** Which backend, and where. */
+export type CancelTarget = {
+  readonly address: ServerAddress;
+  readonly encryption: Encryption;
+  readonly pid: number;
+  readonly secret: Buffer;
+};
+
+/**
+ * Sends a CancelRequest on a connection of its own, encrypted like the one it is about: whoever could read the key in it could cancel as well.
+ * `done` is called once: when the server has sent the signal, or cannot be reached.
+ */
+function sendCancel({ address, encryption, pid, secret }: CancelTarget, done: () => void): void {
+  let opened: net.Socket | null = null;
   let finished = false;
   const finish = () => {
     if (finished) return;
     finished = true;
     clearTimeout(timer);
-    socket.destroy();
+    giveUp();
+    opened?.destroy();
     done();
   };
   const timer = setTimeout(finish, TIMEOUT_MS);
   timer.unref();
-  socket.on('connect', () => socket.write(cancelPacket(pid, secret)));
-  // the server closes the connection when it has sent the signal
-  socket.on('error', finish);
-  socket.on('close', finish);
-  socket.resume();
+  const giveUp = openServerSocket(address, encryption, (_error, socket) => {
+    if (socket === null) return finish();
+    opened = socket;
+    // the server closes the connection when it has sent the signal
+    socket.on('error', finish).on('close', finish);
+    socket.write(cancelPacket(pid, secret));
+    socket.resume();
+  });
 }
 
 /** The cancel requests for one server connection. */
@@ -39,9 +50,9 @@ export class Cancels {
     return this.#pending > 0;
   }
 
-  send(address: { readonly host: string; readonly port: number }, pid: number, secret: Buffer): void {
+  send(target: CancelTarget): void {
     this.#pending++;
-    sendCancel(address, pid, secret, () => {
+    sendCancel(target, () => {
       this.#pending--;
       if (this.#pending > 0) return;
       const then = this.#then;

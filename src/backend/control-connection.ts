@@ -1,12 +1,19 @@
 import pg from 'pg';
 import type { ProbeFailure } from '../cluster/observation.ts';
 import type { Config, NodeConfig } from '../config/config.ts';
-import { messageOf } from '../core/errors.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
+import { reach } from '../transport/control-stream.ts';
+import {
+  type Encryption,
+  encryptionsFor,
+  isTlsFault,
+  letIn,
+  refusedByEncryption,
+  type ServerAddress,
+} from '../transport/server-socket.ts';
 
-export type ControlTarget = {
+export type ControlTarget = ServerAddress & {
   readonly name: string;
-  readonly host: string;
-  readonly port: number;
   readonly database: string;
   readonly user: string;
   readonly password: string | null;
@@ -15,7 +22,20 @@ export type ControlTarget = {
 /** How the cluster's own role reaches a node. */
 export function controlTarget(config: Config, node: NodeConfig): ControlTarget {
   const { database, user, password } = config.cluster;
-  return { name: node.name, host: node.host, port: node.port, database, user, password };
+  return { name: node.name, host: node.host, port: node.port, tls: node.tls, database, user, password };
+}
+
+/** What `pg` needs to log in as the cluster's own role. */
+export function controlLogin(target: ControlTarget, applicationName: string, encryption?: Encryption): pg.ClientConfig {
+  const { database, user, password } = target;
+  return {
+    ...reach(target, encryption),
+    database,
+    user,
+    ...(password === null ? {} : { password }),
+    application_name: applicationName,
+    keepAlive: true,
+  };
 }
 
 /** A control statement that failed, with what that says about the server. */
@@ -43,6 +63,8 @@ export class ControlConnection {
   readonly #applicationName: string;
   #client: pg.Client | null = null;
   #connecting: Promise<pg.Client> | null = null;
+  /** Counts attempts and goodbyes: an attempt that was overtaken goes no further. */
+  #generation = 0;
 
   constructor(target: ControlTarget, applicationName: string) {
     this.target = target;
@@ -75,6 +97,7 @@ export class ControlConnection {
     const client = this.#client;
     this.#client = null;
     this.#connecting = null;
+    this.#generation++;
     // destroyed, not ended: a hung server would never answer a polite goodbye
     if (client !== null)
       (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
@@ -86,39 +109,48 @@ export class ControlConnection {
     return result.rows;
   }
 
+  /** Where `cluster.tls.mode` leaves a choice, the second one is tried when pg_hba.conf has no line for the first. */
   #connect(): Promise<pg.Client> {
-    const { host, port, database, user, password } = this.target;
-    const client = new pg.Client({
-      host,
-      port,
-      database,
-      user,
-      ...(password === null ? {} : { password }),
-      application_name: this.#applicationName,
-      keepAlive: true,
+    const [first, second] = encryptionsFor(this.target) as readonly [Encryption, Encryption?];
+    const generation = ++this.#generation;
+    const connecting = this.#attempt(first).catch((error) => {
+      if (second === undefined || !refusedByEncryption(error) || this.#generation !== generation) throw error;
+      const accepted = (client: pg.Client) => {
+        letIn(this.target, second);
+        return client;
+      };
+      return this.#attempt(second).then(accepted, () => {
+        throw error;
+      });
     });
+    this.#connecting = connecting;
+    connecting.catch(() => {
+      if (this.#generation === generation) this.#connecting = null;
+    });
+    return connecting;
+  }
+
+  async #attempt(encryption: Encryption): Promise<pg.Client> {
+    const client = new pg.Client(controlLogin(this.target, this.#applicationName, encryption));
+    let connected = false;
     const forget = () => {
-      if (this.#client !== client) return;
+      if (this.#client !== client || !connected) return;
       this.#client = null;
       this.#connecting = null;
     };
     client.on('error', forget);
     client.on('end', forget);
     this.#client = client;
-    this.#connecting = client.connect().then(
-      () => client,
-      (error) => {
-        forget();
-        throw error;
-      },
-    );
-    this.#connecting.catch(() => {});
-    return this.#connecting;
+    await client.connect();
+    connected = true;
+    return client;
   }
 
   #classify(error: unknown): ControlError {
     const code = (error as { code?: string }).code ?? '';
     const text = messageOf(error);
+    // the server is there, and TLS with it does not come about: that is no sign of its death
+    if (error instanceof FairleadError || isTlsFault(error)) return this.#error('auth', null, text);
     if (/^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/.test(code)) {
       return this.#error('refused', null, text.includes(code) ? text : `${code} ${text}`);
     }

@@ -35,7 +35,6 @@ const RETRY_MS = 100;
  */
 export class Pool implements ServerConnectionHost {
   readonly key: PoolKey;
-  readonly address: { readonly host: string; readonly port: number };
   readonly #login: () => LoginTarget;
   readonly #limits: () => PoolLimits;
   readonly #idle: ServerConnection[] = [];
@@ -56,8 +55,6 @@ export class Pool implements ServerConnectionHost {
     this.key = key;
     this.#login = login;
     this.#limits = limits;
-    const { host, port } = login();
-    this.address = { host, port };
   }
 
   get node(): string {

@@ -6,14 +6,14 @@ import type { Assignment } from '../cluster/assignment.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { maybeDead } from '../cluster/observation.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, nodesOf, type ServerTls } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
-import type { ScramSecret } from '../wire/scram.ts';
+import type { ServerSecret } from '../wire/secret.ts';
 import { Pool, type PoolKey, type Purpose } from './pool.ts';
 
 /** A client's user as servers know it. */
-export type Identity = { readonly user: string; readonly secret: ScramSecret | null };
+export type Identity = { readonly user: string; readonly secret: ServerSecret | null };
 
 /** What a pool does now. */
 export type PoolStatistics = PoolKey & {
@@ -85,6 +85,7 @@ export class Pools {
           node: node.name,
           host,
           port,
+          tls: this.#tlsOf(node.name),
           database,
           user: identity.user,
           secret: identity.secret,
@@ -144,6 +145,11 @@ export class Pools {
       if (failure.kind !== 'refused' && silentMs < timeoutMs + intervalMs * SILENT_PROBES) continue;
       this.#drop(node.name, 'ro', failure.message, true);
     }
+  }
+
+  #tlsOf(node: string): ServerTls {
+    const config = this.#config();
+    return nodesOf(config).find(({ name }) => name === node)?.tls ?? config.cluster.tls;
   }
 
   #ofNode(node: string): Map<string, Pool> {

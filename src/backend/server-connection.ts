@@ -27,7 +27,6 @@ const DISTRUST: ReadonlySet<string> = new Set(['26000', '42P05', '0A000']);
 /** Who made the connection and gets it back. */
 export type ServerConnectionHost = {
   readonly node: string;
-  readonly address: { readonly host: string; readonly port: number };
   /** The connection ended, expected or not. Called once. */
   closed(connection: ServerConnection): void;
 };
@@ -60,7 +59,7 @@ export class ServerConnection {
   /** True once the connection must not be used for anybody else. */
   tainted = false;
   readonly #socket: Socket;
-  readonly #secret: Buffer;
+  readonly login: LoggedIn;
   readonly #queue = new Queue<Exchange>();
   #closed = false;
   readonly #output: ServerOutput;
@@ -74,7 +73,7 @@ export class ServerConnection {
   constructor(host: ServerConnectionHost, login: LoggedIn) {
     this.host = host;
     this.#socket = login.socket;
-    this.#secret = login.secret;
+    this.login = login;
     this.pid = login.pid;
     this.parameters = login.parameters;
     this.openedMs = nowMs();
@@ -150,7 +149,7 @@ export class ServerConnection {
 
   /** Asks the server to cancel what runs now. The connection is not given to anybody else before the request is through. */
   cancel(): void {
-    if (!this.#closed) this.#cancels.send(this.host.address, this.pid, this.#secret);
+    if (!this.#closed) this.#cancels.send(this.login);
   }
 
   /** Runs `then` as soon as no cancel request is under way. */

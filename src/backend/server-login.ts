@@ -1,21 +1,28 @@
-import { createHash } from 'node:crypto';
-import net from 'node:net';
+import type net from 'node:net';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import {
+  type Encryption,
+  encryptionsFor,
+  isTlsFault,
+  letIn,
+  openServerSocket,
+  refusedByEncryption,
+  type ServerAddress,
+  tlsFault,
+} from '../transport/server-socket.ts';
 import { readErrorFields, readParameterStatus } from '../wire/fields.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { SERVER } from '../wire/message-type.ts';
-import { MECHANISM, ScramClient, type ScramSecret } from '../wire/scram.ts';
+import type { ServerSecret } from '../wire/secret.ts';
 import { startupPacket } from '../wire/startup.ts';
-import { cstrings, message } from '../wire/writer.ts';
+import { ServerAuthentication } from './server-authentication.ts';
 
 /** How to log in to a server. */
-export type LoginTarget = {
+export type LoginTarget = ServerAddress & {
   readonly node: string;
-  readonly host: string;
-  readonly port: number;
   readonly database: string;
   readonly user: string;
-  readonly secret: ScramSecret | null;
+  readonly secret: ServerSecret | null;
   readonly parameters: readonly (readonly [string, string])[];
   readonly timeoutMs: number;
 };
@@ -23,6 +30,8 @@ export type LoginTarget = {
 /** A connection that the server is ready to use. */
 export type LoggedIn = {
   readonly socket: net.Socket;
+  readonly address: ServerAddress;
+  readonly encryption: Encryption;
   readonly parameters: Map<string, string>;
   readonly pid: number;
   readonly secret: Buffer;
@@ -44,116 +53,95 @@ export class LoginRefused extends FairleadError {
 }
 
 /**
- * Connects and authenticates: trust, password, md5, SCRAM-SHA-256.
+ * Connects and authenticates. Where `cluster.tls.mode` leaves a choice and pg_hba.conf has no line for the first one, the other is tried.
  * @throws LoginRefused with the server's own words; FairleadError `server_unreachable` for everything below that.
  */
-export function logIn(target: LoginTarget): Promise<LoggedIn> {
+export async function logIn(target: LoginTarget): Promise<LoggedIn> {
+  const [first, second] = encryptionsFor(target);
+  try {
+    return await attempt(target, first as Encryption);
+  } catch (error) {
+    if (second === undefined || !refusedByEncryption(error)) throw error;
+    try {
+      const loggedIn = await attempt(target, second);
+      letIn(target, second);
+      return loggedIn;
+    } catch (other) {
+      // what a server says tells more than how a handshake fails, and what it says over TLS more than the rest
+      throw other instanceof LoginRefused && !(error instanceof LoginRefused && first === 'tls') ? other : error;
+    }
+  }
+}
+
+function attempt(target: LoginTarget, encryption: Encryption): Promise<LoggedIn> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: target.host, port: target.port, noDelay: true, keepAlive: true });
+    let opened: net.Socket | null = null;
+    let ended = false;
     const parameters = new Map<string, string>();
+    let authentication: ServerAuthentication;
     let pid = 0;
     let secret: Buffer = Buffer.alloc(4);
-    let scram: ScramClient | null = null;
-    let scramProved = false;
 
-    const fail = (error: FairleadError) => {
+    const leave = () => {
+      ended = true;
       clearTimeout(timer);
-      socket.removeAllListeners();
-      socket.on('error', () => {});
-      socket.destroy();
+      opened?.off('data', onData).off('error', onError).off('close', onClose);
+    };
+    const fail = (error: FairleadError) => {
+      if (ended) return;
+      leave();
+      giveUp();
+      opened?.on('error', () => {});
+      opened?.destroy();
       reader.end();
       reject(error);
     };
     const unreachable = (why: string) =>
       fail(new FairleadError('server_unreachable', `node ${target.node} (${target.host}:${target.port}): ${why}`));
+    const broken = (error: Error) => {
+      if (error instanceof FairleadError) fail(error);
+      else if (isTlsFault(error)) fail(tlsFault(target, error));
+      else unreachable(messageOf(error));
+    };
     const timer = setTimeout(() => unreachable(`no login within ${target.timeoutMs} ms`), target.timeoutMs);
 
-    const password = (): string => {
-      if (target.secret?.kind === 'password') return target.secret.password;
-      throw new FairleadError(
-        'server_login_failed',
-        `node ${target.node} asks user ${target.user} for a password that is not known`,
-        'give auth.users the password, or let the server use scram-sha-256',
-      );
-    };
-    const authenticate = (buffer: Buffer, start: number, end: number) => {
-      const kind = buffer.readInt32BE(start + 5);
-      const data = buffer.subarray(start + 9, end);
-      switch (kind) {
-        case 0:
-          if (scram !== null && !scramProved) throw new Error('the server did not prove that it knows the password');
-          return;
-        case 3:
-          socket.write(message(0x70, cstrings(password())));
-          return;
-        case 5: {
-          const md5 = (value: string | Buffer, salt: string | Buffer) =>
-            createHash('md5').update(value).update(salt).digest('hex');
-          socket.write(message(0x70, cstrings(`md5${md5(md5(password(), target.user), data)}`)));
-          return;
+    const look = (type: number, buffer: Buffer, start: number, end: number): boolean => {
+      switch (type) {
+        case SERVER.AUTHENTICATION: {
+          const answer = authentication.answer(buffer, start, end);
+          if (answer !== null) opened?.write(answer);
+          return true;
         }
-        case 10: {
-          if (!data.toString('latin1').split('\0').includes(MECHANISM))
-            throw new Error('the server offers no SCRAM-SHA-256');
-          if (target.secret === null) password();
-          scram = new ScramClient(target.secret as ScramSecret);
-          const first = Buffer.from(scram.first());
-          const size = Buffer.alloc(4);
-          size.writeInt32BE(first.length);
-          socket.write(message(0x70, Buffer.concat([cstrings(MECHANISM), size, first])));
-          return;
+        case SERVER.PARAMETER_STATUS:
+          parameters.set(...readParameterStatus(buffer, start, end));
+          return true;
+        case SERVER.BACKEND_KEY_DATA:
+          pid = buffer.readInt32BE(start + 5);
+          secret = Buffer.from(buffer.subarray(start + 9, end));
+          return true;
+        case SERVER.ERROR: {
+          const { sqlState, message } = readErrorFields(buffer, start, end);
+          fail(new LoginRefused(target.node, sqlState, message));
+          return false;
         }
-        case 11:
-          if (scram === null) throw new Error('unexpected SCRAM message');
-          socket.write(message(0x70, Buffer.from(scram.final(data.toString('utf8')))));
-          return;
-        case 12:
-          scramProved = scram?.verify(data.toString('utf8')) ?? false;
-          if (!scramProved) throw new Error('the server did not prove that it knows the password');
-          return;
+        case SERVER.READY:
+          leave();
+          resolve({ socket: opened as net.Socket, address: target, encryption, parameters, pid, secret });
+          return false;
         default:
-          throw new Error(`authentication method ${kind} is not supported`);
+          return true;
       }
     };
-
     const reader = new FrameReader(
       {
         message(type, buffer, start, end) {
           try {
-            switch (type) {
-              case SERVER.AUTHENTICATION:
-                authenticate(buffer, start, end);
-                break;
-              case SERVER.PARAMETER_STATUS:
-                parameters.set(...readParameterStatus(buffer, start, end));
-                break;
-              case SERVER.BACKEND_KEY_DATA:
-                pid = buffer.readInt32BE(start + 5);
-                secret = Buffer.from(buffer.subarray(start + 9, end));
-                break;
-              case SERVER.ERROR: {
-                const { sqlState, message: text } = readErrorFields(buffer, start, end);
-                fail(new LoginRefused(target.node, sqlState, text));
-                return false;
-              }
-              case SERVER.READY:
-                clearTimeout(timer);
-                socket.removeAllListeners();
-                resolve({ socket, parameters, pid, secret });
-                return false;
-            }
+            return look(type, buffer, start, end);
           } catch (error) {
-            fail(
-              error instanceof FairleadError
-                ? error
-                : new FairleadError(
-                    'server_login_failed',
-                    `node ${target.node}, user ${target.user}: ${messageOf(error)}`,
-                  ),
-            );
+            const text = `node ${target.node}, user ${target.user}: ${messageOf(error)}`;
+            fail(error instanceof FairleadError ? error : new FairleadError('server_login_failed', text));
             return false;
           }
-          return true;
         },
         piece() {
           unreachable('a message too long for a login');
@@ -163,9 +151,15 @@ export function logIn(target: LoginTarget): Promise<LoggedIn> {
       },
       1 << 16,
     );
-    socket.on('data', (chunk) => reader.feed(chunk));
-    socket.on('error', (error) => unreachable(messageOf(error)));
-    socket.on('close', () => unreachable('connection closed during the login'));
-    socket.write(startupPacket([['user', target.user], ['database', target.database], ...target.parameters]));
+    const onData = (chunk: Buffer) => reader.feed(chunk);
+    const onError = (error: Error) => broken(error);
+    const onClose = () => unreachable('connection closed during the login');
+    const giveUp = openServerSocket(target, encryption, (error, socket) => {
+      if (socket === null) return broken(error as Error);
+      opened = socket;
+      authentication = new ServerAuthentication(target, socket);
+      socket.on('data', onData).on('error', onError).on('close', onClose);
+      socket.write(startupPacket([['user', target.user], ['database', target.database], ...target.parameters]));
+    });
   });
 }

@@ -7,6 +7,24 @@ import { address, lagLimit, sizeBytes, timeMs } from './units.ts';
 
 const secret = z.string().describe('a value, ${ENVIRONMENT_VARIABLE} or file:/path');
 
+const serverTls = z.strictObject({
+  mode: z
+    .enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+    .default('prefer')
+    .describe("TLS towards servers, as libpq's sslmode"),
+  ca: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('certificates that servers are verified with: a file, PEM, or system'),
+  cert: z.string().nullable().default(null).describe('certificate that servers are shown: a file, or PEM'),
+  key: secret.nullable().default(null).describe('its private key: a file, or PEM'),
+  cleartext_password: z
+    .enum(['encrypted', 'allow'])
+    .default('encrypted')
+    .describe('where a server gets a password in clear text: over TLS and loopback only, or anywhere'),
+});
+
 const node = z.preprocess(
   (value) => (typeof value === 'object' ? value : { address: value }),
   z.strictObject({
@@ -14,6 +32,7 @@ const node = z.preprocess(
     zone: z.string().nullable().default(null).describe('where it stands; shown on the dashboard'),
     weight: z.number().positive().default(1).describe('share of reads among equals'),
     promotable: z.boolean().default(true).describe('false: never promoted'),
+    tls: serverTls.optional().describe('instead of cluster.tls'),
   }),
 );
 
@@ -32,6 +51,7 @@ export const configSchema = z.strictObject({
     database: z.string().default('postgres').describe('database of the control connections and of schema fairlead'),
     user: z.string().describe('role of the control connections'),
     password: secret.nullable().default(null).describe('its password'),
+    tls: serverTls.prefault({}),
     nodes: z
       .record(z.string().regex(/^[A-Za-z0-9_.-]{1,48}$/), node)
       .describe('the servers; roles are discovered, never configured'),
@@ -96,11 +116,15 @@ export type Config = z.output<typeof configSchema>;
 /** What may be written: everything with a default may be left out. */
 export type ConfigInput = z.input<typeof configSchema>;
 
+/** TLS towards one server. Files are read when a connection is made, so that renewed certificates need no restart. */
+export type ServerTls = Readonly<z.output<typeof serverTls>>;
+
 /** One PostgreSQL server as configured. */
 export type NodeConfig = {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  readonly tls: ServerTls;
   readonly zone: string | null;
   readonly weight: number;
   readonly promotable: boolean;
@@ -112,6 +136,7 @@ export function nodesOf(config: Config): readonly NodeConfig[] {
     name,
     host: n.address.host,
     port: n.address.port,
+    tls: n.tls ?? config.cluster.tls,
     zone: n.zone,
     weight: n.weight,
     promotable: n.promotable,

@@ -12,11 +12,16 @@ export type Change = {
 
 /** Sections that are read anew for every statement, login or checkout. */
 const LIVE = ['routing.', 'pool.', 'auth.', 'failover.hold'];
-const SECRET = /password|token/;
+const SECRET = /(^|[._])(password|http_token|key)$/;
 
 /** True when a reload changes it without a restart. */
 export function isLive(key: string): boolean {
   return LIVE.some((prefix) => key.startsWith(prefix));
+}
+
+/** True when the value must not be shown. @param key dotted path */
+export function isSecret(key: string): boolean {
+  return SECRET.test(key);
 }
 
 /** What differs between two configurations, key by key. */
@@ -26,7 +31,7 @@ export function difference(before: Config, after: Config): Change[] {
   const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) => old.get(key) !== now.get(key));
   return keys.map((key) => {
     const live = isLive(key);
-    const show = (value: string | undefined) => (value === undefined ? '(not set)' : SECRET.test(key) ? '…' : value);
+    const show = (value: string | undefined) => (value === undefined ? '(not set)' : isSecret(key) ? '…' : value);
     const text = `${key}: ${show(old.get(key))} → ${show(now.get(key))}`;
     return { key, live, text: live ? text : `${text} (takes effect after a restart)` };
   });

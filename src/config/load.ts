@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import { type Config, configSchema } from './config.ts';
+import { type Config, configSchema, type ServerTls } from './config.ts';
 import { readEnvironment, splitPair } from './environment.ts';
 import { explainIssues } from './explain-issue.ts';
 
@@ -28,6 +28,10 @@ export type ConfigSource = {
 
 type Tree = { [key: string]: unknown };
 type Origin = { readonly path: readonly string[]; readonly where: string };
+
+/** Keys whose texts are paths of files, relative to the configuration file; or, where it says so, what would stand in them. */
+const FILE_KEY = /(^|\.)(tls\.(ca|cert|key)|users_file)$/;
+const NOT_A_PATH = /-----BEGIN |^(system)?$/;
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
@@ -95,6 +99,8 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
     if (seen.has(text)) fail(`cluster.nodes.${name}`, `${text} is ${seen.get(text)}'s address already`);
     seen.set(text, name);
   }
+  checkTls(config.cluster.tls, 'cluster.tls', fail);
+  for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
   const { type, users } = config.auth;
   if (type === 'trust') {
     if (!LOOPBACK.test(config.listen.host)) {
@@ -109,6 +115,13 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   for (const [name, { password }] of Object.entries(users)) {
     if (password === null) fail(`auth.users.${name}`, 'write a password, or a SCRAM-SHA-256$… verifier');
   }
+}
+
+function checkTls(tls: ServerTls, key: string, fail: (path: string, text: string) => never): void {
+  if (/^verify/.test(tls.mode) && tls.ca === null) {
+    fail(`${key}.mode`, `${tls.mode} needs ${key}.ca: the file of the certificates to verify with, or "system"`);
+  }
+  if ((tls.cert === null) !== (tls.key === null)) fail(key, 'write cert and key, or neither');
 }
 
 function readTree(file: string, environment: NodeJS.ProcessEnv): Tree {
@@ -158,7 +171,9 @@ function resolveSecrets(
   const text = value.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
     return environment[name] ?? fail(`the environment variable ${name} is not set`);
   });
-  if (!value.startsWith('file:')) return text;
+  if (!value.startsWith('file:')) {
+    return FILE_KEY.test(path.join('.')) && !NOT_A_PATH.test(text) ? resolve(base, text) : text;
+  }
   try {
     return readFileSync(resolve(base, text.slice('file:'.length)), 'utf8').replace(/\r?\n$/, '');
   } catch (error) {

@@ -1,9 +1,7 @@
 import type { Config } from '../config/config.ts';
-import { isLive } from '../config/difference.ts';
+import { isLive, isSecret } from '../config/difference.ts';
 import { configKeys, type Key, textOf } from '../config/keys.ts';
 import { show } from './command.ts';
-
-const SECRET = /^(password|http_token)$/;
 
 /** https://www.pgbouncer.org/usage.html#show-config. Secrets are never shown, only whether there is one. */
 export const SHOW_CONFIG = show({
@@ -44,7 +42,7 @@ function settingAt(key: Key, path: readonly string[], config: Config): Setting {
 
 function shown(path: readonly string[], value: unknown): string | null {
   if (value === null || value === undefined) return null;
-  if (SECRET.test(path.at(-1) as string)) return '********';
+  if (isSecret(path.join('.'))) return '********';
   return Array.isArray(value) ? value.join(', ') : textOf(path, value);
 }
 

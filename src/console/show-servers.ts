@@ -1,3 +1,4 @@
+import { TLSSocket } from 'node:tls';
 import type { Pool } from '../backend/pool.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
 import { clockText } from './clock-text.ts';
@@ -37,8 +38,9 @@ export const SHOW_SERVERS = show({
     [...pools.all()].flatMap((pool) => [...pool.connections()].map((connection) => rowOf(pool, connection))),
 });
 
-function rowOf({ key, address }: Pool, connection: ServerConnection) {
+function rowOf({ key }: Pool, connection: ServerConnection) {
   const { holder, requestStartedMs, local } = connection;
+  const { address, socket } = connection.login;
   return {
     type: 'S',
     user: key.user,
@@ -57,7 +59,7 @@ function rowOf({ key, address }: Pool, connection: ServerConnection) {
     ptr: `server ${key.node} ${connection.pid}`,
     link: holder === null || holder.clientPid === null ? '' : `client ${holder.clientPid}`,
     remote_pid: connection.pid,
-    tls: '',
+    tls: socket instanceof TLSSocket ? `${socket.getProtocol()}/${socket.getCipher().name}` : '',
     application_name: connection.settings.values.get('application_name') ?? '',
     prepared_statements: connection.statements.size,
     id: connection.pid,

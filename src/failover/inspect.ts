@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { ControlTarget } from '../backend/control-connection.ts';
+import { type ControlTarget, controlLogin } from '../backend/control-connection.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import { historyFileName, parseTimelineHistory, type TimelineHistory } from './timeline-history.ts';
 
@@ -39,12 +39,7 @@ export async function readHistory(nodes: ControlNodes, node: string, timeline: n
 /** TIMELINE_HISTORY answers one row of file name and content. https://www.postgresql.org/docs/current/protocol-replication.html */
 async function historyByReplication(target: ControlTarget, timeline: number): Promise<string> {
   const client = new pg.Client({
-    host: target.host,
-    port: target.port,
-    database: target.database,
-    user: target.user,
-    ...(target.password === null ? {} : { password: target.password }),
-    application_name: 'fairlead-control',
+    ...controlLogin(target, 'fairlead-control'),
     connectionTimeoutMillis: ASK_MS,
     query_timeout: ASK_MS,
     ...{ replication: 'database' },

@@ -54,5 +54,7 @@ const READ = `SELECT (SELECT setting FROM pg_settings WHERE name = 'primary_conn
 function loginOf(target: ControlTarget): Conninfo {
   const info = new Map([['user', target.user]]);
   if (target.password !== null) info.set('password', target.password);
+  // the files of cluster.tls are not on the replica's machine: it encrypts, and verifies by its own root certificate where it has one
+  if (!/^(disable|allow|prefer)$/.test(target.tls.mode)) info.set('sslmode', 'require');
   return info;
 }

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { ControlTarget } from '../backend/control-connection.ts';
+import { type ControlTarget, controlLogin } from '../backend/control-connection.ts';
 import { nowMs } from '../core/clock.ts';
 
 type RawConnection = { readonly stream: { write(bytes: Buffer): boolean; destroy(): void } };
@@ -59,16 +59,7 @@ export class PositionConnection {
   }
 
   async #connect(): Promise<void> {
-    const { host, port, database, user, password } = this.#target;
-    const client = new pg.Client({
-      host,
-      port,
-      database,
-      user,
-      ...(password === null ? {} : { password }),
-      application_name: 'fairlead-probe',
-      keepAlive: true,
-    });
+    const client = new pg.Client(controlLogin(this.#target, 'fairlead-probe'));
     client.on('error', () => {
       if (this.#client === client) this.close();
     });

@@ -39,6 +39,21 @@ async function ask(config: Config, node: NodeConfig): Promise<NodeFacts | { read
   }
 }
 
+const VERIFIED =
+  'let cluster.tls.ca be the certificates that the server is verified with, and the name in its certificate its address';
+const OFFERED =
+  "ALTER SYSTEM SET ssl = 'on' and reload, or cluster.tls.mode: prefer; look into cluster.tls.cert and key";
+
+/** What to look at when TLS does not come about. */
+const TLS_FIX = {
+  disable: null,
+  allow: OFFERED,
+  prefer: OFFERED,
+  require: OFFERED,
+  'verify-ca': VERIFIED,
+  'verify-full': VERIFIED,
+} as const;
+
 function unreachable(node: NodeConfig, config: Config, error: unknown, othersAnswer: boolean): Finding {
   const { name, host, port } = node;
   const { user, database } = config.cluster;
@@ -59,6 +74,8 @@ function unreachable(node: NodeConfig, config: Config, error: unknown, othersAns
     case 'too_many':
       return problem(name, text, 'ALTER SYSTEM SET max_connections = …; then restart, or close idle connections');
     case 'auth':
+      // only TLS that does not come about fails without the server's word
+      if (sqlState === null) return problem(name, text, TLS_FIX[node.tls.mode]);
       if (sqlState === '28P01' && othersAnswer) {
         return problem(
           name,

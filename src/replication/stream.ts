@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { ControlTarget } from '../backend/control-connection.ts';
 import { messageOf } from '../core/errors.ts';
+import { type Encryption, encryptionsFor } from '../transport/server-socket.ts';
 import type { StreamMessage } from './commit-batch.ts';
 import type { StreamOrder } from './worker.ts';
 
@@ -15,7 +16,8 @@ export class Stream {
   constructor(target: ControlTarget, hear: (message: StreamMessage) => void) {
     // a name of its own for each attempt: the slot of a connection that hangs outlives the attempt
     this.slot = `fairlead_${randomBytes(6).toString('hex')}`;
-    const workerData: StreamOrder = { target, slot: this.slot };
+    const encryption = encryptionsFor(target)[0] as Encryption;
+    const workerData: StreamOrder = { target, encryption, slot: this.slot };
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData });
     const tell = (message: StreamMessage) => {
       if (this.#ended) return;

@@ -5,13 +5,19 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type pg from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
-import type { ControlTarget } from '../backend/control-connection.ts';
+import { type ControlTarget, controlLogin } from '../backend/control-connection.ts';
 import { messageOf } from '../core/errors.ts';
 import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
+import type { Encryption } from '../transport/server-socket.ts';
 import { BatchBuilder, type StreamMessage, transferOf } from './commit-batch.ts';
 import { CommitDecoder, type DecodedKind } from './commit-decoder.ts';
 
-export type StreamOrder = { readonly target: ControlTarget; readonly slot: string };
+export type StreamOrder = {
+  readonly target: ControlTarget;
+  /** What the main thread has found to be let in. */
+  readonly encryption: Encryption;
+  readonly slot: string;
+};
 
 /** Commits wait this long for company on their way to the main thread. */
 const BATCH_MS = 2;
@@ -22,7 +28,7 @@ const CONFIRM_MS = 1000;
 /** After this much silence the server is asked for a sign of life, after twice as much it counts as gone. */
 const SILENCE_MS = 5000;
 
-const { target, slot } = workerData as StreamOrder;
+const { target, encryption, slot } = workerData as StreamOrder;
 const port = parentPort;
 if (port === null) throw new Error('worker.ts runs in a worker thread only');
 
@@ -73,13 +79,7 @@ function fail(error: unknown): void {
 
 const service = new LogicalReplicationService(
   {
-    host: target.host,
-    port: target.port,
-    database: target.database,
-    user: target.user,
-    ...(target.password === null ? {} : { password: target.password }),
-    application_name: 'fairlead-stream',
-    keepAlive: true,
+    ...controlLogin(target, 'fairlead-stream', encryption),
     connectionTimeoutMillis: 5000,
     // commit times are printed in the session's zone
     options: '-c timezone=UTC -c statement_timeout=0',

@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Config, NodeConfig } from '../config/config.ts';
+import { reach } from '../transport/control-stream.ts';
 import type { FairleadTables } from './tables.ts';
 
 /** An answer later than this is none. */
@@ -10,8 +11,7 @@ const ANSWER_MS = 5000;
 export function loginOf(config: Config, node: NodeConfig): pg.ClientConfig {
   const { database, user, password } = config.cluster;
   return {
-    host: node.host,
-    port: node.port,
+    ...reach(node),
     database,
     user,
     ...(password === null ? {} : { password }),

@@ -3,6 +3,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from
 
 const ITERATIONS = 4096;
 export const MECHANISM = 'SCRAM-SHA-256';
+export const MECHANISM_PLUS = 'SCRAM-SHA-256-PLUS';
 
 const hmac = (key: Buffer, text: string | Buffer) => createHmac('sha256', key).update(text).digest();
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest();
@@ -104,19 +105,32 @@ export class ScramServer {
   }
 }
 
+/**
+ * What a client says about channel binding: it has no channel to bind to (`none`), it could but was not offered to (`unoffered`; a
+ * server that did offer it then knows that somebody stands between), or the binding itself.
+ */
+export type ClientBinding = 'none' | 'unoffered' | { readonly endPoint: Buffer };
+
 /** The client's side, towards servers. */
 export class ScramClient {
   readonly #secret: ScramSecret;
   readonly #nonce = randomBytes(18).toString('base64');
+  readonly #gs2Header: string;
+  /** Attribute `c`: the header, and the binding behind it. */
+  readonly #channel: string;
   #serverSignature = '';
 
-  constructor(secret: ScramSecret) {
+  constructor(secret: ScramSecret, binding: ClientBinding = 'none') {
     this.#secret = secret;
+    const bound = typeof binding === 'object';
+    this.#gs2Header = bound ? 'p=tls-server-end-point,,' : binding === 'none' ? 'n,,' : 'y,,';
+    const header = Buffer.from(this.#gs2Header);
+    this.#channel = (bound ? Buffer.concat([header, binding.endPoint]) : header).toString('base64');
   }
 
   /** client-first-message; PostgreSQL ignores the user name in it. */
   first(): string {
-    return `n,,n=,r=${this.#nonce}`;
+    return `${this.#gs2Header}n=,r=${this.#nonce}`;
   }
 
   /**
@@ -130,7 +144,7 @@ export class ScramClient {
     if (nonce === null || saltText === null || !(iterations > 0) || !nonce.startsWith(this.#nonce)) {
       throw new Error('malformed SCRAM message from the server');
     }
-    const withoutProof = `c=biws,r=${nonce}`;
+    const withoutProof = `c=${this.#channel},r=${nonce}`;
     const authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
     const { clientKey, serverKey } = this.#keys(Buffer.from(saltText, 'base64'), iterations);
     this.#serverSignature = hmac(serverKey, authMessage).toString('base64');

@@ -57,6 +57,9 @@ export function startupPacket(parameters: Iterable<readonly [string, string]>): 
   return packet;
 }
 
+/** Asks a server for TLS; it answers with one byte. */
+export const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+
 export function cancelPacket(pid: number, secret: Buffer): Buffer {
   const packet = Buffer.allocUnsafe(12 + secret.length);
   packet.writeInt32BE(packet.length, 0);

@@ -13,6 +13,7 @@ import { Signal } from '../../src/core/signal.ts';
 import { Traffic } from '../../src/frontend/traffic.ts';
 import type { ReplicationState } from '../../src/replication/replication.ts';
 import type { LagSample, StoredEvent } from '../../src/store/records.ts';
+import { NO_TLS } from './server-tls.ts';
 
 const SYSTEM_ID = '7412345678901234567';
 const NAMES = ['pg1', 'pg2', 'pg3'];
@@ -61,6 +62,7 @@ export class ApiFixture {
         zone: ['a', 'b', 'c'][i] ?? null,
         weight: 1,
         promotable: true,
+        tls: NO_TLS,
       }),
     );
     this.cluster = new Cluster(nodes, { ms: 10_000, bytes: null });

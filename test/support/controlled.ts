@@ -6,6 +6,7 @@ import { type Log, SILENT } from '../../src/core/log.ts';
 import { Controller } from '../../src/failover/controller.ts';
 import type { EpochRecord, FailoverEvent } from '../../src/failover/failover-store.ts';
 import { Monitor } from '../../src/monitor/monitor.ts';
+import { NO_TLS } from './server-tls.ts';
 import type { TestCluster } from './test-cluster.ts';
 import { until } from './wait.ts';
 
@@ -44,7 +45,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
   const log = process.env.FAIRLEAD_TEST_LOG ? stderrLog : SILENT;
   const target = (name: string): ControlTarget => {
     const { host, port } = cluster.node(name);
-    return { name, host, port, database: 'postgres', user, password };
+    return { name, host, port, tls: NO_TLS, database: 'postgres', user, password };
   };
   const monitor = new Monitor(model, { config, log, target: (node) => target(node.name) });
   const events: FailoverEvent[] = [];
@@ -97,7 +98,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
 export function directly(cluster: TestCluster, name: string): ControlConnection {
   const { host, port } = cluster.node(name);
   const { superuser: user, password } = cluster;
-  return new ControlConnection({ name, host, port, database: 'postgres', user, password }, 'application');
+  return new ControlConnection({ name, host, port, tls: NO_TLS, database: 'postgres', user, password }, 'application');
 }
 
 const write = (level: string) => (fields: object, message: string) => {

@@ -10,6 +10,7 @@ const ORDER = [
   'wire',
   'sql',
   'config',
+  'transport',
   'cluster',
   'store',
   'backend',

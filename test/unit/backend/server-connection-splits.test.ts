@@ -5,9 +5,11 @@ import { describe, it } from 'node:test';
 import { EXPECT, Exchange, type ExchangeOwner } from '../../../src/backend/exchange.ts';
 import { PreparedStatements } from '../../../src/backend/prepared-statement.ts';
 import { ServerConnection } from '../../../src/backend/server-connection.ts';
+import type { LoggedIn } from '../../../src/backend/server-login.ts';
 import { SERVER } from '../../../src/wire/message-type.ts';
 import * as writer from '../../../src/wire/writer.ts';
 import { type Random, randomFrom } from '../../support/random.ts';
+import { NO_TLS } from '../../support/server-tls.ts';
 
 /** One exchange: what was asked, and what the server answers. */
 type Scene = { readonly prepare: (exchange: Exchange) => void; readonly extended: boolean; readonly reply: Buffer };
@@ -101,8 +103,10 @@ function extendedScene(random: Random): Scene {
 /** Everything that leaves the connection, in order, as text. */
 function run(scenes: readonly Scene[], chunks: readonly Buffer[]): string {
   const socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
-  const login = { socket: socket as Socket, parameters: new Map<string, string>(), pid: 1, secret: Buffer.alloc(4) };
-  const host = { node: 'n', address: { host: 'h', port: 1 }, closed() {} };
+  const address = { host: 'h', port: 1, tls: NO_TLS };
+  const keys = { parameters: new Map<string, string>(), pid: 1, secret: Buffer.alloc(4) };
+  const login: LoggedIn = { socket: socket as Socket, address, encryption: 'plain', ...keys };
+  const host = { node: 'n', closed() {} };
   const connection = new ServerConnection(host, login);
   const seen: string[] = [];
   let bytes: Buffer[] = [];

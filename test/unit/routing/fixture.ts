@@ -4,6 +4,7 @@ import { Cluster } from '../../../src/cluster/cluster.ts';
 import type { NodeConfig } from '../../../src/config/config.ts';
 import { nowMs } from '../../../src/core/clock.ts';
 import { lsn } from '../../../src/core/lsn.ts';
+import { NO_TLS } from '../../support/server-tls.ts';
 
 export class RoutingFixture {
   readonly cluster: Cluster;
@@ -18,6 +19,7 @@ export class RoutingFixture {
         zone: null,
         weight,
         promotable: true,
+        tls: NO_TLS,
       }),
     );
     this.cluster = new Cluster(nodes, { ms: 10_000, bytes: null });

@@ -1,0 +1,49 @@
+/** Files of a test cluster's servers: who may come in, and certificates. For servers of this machine only. */
+import { chownSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Authority, Certificate } from './certificates.ts';
+import type { TestCluster, TestNode } from './test-cluster.ts';
+import { until } from './wait.ts';
+
+async function put(node: TestNode, name: string, text: string): Promise<void> {
+  const [row] = await node.query<{ data_directory: string }>('SHOW data_directory');
+  const file = join(row?.data_directory ?? '', name);
+  const { uid, gid } = statSync(row?.data_directory ?? '');
+  writeFileSync(file, text, { mode: 0o600 });
+  chownSync(file, uid, gid);
+}
+
+async function reload(node: TestNode, done: () => Promise<boolean>): Promise<void> {
+  await node.query('SELECT pg_reload_conf()');
+  await until(done, { what: `${node.name} to have read its files` });
+}
+
+/** Lines before what the test itself needs: superuser postgres comes in from this machine in any way. */
+export async function setHba(cluster: TestCluster, lines: readonly string[]): Promise<void> {
+  for (const node of cluster.nodes) {
+    const own = [
+      `host all ${cluster.superuser} 127.0.0.1/32 scram-sha-256`,
+      'host replication all 127.0.0.1/32 scram-sha-256',
+    ];
+    const text = `${[...lines, ...own].join('\n')}\n`;
+    await put(node, 'pg_hba.conf', text);
+    await reload(node, async () => {
+      const rows = await node.query<{ count: number }>(
+        'SELECT count(*)::int FROM pg_hba_file_rules WHERE error IS NULL',
+      );
+      return rows[0]?.count === lines.length + own.length;
+    });
+  }
+}
+
+/** Lets every server speak TLS with this certificate, and trust clients' certificates of the authority. */
+export async function enableTls(cluster: TestCluster, authority: Authority, certificate: Certificate): Promise<void> {
+  for (const node of cluster.nodes) {
+    await put(node, 'server.crt', certificate.cert);
+    await put(node, 'server.key', certificate.key);
+    await put(node, 'root.crt', authority.ca);
+    await node.query(`ALTER SYSTEM SET ssl_ca_file = 'root.crt'`);
+    await node.query(`ALTER SYSTEM SET ssl = 'on'`);
+    await reload(node, async () => (await node.query<{ ssl: string }>('SHOW ssl'))[0]?.ssl === 'on');
+  }
+}
