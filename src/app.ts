@@ -10,6 +10,7 @@ import { PreparedStatements } from './backend/prepared-statement.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { type Config, nodesOf } from './config/config.ts';
 import { afterReload, difference } from './config/difference.ts';
+import { databaseEntry, serverDatabase } from './config/pool-settings.ts';
 import type { Address } from './config/units.ts';
 import { ConsoleSession } from './console/console-session.ts';
 import { Deadlines } from './core/deadlines.ts';
@@ -17,6 +18,7 @@ import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
 import { HoldRoom } from './frontend/hold-room.ts';
+import { Lifecycle } from './frontend/lifecycle.ts';
 import { Listener } from './frontend/listener.ts';
 import type { Services } from './frontend/services.ts';
 import { Sessions } from './frontend/sessions.ts';
@@ -58,9 +60,11 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   // files that cannot be read shall be told now, not at the first connection
   for (const { host, tls } of nodes) tlsOptions(host, tls);
   const cluster = new Cluster(nodes, config.routing.max_lag);
-  const target = (name: string, database = config.cluster.database): ControlTarget => {
+  /** @param client a database as clients name it; left out: the one that Fairlead's own tables live in */
+  const target = (name: string, client?: string): ControlTarget => {
     const node = nodes.find((n) => n.name === name);
     if (node === undefined) throw new RangeError(`no node ${name}`);
+    const database = client === undefined ? config.cluster.database : serverDatabase(current, client);
     return { ...controlTarget(config, node), database };
   };
 
@@ -68,8 +72,11 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const replication = new Replication(cluster, { config, log, target: (node) => target(node.name) });
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
-  const pools = new Pools(cluster, () => current, log);
   const sessions = new Sessions();
+  // pools of a prescribed user are kept ready for all clients of the database
+  const hasClients = (database: string, user: string) =>
+    sessions.countOf(database, databaseEntry(current, database)?.user === user ? null : user) > 0;
+  const pools = new Pools(cluster, () => current, log, hasClients);
   const controller = new Controller(cluster, {
     config,
     log,
@@ -86,6 +93,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     deadlines: new Deadlines(),
     holdRoom: new HoldRoom(cluster),
     sequenceReaders: new Set(),
+    lifecycle: new Lifecycle(),
     traffic: new Traffic(nodes.map((node) => node.name)),
     log,
     config: () => current,

@@ -1,6 +1,9 @@
+import type { PoolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { Queue } from '../core/queue.ts';
+import { ConnectionCheck } from './connection-check.ts';
+import type { Counts } from './database-counters.ts';
 import type { Checkout } from './exchange.ts';
 import { ServerConnection, type ServerConnectionHost } from './server-connection.ts';
 import { LoginRefused, type LoginTarget, logIn } from './server-login.ts';
@@ -15,11 +18,18 @@ export type PoolKey = {
   readonly user: string;
 };
 
-export type PoolLimits = {
-  readonly size: number;
-  readonly connectTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly lifetimeMs: number;
+/** What a pool needs from all of them. */
+export type PoolHost = {
+  login(): LoginTarget;
+  settings(): PoolSettings;
+  /** Of the pool's database. */
+  readonly counts: Counts;
+  /** Limits that it shares with other pools. */
+  readonly limits: {
+    room(pool: Pool, urgent: boolean): boolean;
+    yields(pool: Pool): boolean;
+    freed(pool: Pool): void;
+  };
 };
 
 /** How long a pool makes do with the connections it has after the server refused another. */
@@ -27,6 +37,8 @@ const CROWDED_MS = 30_000;
 
 /** How soon a login that may yet succeed is tried again, while somebody waits. */
 const RETRY_MS = 100;
+/** The same for one that nobody waits for. */
+const WARM_RETRY_MS = 5000;
 
 /**
  * Server connections of one node, database and user. Idle ones are used last in, first out, so that the surplus ages and is closed.
@@ -35,14 +47,18 @@ const RETRY_MS = 100;
  */
 export class Pool implements ServerConnectionHost {
   readonly key: PoolKey;
-  readonly #login: () => LoginTarget;
-  readonly #limits: () => PoolLimits;
+  readonly #host: PoolHost;
   readonly #idle: ServerConnection[] = [];
   readonly #all = new Set<ServerConnection>();
   readonly #waiters = new Queue<Checkout>();
   /** When the checkouts in `#waiters` came, in the same order. */
   readonly #waitingSince = new Map<Checkout, number>();
   #opening = 0;
+  /** Connections that are asked whether they live, before somebody gets them. */
+  #checking = 0;
+  #warmAgainMs = 0;
+  /** Monotonic milliseconds of the last checkout. */
+  usedMs = nowMs();
   #stopped = false;
   #crowdedUntilMs = 0;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -51,14 +67,30 @@ export class Pool implements ServerConnectionHost {
   /** Why the last login failed, while none has succeeded since. */
   failing: FairleadError | null = null;
 
-  constructor(key: PoolKey, login: () => LoginTarget, limits: () => PoolLimits) {
+  constructor(key: PoolKey, host: PoolHost) {
     this.key = key;
-    this.#login = login;
-    this.#limits = limits;
+    this.#host = host;
   }
 
   get node(): string {
     return this.key.node;
+  }
+
+  get settings(): PoolSettings {
+    return this.#host.settings();
+  }
+
+  get counts(): Counts {
+    return this.#host.counts;
+  }
+
+  /** Open, or being opened. */
+  get totalCount(): number {
+    return this.#all.size + this.#opening;
+  }
+
+  get checkingCount(): number {
+    return this.#checking;
   }
 
   get idleCount(): number {
@@ -66,7 +98,7 @@ export class Pool implements ServerConnectionHost {
   }
 
   get activeCount(): number {
-    return this.#all.size - this.#idle.length;
+    return this.#all.size - this.#idle.length - this.#checking;
   }
 
   get openingCount(): number {
@@ -89,7 +121,9 @@ export class Pool implements ServerConnectionHost {
 
   /** An idle connection at once, or null: then the checkout is queued and answered later. */
   checkout(waiter: Checkout): ServerConnection | null {
-    const idle = this.#takeIdle(waiter.holder);
+    const atMs = nowMs();
+    this.usedMs = atMs;
+    const idle = this.#takeIdle(waiter.holder, atMs);
     if (idle !== null) return idle;
     if (this.#stopped) {
       setImmediate(() =>
@@ -98,8 +132,8 @@ export class Pool implements ServerConnectionHost {
       return null;
     }
     this.#waiters.push(waiter);
-    this.#waitingSince.set(waiter, nowMs());
-    this.#open();
+    this.#waitingSince.set(waiter, atMs);
+    this.open();
     return null;
   }
 
@@ -113,10 +147,9 @@ export class Pool implements ServerConnectionHost {
     if (connection.closed) return;
     if (connection.tainted || this.#stopped || nowMs() > connection.retireAtMs) return connection.end();
     if (connection.cancelling) return connection.afterCancel(() => this.release(connection));
-    const waiter = this.#nextWaiter();
-    if (waiter !== undefined) return waiter.granted(connection);
-    connection.idleSinceMs = nowMs();
-    this.#idle.push(connection);
+    const { size, reserveSize } = this.settings;
+    if (this.#all.size > size + reserveSize || this.#host.limits.yields(this)) return connection.end();
+    this.#offer(connection);
   }
 
   closed(connection: ServerConnection): void {
@@ -129,26 +162,48 @@ export class Pool implements ServerConnectionHost {
       for (const other of this.#all) other.tainted = true;
       for (const idle of this.#idle.splice(0)) idle.end();
     }
-    if (this.#waiters.length > 0) this.#open();
+    this.#host.limits.freed(this);
+    this.open();
   }
 
-  /** Closes what is idle too long or too old. */
-  tidy(atMs: number): void {
-    const { idleTimeoutMs } = this.#limits();
+  /** Closes what is idle too long or too old, opens what shall be kept ready. @param wanted clients of its database and user are there */
+  tidy(atMs: number, wanted: boolean): void {
+    const { idleTimeoutMs, size, minSize, reserveTimeoutMs } = this.settings;
+    const keep = wanted ? minSize : 0;
     // the idle longest stand first
     while (this.#idle.length > 0) {
       const oldest = this.#idle[0] as ServerConnection;
-      if (atMs - oldest.idleSinceMs < idleTimeoutMs && atMs < oldest.retireAtMs) break;
-      this.#idle.shift();
-      oldest.end();
+      const idleMs = atMs - oldest.idleSinceMs;
+      const surplus = this.#all.size > size && idleMs > reserveTimeoutMs;
+      const unused = idleTimeoutMs > 0 && idleMs >= idleTimeoutMs && this.#all.size > keep;
+      if (!surplus && !unused && atMs < oldest.retireAtMs) break;
+      this.closeOldestIdle();
     }
+    this.open();
+    if (this.#stopped || this.totalCount >= keep || atMs < this.#warmAgainMs) return;
+    if (this.#opening === 0 && this.#host.limits.room(this, false)) this.#launch();
+  }
+
+  closeOldestIdle(): void {
+    this.#idle.shift()?.end();
+  }
+
+  /** Closes what is idle now. */
+  closeIdle(): void {
+    for (const connection of this.#idle.splice(0)) connection.end();
+  }
+
+  /** Every connection there is now is closed, those in use when they are given back. */
+  reconnect(): void {
+    for (const connection of this.#all) connection.retireAtMs = Number.NEGATIVE_INFINITY;
+    this.closeIdle();
   }
 
   /** No new use: idle connections close, busy ones when they are released; whoever waits is refused. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#retryTimer);
-    for (const connection of [...this.#idle]) connection.end();
+    this.closeIdle();
     this.#refuseAll(new FairleadError('connection_lost', `node ${this.key.node} is not used any more`));
   }
 
@@ -158,6 +213,32 @@ export class Pool implements ServerConnectionHost {
     clearTimeout(this.#retryTimer);
     for (const connection of [...this.#all]) connection.destroy(reason);
     this.#refuseAll(new FairleadError('connection_lost', `node ${this.key.node}: ${reason}`));
+  }
+
+  /** Opens connections for those who wait, as far as the limits allow. */
+  open(): void {
+    while (
+      !this.#stopped &&
+      this.#retryTimer === undefined &&
+      this.#opening + this.#checking < this.#waiters.length &&
+      this.totalCount < this.#most() &&
+      this.#host.limits.room(this, true)
+    ) {
+      this.#launch();
+    }
+  }
+
+  /** The reserve is for pools whose clients have waited too long. */
+  #most(): number {
+    const { size, reserveSize, reserveTimeoutMs } = this.settings;
+    return reserveSize > 0 && this.longestWaitMs(nowMs()) >= reserveTimeoutMs ? size + reserveSize : size;
+  }
+
+  #offer(connection: ServerConnection): void {
+    const waiter = this.#nextWaiter();
+    if (waiter !== undefined) return waiter.granted(connection);
+    connection.idleSinceMs = nowMs();
+    this.#idle.push(connection);
   }
 
   #nextWaiter(): Checkout | undefined {
@@ -171,13 +252,23 @@ export class Pool implements ServerConnectionHost {
    * connection and no command shows (values of sequences, counters not yet reported, variables of a library) stays with its session as
    * long as there are enough connections.
    */
-  #takeIdle(holder: object | null): ServerConnection | null {
+  #takeIdle(holder: object | null, atMs: number): ServerConnection | null {
+    const { checkDelayMs, connectTimeoutMs } = this.settings;
     for (;;) {
       const at = this.#choose(holder);
       if (at === -1) return null;
       const [connection] = this.#idle.splice(at, 1) as [ServerConnection];
-      if (nowMs() <= connection.retireAtMs && !connection.tainted) return connection;
-      connection.end();
+      if (atMs > connection.retireAtMs || connection.tainted) connection.end();
+      else if (checkDelayMs === 0 || atMs - connection.idleSinceMs <= checkDelayMs) return connection;
+      else {
+        this.#checking++;
+        ConnectionCheck.run(connection, connectTimeoutMs, () => {
+          this.#checking--;
+          if (connection.closed) this.open();
+          else this.release(connection);
+        });
+        return null;
+      }
     }
   }
 
@@ -189,41 +280,39 @@ export class Pool implements ServerConnectionHost {
       if (home === null && free === -1) free = i;
     }
     if (free !== -1 || this.#idle.length === 0) return free;
-    const room = this.#all.size + this.#opening < this.#limits().size && nowMs() > this.#crowdedUntilMs;
+    const room =
+      this.totalCount < this.settings.size && nowMs() > this.#crowdedUntilMs && this.#host.limits.room(this, false);
     return room ? -1 : 0;
   }
 
-  #open(): void {
-    const { size, lifetimeMs, connectTimeoutMs } = this.#limits();
-    while (
-      !this.#stopped &&
-      this.#retryTimer === undefined &&
-      this.#opening < this.#waiters.length &&
-      this.#all.size + this.#opening < size
-    ) {
-      this.#opening++;
-      logIn({ ...this.#login(), timeoutMs: connectTimeoutMs }).then(
-        (login) => {
-          this.#opening--;
-          const connection = new ServerConnection(this, login);
-          // jitter, so that connections opened together are not replaced together
-          connection.retireAtMs = connection.openedMs + lifetimeMs * (0.9 + 0.2 * Math.random());
-          this.#all.add(connection);
-          this.brokenUntilMs = 0;
-          this.failing = null;
-          this.release(connection);
-        },
-        (error) => {
-          this.#opening--;
-          this.#failed(error);
-        },
-      );
-    }
+  #launch(): void {
+    const { lifetimeMs, connectTimeoutMs } = this.settings;
+    this.#opening++;
+    logIn({ ...this.#host.login(), timeoutMs: connectTimeoutMs }).then(
+      (login) => {
+        this.#opening--;
+        const connection = new ServerConnection(this, login);
+        // jitter, so that connections opened together are not replaced together
+        connection.retireAtMs = connection.openedMs + lifetimeMs * (0.9 + 0.2 * Math.random());
+        this.#all.add(connection);
+        this.brokenUntilMs = 0;
+        this.failing = null;
+        // it serves once, however short its life
+        if (this.#stopped) connection.end();
+        else this.#offer(connection);
+      },
+      (error) => {
+        this.#opening--;
+        this.#failed(error);
+        this.#host.limits.freed(this);
+      },
+    );
   }
 
   #failed(error: unknown): void {
     const known = error instanceof FairleadError ? error : new FairleadError('server_unreachable', messageOf(error));
     this.failing = known;
+    this.#warmAgainMs = nowMs() + WARM_RETRY_MS;
     const transient = known.code === 'server_unreachable' || (known instanceof LoginRefused && known.transient);
     // also when the login itself is refused: a replica may not have replayed yet what makes it possible
     if (this.key.purpose === 'ro') this.brokenUntilMs = nowMs() + 1000;
@@ -240,7 +329,7 @@ export class Pool implements ServerConnectionHost {
     if (this.#retryTimer !== undefined || this.#waiters.length === 0 || this.#stopped) return;
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
-      this.#open();
+      this.open();
     }, RETRY_MS);
   }
 

@@ -7,10 +7,13 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { maybeDead } from '../cluster/observation.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
 import { type Config, nodesOf, type ServerTls } from '../config/config.ts';
+import { databaseEntry, poolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { ServerSecret } from '../wire/secret.ts';
+import { DatabaseCounters } from './database-counters.ts';
 import { Pool, type PoolKey, type Purpose } from './pool.ts';
+import { SharedLimits } from './shared-limits.ts';
 
 /** A client's user as servers know it. */
 export type Identity = { readonly user: string; readonly secret: ServerSecret | null };
@@ -36,6 +39,8 @@ const READ_ONLY: readonly (readonly [string, string])[] = [
 ];
 
 const TICK_MS = 250;
+/** A pool without connections that nobody has used for so long is forgotten. */
+const FORGET_MS = 600_000;
 /** A replica that has not answered for two probes: what runs there is run elsewhere. One lost probe is no reason to break transactions. */
 const SILENT_PROBES = 2;
 
@@ -45,10 +50,20 @@ export class Pools {
   readonly #log: Log;
   /** node → purpose+database+user → pool */
   readonly #pools = new Map<string, Map<string, Pool>>();
+  readonly #limits = new SharedLimits((node) => this.#pools.get(node)?.values() ?? []);
+  readonly counters = new DatabaseCounters();
+  readonly #hasClients: (database: string, user: string) => boolean;
   #timer: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
 
-  constructor(cluster: Cluster, config: () => Config, log: Log) {
+  /** @param hasClients whether somebody is connected: pools of others are not kept ready */
+  constructor(
+    cluster: Cluster,
+    config: () => Config,
+    log: Log,
+    hasClients: (database: string, user: string) => boolean = () => true,
+  ) {
+    this.#hasClients = hasClients;
     this.#cluster = cluster;
     this.#config = config;
     this.#log = log;
@@ -72,34 +87,31 @@ export class Pools {
     for (const pools of this.#pools.values()) yield* pools.values();
   }
 
-  /** The pool of a node for an identity; made on first use. */
-  of(node: TopologyNode, purpose: Purpose, database: string, identity: Identity): Pool {
+  /** The pool of a node for an identity; made on first use. `database` as clients name it. */
+  of(node: TopologyNode, purpose: Purpose, database: string, client: Identity): Pool {
     const pools = this.#ofNode(node.name);
+    const identity = this.#onServers(database, client);
     const id = `${purpose}\0${database}\0${identity.user}`;
     let pool = pools.get(id);
     if (pool === undefined) {
       const { host, port } = node;
       pool = new Pool(
         { node: node.name, purpose, database, user: identity.user },
-        () => ({
-          node: node.name,
-          host,
-          port,
-          tls: this.#tlsOf(node.name),
-          database,
-          user: identity.user,
-          secret: identity.secret,
-          parameters: purpose === 'ro' ? READ_ONLY : PARAMETERS,
-          timeoutMs: 0,
-        }),
-        () => {
-          const { pool: p } = this.#config();
-          return {
-            size: p.size,
-            connectTimeoutMs: p.connect_timeout,
-            idleTimeoutMs: p.server_idle_timeout,
-            lifetimeMs: p.server_lifetime,
-          };
+        {
+          login: () => ({
+            node: node.name,
+            host,
+            port,
+            tls: this.#tlsOf(node.name),
+            database: databaseEntry(this.#config(), database)?.dbname ?? database,
+            user: identity.user,
+            secret: identity.secret,
+            parameters: purpose === 'ro' ? READ_ONLY : PARAMETERS,
+            timeoutMs: 0,
+          }),
+          settings: () => poolSettings(this.#config(), database, identity.user),
+          counts: this.counters.of(database),
+          limits: this.#limits,
         },
       );
       pools.set(id, pool);
@@ -107,12 +119,20 @@ export class Pools {
     return pool;
   }
 
+  /** Databases may prescribe the user that servers see. */
+  #onServers(database: string, client: Identity): Identity {
+    const entry = databaseEntry(this.#config(), database);
+    if (entry === null || entry.user === null) return client;
+    const { user, password } = entry;
+    if (password !== null) return { user, secret: { kind: 'password', password } };
+    return { user, secret: user === client.user ? client.secret : null };
+  }
+
   /** One line per pool, for people and metrics. */
   statistics(): PoolStatistics[] {
-    const { size } = this.#config().pool;
     return [...this.all()].map((pool) => ({
       ...pool.key,
-      size,
+      size: pool.settings.size,
       active: pool.activeCount,
       idle: pool.idleCount,
       connecting: pool.openingCount,
@@ -122,8 +142,9 @@ export class Pools {
   }
 
   /** Exchanges and checkouts a node has before it: what a read would queue behind. Infinity when logins as `identity` fail there. */
-  load(node: string, database: string, identity: Identity): number {
+  load(node: string, database: string, client: Identity): number {
     let load = 0;
+    const identity = this.#onServers(database, client);
     const pools = this.#pools.get(node);
     if (pools === undefined) return 0;
     for (const pool of pools.values()) {
@@ -136,7 +157,14 @@ export class Pools {
   }
 
   #tick(atMs: number): void {
-    for (const pool of this.all()) pool.tidy(atMs);
+    for (const pools of this.#pools.values()) {
+      for (const [id, pool] of pools) {
+        pool.tidy(atMs, this.#hasClients(pool.key.database, pool.key.user));
+        if (pool.totalCount > 0 || pool.waitingCount > 0 || atMs - pool.usedMs < FORGET_MS) continue;
+        pools.delete(id);
+        this.#limits.forget(pool);
+      }
+    }
     const { probe_interval: intervalMs, probe_timeout: timeoutMs } = this.#config().cluster;
     for (const node of this.#cluster.topology.value.nodes) {
       const { failure, failingSinceMs } = this.#cluster.observations.of(node.name);
@@ -180,6 +208,7 @@ export class Pools {
     for (const [id, pool] of [...pools]) {
       if (pool.key.purpose !== purpose) continue;
       pools.delete(id);
+      this.#limits.forget(pool);
       this.#log.debug(
         { node, purpose, database: pool.key.database, user: pool.key.user, reason },
         'server connections dropped',

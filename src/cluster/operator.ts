@@ -4,6 +4,15 @@ export type OperatorIntent = {
   readonly drained: ReadonlySet<string>;
   /** All traffic is held. */
   readonly paused: boolean;
+  /** Databases whose traffic is held, as clients name them. */
+  readonly pausedDatabases: ReadonlySet<string>;
+  /** Databases that take no new clients. */
+  readonly disabledDatabases: ReadonlySet<string>;
 };
 
-export const NO_INTENT: OperatorIntent = Object.freeze({ drained: new Set<string>(), paused: false });
+export const NO_INTENT: OperatorIntent = Object.freeze({
+  drained: new Set<string>(),
+  paused: false,
+  pausedDatabases: new Set<string>(),
+  disabledDatabases: new Set<string>(),
+});

@@ -43,6 +43,41 @@ const user = z.preprocess(
   }),
 );
 
+const POOL_MODES = ['transaction', 'session', 'statement'] as const;
+
+const limit = z.number().int().nonnegative();
+/** What a database or a user has of its own; null: as in `pool`. */
+const own = {
+  mode: z.enum(POOL_MODES).nullable().default(null),
+  size: z.number().int().positive().nullable().default(null),
+  limit: limit.nullable().default(null),
+  time: timeMs.nullable().default(null),
+};
+
+const database = z.strictObject({
+  dbname: z.string().min(1).nullable().default(null).describe('its name on the servers, if that is another one'),
+  user: z.string().min(1).nullable().default(null).describe('who to log in to the servers as, whoever the client is'),
+  password: secret.nullable().default(null).describe('password of that user'),
+  pool_mode: own.mode.describe('as pool.mode'),
+  size: own.size.describe('as pool.size'),
+  min_size: own.limit.describe('as pool.min_size'),
+  reserve_size: own.limit.describe('as pool.reserve_size'),
+  server_lifetime: own.time.describe('as pool.server_lifetime'),
+  max_connections: own.limit.describe('as pool.max_database_connections'),
+  max_clients: own.limit.describe('as pool.max_database_clients'),
+});
+
+const userLimits = z.strictObject({
+  pool_mode: own.mode.describe('as pool.mode; wins over the database'),
+  size: own.size.describe('as pool.size; wins over the database'),
+  reserve_size: own.limit.describe('as pool.reserve_size; wins over the database'),
+  max_connections: own.limit.describe('as pool.max_user_connections'),
+  max_clients: own.limit.describe('as pool.max_user_clients'),
+  query_timeout: own.time.describe('as pool.query_timeout'),
+  idle_transaction_timeout: own.time.describe('as pool.idle_transaction_timeout'),
+  client_idle_timeout: own.time.describe('as pool.client_idle_timeout'),
+});
+
 export const configSchema = z.strictObject({
   listen: address.default({ host: '127.0.0.1', port: 6432 }).describe('where clients connect'),
   http: address.default({ host: '127.0.0.1', port: 8432 }).describe('dashboard, API and metrics'),
@@ -75,19 +110,45 @@ export const configSchema = z.strictObject({
   pool: z
     .strictObject({
       mode: z
-        .enum(['transaction', 'session'])
+        .enum(POOL_MODES)
         .default('transaction')
-        .describe('when a server connection goes back to the pool'),
+        .describe(
+          'when a server connection goes back to the pool: after the transaction, the session or the statement',
+        ),
       size: z.number().int().positive().default(20).describe('server connections per node, database and user'),
+      min_size: limit.default(0).describe('kept open per pool while it has clients'),
+      reserve_size: limit.default(0).describe('further connections for a pool whose clients wait too long'),
+      reserve_timeout: timeMs.default(5000).describe('a client that waits longer gets one of the reserve'),
+      max_database_connections: limit.default(0).describe('per node and database, over all its users; 0: no limit'),
+      max_user_connections: limit.default(0).describe('per node and user, over all databases; 0: no limit'),
       max_clients: z.number().int().positive().default(10_000).describe('client connections in all'),
+      max_database_clients: limit.default(0).describe('client connections per database; 0: no limit'),
+      max_user_clients: limit.default(0).describe('client connections per user; 0: no limit'),
       startup_timeout: timeMs.default(15_000).describe('time for a client to log in'),
       connect_timeout: timeMs.default(3000).describe('time for a server to accept a login'),
       checkout_timeout: timeMs.default(15_000).describe('how long a statement waits for a free server connection'),
+      query_timeout: timeMs.default(0).describe('a statement that runs longer is cancelled; 0: never'),
       idle_transaction_timeout: timeMs.default(0).describe('a client idle in a transaction longer is ended; 0: never'),
+      client_idle_timeout: timeMs
+        .default(0)
+        .describe('a client idle outside of a transaction longer is ended; 0: never'),
       server_idle_timeout: timeMs.default(600_000).describe('an idle server connection is closed after this'),
       server_lifetime: timeMs.default(3_600_000).describe('a server connection is replaced after this, with jitter'),
+      check_delay: timeMs
+        .default(30_000)
+        .describe('a server connection idle longer is asked whether it lives before it is used; 0: never'),
+      reset_query: z
+        .string()
+        .default('DISCARD ALL')
+        .describe('run when a session gives its server connection back in pool mode session; empty: nothing'),
+      stats_period: timeMs.default(60_000).describe('what averages in SHOW STATS are taken over'),
     })
     .prefault({}),
+  databases: z
+    .record(z.string().min(1), database)
+    .default({})
+    .describe('databases that differ from what pool says; `*` stands for those not listed'),
+  users: z.record(z.string().min(1), userLimits).default({}).describe('users that differ from what pool says'),
   failover: z
     .strictObject({
       mode: z
@@ -107,8 +168,10 @@ export const configSchema = z.strictObject({
         .array(z.string())
         .default([])
         .describe('users that may use the admin console; empty: cluster.user only'),
+      stats_users: z.array(z.string()).default([]).describe('users that may only look, in the admin console'),
     })
     .prefault({}),
+  shutdown_timeout: timeMs.default(20_000).describe('how long SIGTERM waits for transactions to end'),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
 });
 

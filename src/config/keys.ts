@@ -91,7 +91,8 @@ export function textOf(path: readonly string[], value: unknown): string {
     return Array.isArray(value) ? '[]' : '{}';
   }
   const name = path.at(-1) ?? '';
-  if (typeof value === 'number' && /(_|^)(interval|timeout|wait|hold|lifetime)$/.test(name)) return timeText(value);
+  if (typeof value === 'number' && /(_|^)(interval|timeout|wait|hold|lifetime|delay|period)$/.test(name))
+    return timeText(value);
   if (typeof value === 'number' && name === 'max_loss') return `${value / 1024 ** 2}MB`;
   return String(value);
 }

@@ -1,6 +1,8 @@
+import { countMessages } from '../backend/database-counters.ts';
 import type { Exchange } from '../backend/exchange.ts';
 import { nowMs } from '../core/clock.ts';
 import type { RouteReason } from '../routing/decision.ts';
+import { STATUS } from '../wire/message-type.ts';
 import type { Link } from './link.ts';
 import type { Services } from './services.ts';
 import type { Summary, Work } from './work.ts';
@@ -19,10 +21,30 @@ export function account(
   pinned: boolean,
 ): LastRoute {
   const atMs = nowMs();
+  count(link, work, exchange, atMs);
   const linked = inTransaction ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
   const reason: RouteReason = pinned ? 'pinned' : (linked ?? link.reason);
   traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);
   const plain = link.readOnly || summary.class === 'read' || reason !== summary.reason || summary.detail === reason;
   return { node: link.node.name, class: summary.class, reason: plain ? reason : `${reason}: ${summary.detail}` };
+}
+
+/** Adds to the statistics of the database. */
+function count(link: Link, work: Work, exchange: Exchange, atMs: number): void {
+  const { counts } = link;
+  const beganMs = Math.max(work.startedMs, link.sinceMs);
+  if (link.fresh) {
+    link.fresh = false;
+    counts.waitMs += Math.max(0, link.sinceMs - work.startedMs);
+  }
+  counts.queries++;
+  counts.queryMs += atMs - beganMs;
+  if (exchange.extended) countMessages(counts, exchange);
+  const sinceMs = link.transactionSinceMs ?? beganMs;
+  if (link.connection.status === STATUS.IDLE) {
+    counts.transactions++;
+    counts.transactionMs += atMs - sinceMs;
+    link.transactionSinceMs = null;
+  } else link.transactionSinceMs = sinceMs;
 }

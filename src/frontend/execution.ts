@@ -28,6 +28,7 @@ import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
+import { SessionSettings } from './session-settings.ts';
 import { UnderWay } from './under-way.ts';
 import { endOf, owesSync, type Summary, summarize, type Work } from './work.ts';
 
@@ -38,6 +39,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly options = new SessionOptions();
   readonly memory: SessionMemory;
   readonly underWay: UnderWay;
+  readonly settings: SessionSettings;
   readonly #client: Client;
   readonly #services: Services;
   readonly #host: ExecutionHost;
@@ -62,6 +64,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#services = services;
     this.#host = host;
     this.#requests = requests;
+    this.settings = new SessionSettings(services.config, client.database, client.identity);
     this.memory = new SessionMemory(client.startupSettings);
     this.#placement = new Placement(services, this);
     this.#sequences = new SequenceUse(services, client.database, client.identity.user, this);
@@ -145,21 +148,21 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   /** The session is over: what it holds is given back or closed. */
   close(): void {
-    const clean = this.#state === 'idle' && this.#transaction === 'none' && this.memory.pinned === null;
+    const idle = this.#state === 'idle' && this.#transaction === 'none';
     this.#state = 'closed';
     this.#placement.abort();
     const link = this.#link;
     this.#link = null;
     if (this.#home?.home === this) this.#home.home = null;
-    if (clean) link?.release();
-    else link?.drop('the client is gone');
+    link?.leave(idle, this.memory.pinned !== null, this.settings.now);
   }
 
   // --- finding a server connection -----------------------------------------------------------------------------------
 
   #seek(work: Work): void {
     const { memory, options, causality } = this;
-    const known = { memory, options, causality, summary: this.#summary as Summary };
+    const { mode } = this.settings.now;
+    const known = { memory, options, causality, mode, summary: this.#summary as Summary };
     this.#placement.seek(placementRequest(this.#client, work, known, this.#services.config()));
   }
 
@@ -366,7 +369,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #rest(skip: boolean): void {
     const link = this.#link;
     const keep = this.#transaction !== 'none' || this.memory.pinned !== null;
-    if (link !== null && !keep && this.#services.config().pool.mode === 'transaction') {
+    if (link !== null && !keep && this.settings.now.mode !== 'session') {
       this.#link = null;
       link.release();
     }

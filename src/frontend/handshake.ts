@@ -9,6 +9,7 @@ import { FrameReader } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
 import { MAX_STARTUP_BYTES, negotiateVersion, readOptions, readStartup, type StartupPacket } from '../wire/startup.ts';
 import { authenticationOk, backendKeyData, errorResponse, parameterStatus, readyForQuery } from '../wire/writer.ts';
+import { refusalOf } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
 import type { Services } from './services.ts';
@@ -195,6 +196,9 @@ export class Handshake implements Expiring {
     this.#reader?.stop();
     const database = this.#database();
     if (CONSOLE_DATABASES.has(database)) return this.#enterConsole(identity, database);
+    const { services, sessions } = this.#host;
+    const refusal = refusalOf(services, sessions, database, identity.user);
+    if (refusal !== null) return this.#fail(refusal);
     let read: StartupSettings;
     try {
       read = startupSettings((this.#startup as StartupPacket & { kind: 'startup' }).parameters);
@@ -213,12 +217,12 @@ export class Handshake implements Expiring {
 
   #enterConsole(identity: Identity, database: string): void {
     const { auth, cluster } = this.#host.services.config();
-    if (identity.user !== cluster.user && !auth.admins.includes(identity.user)) {
+    if (identity.user !== cluster.user && ![...auth.admins, ...auth.stats_users].includes(identity.user)) {
       return this.#fail(
         new FairleadError(
           'auth_failed',
           `user "${identity.user}" may not use the admin console`,
-          'list it under auth.admins',
+          'list it under auth.admins or auth.stats_users',
         ),
       );
     }

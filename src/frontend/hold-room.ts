@@ -19,11 +19,17 @@ export class HoldRoom {
   }
 
   start(): void {
-    this.#unsubscribe = this.#cluster.topology.subscribe(() => {
+    const wake = () => {
       const all = [...this.#held];
       this.#held.clear();
       for (const one of all) one.topologyChanged();
-    });
+    };
+    const topology = this.#cluster.topology.subscribe(wake);
+    const operator = this.#cluster.operator.subscribe(wake);
+    this.#unsubscribe = () => {
+      topology();
+      operator();
+    };
   }
 
   stop(): void {

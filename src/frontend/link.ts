@@ -1,18 +1,35 @@
+import type { Counts } from '../backend/database-counters.ts';
 import type { LinkHolder } from '../backend/link-holder.ts';
 import type { Pool } from '../backend/pool.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
-import { captureQuery, type SettingsSet, settingsDifference, settingsSet } from '../backend/settings-set.ts';
+import {
+  captureQuery,
+  NO_SETTINGS,
+  type SettingsSet,
+  settingsDifference,
+  settingsSet,
+} from '../backend/settings-set.ts';
 import type { TopologyNode } from '../cluster/topology.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
+import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { HiddenQuery, type HiddenResult } from './hidden-query.ts';
 import type { Placed } from './placement.ts';
+
+const DISCARD_ALL = /^\s*discard\s+all\s*;?\s*$/i;
 
 /** A session holding a server connection exclusively. */
 export class Link {
   readonly connection: ServerConnection;
   readonly node: TopologyNode;
   readonly reason: RouteReason;
+  /** Since when, monotonic milliseconds. */
+  readonly sinceMs = nowMs();
+  /** When its transaction began; null outside of one. */
+  transactionSinceMs: number | null = null;
+  /** True until its first request is answered. */
+  fresh = true;
   readonly #pool: Pool;
 
   constructor(placed: Placed, holder: LinkHolder) {
@@ -23,6 +40,11 @@ export class Link {
     this.connection.holder = holder;
     // what a replica keeps per connection no session can depend on
     if (!this.readOnly && holder.clientPid !== null) this.connection.home = holder;
+    placed.pool.counts.serverAssignments++;
+  }
+
+  get counts(): Counts {
+    return this.#pool.counts;
   }
 
   /** True when it leads to a replica. */
@@ -87,6 +109,28 @@ export class Link {
     this.connection.holder = null;
     this.connection.resume();
     this.#pool.release(this.connection);
+  }
+
+  /** The session is over. @param idle it ran nothing and had no transaction open */
+  leave(idle: boolean, pinned: boolean, { mode, resetQuery }: PoolSettings): void {
+    if (idle && mode === 'session' && resetQuery !== '') this.#reset(resetQuery);
+    else if (idle && !pinned) this.release();
+    else this.drop('the client is gone');
+  }
+
+  /** What a session that had the connection to itself left behind is undone, then the connection is given back. */
+  #reset(query: string): void {
+    const { connection } = this;
+    this.#ask(query, (_rows, error) => {
+      if (error !== null) connection.tainted = true;
+      connection.statements.forgetAll();
+      if (error !== null || DISCARD_ALL.test(query)) {
+        connection.settings = NO_SETTINGS;
+        return this.release();
+      }
+      // what a text of the operator's leaves is asked for
+      this.#ask('DEALLOCATE ALL', () => this.capture([], () => this.release()));
+    });
   }
 
   /** The connection is in a state nobody else may have: it is closed, and what runs on it cancelled. */

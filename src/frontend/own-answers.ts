@@ -1,4 +1,5 @@
 import { SHARED_PREFIX } from '../backend/prepared-statement.ts';
+import type { PoolMode } from '../config/pool-settings.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
@@ -7,6 +8,7 @@ import type { ExtendedReader } from './extended-reader.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
 import type { LocalCommands } from './local-commands.ts';
 import { lostTransactionAnswer } from './loss.ts';
+import { opensBlock, transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
 
 /** What is answered without a server. Exactly one of the two is called, once, perhaps later. */
@@ -36,7 +38,7 @@ export class OwnAnswers {
   }
 
   /** @returns true when the request is dealt with here. */
-  take(work: Work, transaction: Transaction, onReplica: boolean): boolean {
+  take(work: Work, transaction: Transaction, onReplica: boolean, mode: PoolMode): boolean {
     if (transaction === 'lost') {
       const { bytes, ends } = lostTransactionAnswer(work, this.#loss);
       this.#loss = null;
@@ -66,7 +68,8 @@ export class OwnAnswers {
       this.#host.answer(work, bytes, false);
       return true;
     }
-    const refusal = refusalOf(work.verdicts, onReplica);
+    const refusal =
+      mode === 'statement' && opensBlock(work) ? transactionBlockRefused() : refusalOf(work.verdicts, onReplica);
     if (refusal !== null) this.#host.fail(work, refusal);
     return refusal !== null;
   }

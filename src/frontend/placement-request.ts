@@ -1,5 +1,6 @@
 import type { Identity } from '../backend/pools.ts';
 import type { Config } from '../config/config.ts';
+import type { PoolMode } from '../config/pool-settings.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { Consistency } from '../routing/route-read.ts';
@@ -28,6 +29,7 @@ export type PlacementRequest = {
 /** What a session knows about the request it wants to place. */
 export type Known = {
   readonly summary: Summary;
+  readonly mode: PoolMode;
   readonly memory: SessionMemory;
   readonly options: SessionOptions;
   readonly causality: Causality;
@@ -38,7 +40,7 @@ export function placementRequest(client: Client, work: Work, known: Known, confi
   const { summary, memory, options, causality } = known;
   const whole = work.synced || work.describeOnly;
   // a session that keeps its connection for good keeps one that can write
-  const mustBePrimary = memory.primaryOnly || config.pool.mode === 'session';
+  const mustBePrimary = memory.primaryOnly || known.mode === 'session';
   const read = {
     consistency: options.consistency(config.routing.consistency),
     maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,

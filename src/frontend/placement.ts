@@ -163,7 +163,7 @@ export class Placement implements Checkout, Expiring {
       case 'hold': {
         this.#state = 'hold';
         if (this.#holdUntilMs === NEVER) this.#holdUntilMs = nowMs() + this.#services.config().failover.hold;
-        const paused = this.#services.cluster.topology.value.paused;
+        const paused = this.#services.cluster.topology.value.paused || this.#databasePaused(request);
         this.#services.deadlines.set(this, paused ? NEVER : this.#holdUntilMs);
         return this.#services.holdRoom.enter(this);
       }
@@ -174,6 +174,7 @@ export class Placement implements Checkout, Expiring {
 
   #decide(request: PlacementRequest): RouteDecision {
     const { cluster, pools } = this.#services;
+    if (this.#databasePaused(request)) return { kind: 'hold' };
     if (request.read !== null) {
       return routeRead(
         {
@@ -190,6 +191,10 @@ export class Placement implements Checkout, Expiring {
     const { paused, primary } = cluster.topology.value;
     if (paused || primary === null) return { kind: 'hold' };
     return { kind: 'node', node: primary, reason: request.reason };
+  }
+
+  #databasePaused({ database }: PlacementRequest): boolean {
+    return this.#services.cluster.operator.value.pausedDatabases.has(database);
   }
 
   #startWaiting(): void {

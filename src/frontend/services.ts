@@ -7,6 +7,7 @@ import type { Deadlines } from '../core/deadlines.ts';
 import type { Log } from '../core/log.ts';
 import type { Classifier } from '../sql/classifier.ts';
 import type { HoldRoom } from './hold-room.ts';
+import type { Lifecycle } from './lifecycle.ts';
 import type { Traffic } from './traffic.ts';
 
 /** What every session works with; made once, shared by all. */
@@ -18,6 +19,7 @@ export type Services = {
   readonly statements: PreparedStatements;
   readonly deadlines: Deadlines;
   readonly holdRoom: HoldRoom;
+  readonly lifecycle: Lifecycle;
   readonly traffic: Traffic;
   /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   readonly sequenceReaders: Set<string>;

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import type { Identity } from '../backend/pools.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
-import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { PinReason } from '../sql/verdict.ts';
@@ -18,7 +17,9 @@ import { LocalCommands } from './local-commands.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
+import { type ClockHost, SessionClock } from './session-clock.ts';
 import type { SessionOptions } from './session-options.ts';
+import { transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
 
 /** A client as the handshake let it in. */
@@ -32,10 +33,9 @@ export type Client = {
   readonly address: string;
 };
 
-export class Session implements FrameSink, ExecutionHost, Expiring {
+export class Session implements FrameSink, ExecutionHost, ClockHost {
   readonly client: Client;
   readonly startedMs = nowMs();
-  deadlineMs = Number.POSITIVE_INFINITY;
   readonly #services: Services;
   readonly #ended: (session: Session) => void;
   readonly #connection: ClientConnection;
@@ -43,6 +43,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
   readonly #requests: RequestReader;
   readonly #execution: Execution;
   readonly #own: OwnAnswers;
+  readonly #clock: SessionClock;
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
 
@@ -58,6 +59,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
     this.#execution = new Execution(client, services, this.#requests, this);
+    this.#clock = new SessionClock(services.deadlines, this.#execution.settings, this);
     // whoever cancelled meanwhile has had an answer
     const answers = {
       answer: (work: Work, bytes: Buffer, ends: boolean) => this.#execution.work === work && this.#answer(bytes, ends),
@@ -118,6 +120,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
   /** @param rest bytes that came right behind the login */
   start(rest: Buffer | null): void {
     this.#connection.start();
+    this.#clock.rested(false);
     if (rest !== null) this.#connection.feed(rest);
   }
 
@@ -139,14 +142,25 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
   close(): void {
     if (this.state === 'closed') return;
     this.#execution.close();
-    this.#services.deadlines.clear(this);
+    this.#clock.stop();
     this.#connection.end();
     this.#ended(this);
   }
 
-  expire(): void {
-    const text = 'terminating connection due to idle-in-transaction timeout';
-    this.terminate(new FairleadError('idle_in_transaction', text));
+  get runningSinceMs(): number | null {
+    const { link, work } = this.#execution;
+    return this.state !== 'active' || link === null || work === null ? null : Math.max(link.sinceMs, work.startedMs);
+  }
+
+  cancelRunning(): void {
+    this.cancel();
+  }
+
+  /** No new clients are taken: the session ends unless it has something to finish. */
+  drain(): void {
+    if (this.state === 'idle' && !this.inTransaction) {
+      this.terminate(new FairleadError('shutting_down', 'terminating connection due to administrator command'));
+    }
   }
 
   // --- what the client sends -----------------------------------------------------------------------------------------
@@ -160,7 +174,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
 
   piece(type: number, length: number, offset: number, buffer: Buffer, start: number, end: number): boolean {
     const bytes = buffer.subarray(start, end);
-    if (this.inTransaction) this.#services.deadlines.clear(this);
+    this.#clock.stop();
     if (this.state === 'active') this.#execution.underWay.piece(type, length, offset, bytes);
     else if (this.state === 'idle' && offset === 0 && !this.#skipToSync) {
       const request = this.#requests.readLarge(type, length, bytes);
@@ -185,7 +199,7 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
   }
 
   #idleMessage(type: number, buffer: Buffer, start: number, end: number): void {
-    if (this.inTransaction) this.#services.deadlines.clear(this);
+    this.#clock.stop();
     if (!this.#skipToSync) {
       return this.#request(this.#requests.read(type, buffer, start, end, this.#execution.link !== null));
     }
@@ -199,7 +213,9 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
       case 'work': {
         const { link, transaction } = this.#execution;
         this.#execution.accept(request.work);
-        if (!this.#own.take(request.work, transaction, link?.readOnly === true)) this.#execution.run();
+        this.#clock.began();
+        const { mode } = this.#execution.settings.now;
+        if (!this.#own.take(request.work, transaction, link?.readOnly === true, mode)) this.#execution.run();
         return;
       }
       case 'sync':
@@ -226,8 +242,11 @@ export class Session implements FrameSink, ExecutionHost, Expiring {
 
   rested(skip: boolean): void {
     if (skip) this.#skipToSync = true;
-    const { idle_transaction_timeout: timeoutMs } = this.#services.config().pool;
-    if (this.inTransaction && timeoutMs > 0) this.#services.deadlines.set(this, nowMs() + timeoutMs);
+    if (this.#services.lifecycle.draining && !this.inTransaction) return this.drain();
+    if (this.inTransaction && this.#execution.settings.now.mode === 'statement') {
+      return this.terminate(transactionBlockRefused());
+    }
+    this.#clock.rested(this.inTransaction);
     // whoever does not read answers gets no more of them
     if (!this.#connection.clogged) this.#connection.readOn();
   }

@@ -2,6 +2,7 @@ import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
 import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
+import { ClientCounts } from './client-counts.ts';
 import type { Session } from './session.ts';
 
 /** Process id and secret that a client may cancel with. */
@@ -19,9 +20,14 @@ export type SessionStatistics = {
   readonly held: number;
 };
 
+type Cancellable = { cancel(): void };
+
 /** Every client that is logged in, and the keys that cancel its statements. */
 export class Sessions {
   readonly #sessions = new Map<number, { readonly session: Session; readonly secret: Buffer }>();
+
+  readonly #counts = new ClientCounts();
+  readonly #others = new Map<number, { readonly target: Cancellable; readonly secret: Buffer }>();
 
   get size(): number {
     return this.#sessions.size;
@@ -49,23 +55,45 @@ export class Sessions {
   newKey(): CancelKey {
     for (;;) {
       const pid = randomInt(1, 2 ** 31 - 1);
-      if (!this.#sessions.has(pid)) return { pid, secret: randomBytes(4) };
+      if (!this.#sessions.has(pid) && !this.#others.has(pid)) return { pid, secret: randomBytes(4) };
     }
   }
 
   add(session: Session, key: CancelKey): void {
     this.#sessions.set(key.pid, { session, secret: key.secret });
+    this.#count(session, 1);
   }
 
   remove(session: Session): void {
-    this.#sessions.delete(session.client.pid);
+    if (this.#sessions.delete(session.client.pid)) this.#count(session, -1);
+  }
+
+  /** Sessions of a database, of a user, or of both; null: any. */
+  countOf(database: string | null, user: string | null): number {
+    return this.#counts.of(database, user);
+  }
+
+  /** Somebody else that may be cancelled: an operator at the admin console. @returns how to take it back */
+  addCancellable(key: CancelKey, target: Cancellable): () => void {
+    this.#others.set(key.pid, { target, secret: key.secret });
+    return () => this.#others.delete(key.pid);
+  }
+
+  /** Ends every session as soon as it is idle outside of a transaction; those that are, at once. */
+  drain(): void {
+    for (const session of [...this.all()]) session.drain();
+  }
+
+  #count({ client }: Session, change: 1 | -1): void {
+    this.#counts.add(client.database, client.identity.user, change);
   }
 
   /** A CancelRequest; a wrong key does nothing, as with PostgreSQL. */
   cancel(pid: number, secret: Buffer): void {
-    const entry = this.#sessions.get(pid);
+    const session = this.#sessions.get(pid);
+    const entry = session === undefined ? this.#others.get(pid) : { target: session.session, secret: session.secret };
     if (entry === undefined || entry.secret.length !== secret.length || !timingSafeEqual(entry.secret, secret)) return;
-    entry.session.cancel();
+    entry.target.cancel();
   }
 
   /** Sessions in a transaction or with a statement under way on the node. */

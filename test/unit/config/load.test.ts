@@ -103,7 +103,10 @@ describe('loadConfig', () => {
     fails(() => fromText(`${MINIMAL}poool: {}\n`), /f\.yaml: unknown key poool; did you mean pool\?/);
     fails(() => fromText(`${MINIMAL}pool: { sise: 1 }\n`), /unknown key pool\.sise; did you mean pool\.size\?/);
     fails(() => fromText(`${MINIMAL}max_lag: 1s\n`), /unknown key max_lag; it belongs at routing\.max_lag/);
-    fails(() => fromText(`${MINIMAL}pool: { mode: statement }\n`), /pool\.mode: write one of transaction, session/);
+    fails(
+      () => fromText(`${MINIMAL}pool: { mode: statements }\n`),
+      /pool\.mode: write one of transaction, session, statement/,
+    );
     fails(() => fromText(`${MINIMAL}pool: { size: many }\n`), /pool\.size: write a number/);
     fails(() => fromText(`${MINIMAL}pool: { size: 0 }\n`), /pool\.size: write a larger number than 0/);
     fails(

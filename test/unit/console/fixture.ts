@@ -14,6 +14,7 @@ import { SILENT } from '../../../src/core/log.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { Signal } from '../../../src/core/signal.ts';
 import { HoldRoom } from '../../../src/frontend/hold-room.ts';
+import { Lifecycle } from '../../../src/frontend/lifecycle.ts';
 import { Listener } from '../../../src/frontend/listener.ts';
 import { Sessions } from '../../../src/frontend/sessions.ts';
 import { Traffic } from '../../../src/frontend/traffic.ts';
@@ -64,6 +65,7 @@ export class ConsoleFixture {
       deadlines: this.#deadlines,
       holdRoom,
       sequenceReaders: new Set<string>(),
+      lifecycle: new Lifecycle(),
       traffic,
       log: SILENT,
       config,

@@ -1,0 +1,21 @@
+/** How many clients there are, per database, per user, and per both. */
+export class ClientCounts {
+  readonly #counts = new Map<string, number>();
+
+  add(database: string, user: string, change: 1 | -1): void {
+    for (const key of [keyOf(database, null), keyOf(null, user), keyOf(database, user)]) {
+      const count = (this.#counts.get(key) ?? 0) + change;
+      if (count === 0) this.#counts.delete(key);
+      else this.#counts.set(key, count);
+    }
+  }
+
+  /** @param database null: any; `user` likewise, not both */
+  of(database: string | null, user: string | null): number {
+    return this.#counts.get(keyOf(database, user)) ?? 0;
+  }
+}
+
+function keyOf(database: string | null, user: string | null): string {
+  return JSON.stringify([database, user]);
+}

@@ -1,0 +1,217 @@
+/** Pool modes, sizes and limits, per database and per user. Every database here is another name of the same one. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
+import { sleep } from '../../src/core/sleep.ts';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { q, RawClient, rowsOf, sqlStateOf } from '../support/raw-client.ts';
+import { until } from '../support/wait.ts';
+
+const DBNAME = { dbname: 'postgres' };
+
+describe('pools', () => {
+  let cluster: TestCluster;
+  let fairlead: TestFairlead;
+  const clients: pg.Client[] = [];
+
+  const connect = async (database: string, user = cluster.superuser, password = cluster.password) => {
+    const url = new URL(fairlead.url);
+    const client = new pg.Client({ host: url.hostname, port: Number(url.port), user, password, database });
+    client.on('error', () => {});
+    clients.push(client);
+    await client.connect();
+    return client;
+  };
+  const console_ = async (text: string) => {
+    const client = await connect('fairlead');
+    try {
+      return (await client.query(text)).rows as Record<string, string>[];
+    } finally {
+      await client.end();
+    }
+  };
+  const pool = async (database: string, user = cluster.superuser) =>
+    (await console_('SHOW POOLS')).find((row) => row.database === database && row.user === user);
+  const servers = async (database: string) =>
+    (await console_('SHOW SERVERS')).filter((row) => row.database === database);
+
+  before(async () => {
+    cluster = await startTestCluster({ replicas: 0 });
+    const primary = cluster.node('pg1');
+    await primary.query("CREATE ROLE one LOGIN PASSWORD 'one'");
+    await primary.query("CREATE ROLE two LOGIN PASSWORD 'two'");
+    await primary.query("CREATE ROLE slow LOGIN PASSWORD 'slow'");
+    fairlead = await startFairlead(cluster, {
+      config: {
+        pool: { reserve_timeout: 300, check_delay: 100, checkout_timeout: 10_000, connect_timeout: 1000 },
+        databases: {
+          stmt: { ...DBNAME, pool_mode: 'statement' },
+          sess: { ...DBNAME, pool_mode: 'session', size: 1 },
+          tiny: { ...DBNAME, size: 1 },
+          shared: { ...DBNAME, size: 2, max_connections: 2 },
+          mine_a: { ...DBNAME, size: 1 },
+          mine_b: { ...DBNAME, size: 1 },
+          warm: { ...DBNAME, min_size: 3 },
+          reserved: { ...DBNAME, size: 1, reserve_size: 1 },
+          checked: { ...DBNAME, size: 1 },
+          few: { ...DBNAME, max_clients: 1 },
+          forced: { ...DBNAME, user: 'one', password: 'one' },
+        },
+        users: {
+          two: { max_connections: 1 },
+          slow: { query_timeout: 300, client_idle_timeout: 500, pool_mode: 'statement', max_clients: 2 },
+        },
+      },
+      auth: {
+        users: { [cluster.superuser]: cluster.password, one: 'one', two: 'two', slow: 'slow' },
+      },
+    });
+  });
+
+  after(async () => {
+    for (const client of clients) await client.end().catch(() => {});
+    await fairlead?.stop();
+    await cluster?.stop();
+  });
+
+  it('statement: no transaction blocks, but texts and pipelines that end theirs', async () => {
+    const url = fairlead.url.replace(/postgres$/, 'stmt');
+    const client = await RawClient.connect(url);
+    const refused = await client.ask(q('BEGIN'));
+    assert.equal(sqlStateOf(refused), '08P01');
+    assert.match(String(refused[0]?.body), /transaction blocks not allowed in statement pooling mode/);
+    assert.deepEqual(rowsOf(await client.ask(q('BEGIN; SELECT 7; COMMIT'))), [['7']]);
+    assert.deepEqual(rowsOf(await client.ask(q('SELECT 1; SELECT 2'))), [['1'], ['2']]);
+    client.send(q('SELECT 1; BEGIN'));
+    await until(() => client.ended, { what: 'the session to be ended' });
+  });
+
+  it('session: one client after the other, each finds a clean connection', async () => {
+    const first = await connect('sess');
+    const pid = (await first.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    await first.query("CREATE TEMP TABLE t (i int); SET work_mem = '7MB'; SET my.own = 'x'");
+    await first.query('PREPARE p AS SELECT 1; LISTEN c; SELECT pg_advisory_lock(7)');
+    const second = await connect('sess');
+    const waiting = second.query('SELECT pg_backend_pid() AS pid');
+    await until(async () => Number((await pool('sess'))?.cl_waiting) === 1, { what: 'the second client to wait' });
+    await first.end();
+    assert.equal((await waiting).rows[0].pid, pid);
+    assert.equal((await second.query('SHOW work_mem')).rows[0].work_mem, '4MB');
+    assert.equal((await second.query("SELECT current_setting('my.own', true) AS own")).rows[0].own || null, null);
+    assert.deepEqual((await second.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")).rows, []);
+    assert.deepEqual((await second.query("SELECT 1 FROM pg_class WHERE relname = 't'")).rows, []);
+    await second.query('PREPARE p AS SELECT 1');
+    await second.end();
+  });
+
+  it('transaction: whoever waits longest is served first', async () => {
+    const holder = await connect('tiny');
+    await holder.query('BEGIN');
+    await holder.query('SELECT 1');
+    const order: number[] = [];
+    const waiting: Promise<unknown>[] = [];
+    for (let i = 0; i < 5; i++) {
+      const client = await connect('tiny');
+      waiting.push(client.query('SELECT 1').then(() => order.push(i)));
+      await until(async () => Number((await pool('tiny'))?.cl_waiting) === i + 1, { what: `${i + 1} to wait` });
+    }
+    await holder.query('COMMIT');
+    await Promise.all(waiting);
+    assert.deepEqual(order, [0, 1, 2, 3, 4]);
+    assert.equal((await servers('tiny')).length, 1);
+  });
+
+  it('users of one database share its limit: an idle connection makes room, a busy one when it is given back', async () => {
+    const a = await connect('shared', 'one', 'one');
+    const b = await connect('shared');
+    await a.query('BEGIN; SELECT 1');
+    const a2 = await connect('shared', 'one', 'one');
+    await a2.query('SELECT 1');
+    await b.query('SELECT 1');
+    assert.equal((await servers('shared')).length, 2, 'the idle one of the first user was closed');
+    await b.query('BEGIN; SELECT 1');
+    const late = a2.query('SELECT 1');
+    const later = (await connect('shared')).query('SELECT 1');
+    await until(async () => Number((await pool('shared'))?.cl_waiting) === 1, { what: 'both to wait' });
+    await a.query('COMMIT');
+    await late;
+    await later;
+    await b.query('COMMIT');
+    assert.ok((await servers('shared')).length <= 2);
+  });
+
+  it('databases of one user share its limit, and nobody starves while the other is busy', async () => {
+    const a = await connect('mine_a', 'two', 'two');
+    const b = await connect('mine_b', 'two', 'two');
+    let going = true;
+    const busy = (async () => {
+      while (going) await a.query('SELECT 1');
+    })();
+    for (let i = 0; i < 3; i++) await b.query('SELECT 1');
+    going = false;
+    await busy;
+    const all = (await console_('SHOW SERVERS')).filter((row) => row.user === 'two');
+    assert.equal(all.length, 1);
+  });
+
+  it('keeps the least size ready while there are clients', async () => {
+    const client = await connect('warm');
+    await client.query('SELECT 1');
+    await until(async () => (await servers('warm')).length === 3, { what: 'three connections' });
+    await client.end();
+  });
+
+  it('opens one of the reserve for a client that waits too long', async () => {
+    const holder = await connect('reserved');
+    await holder.query('BEGIN; SELECT 1');
+    const second = await connect('reserved');
+    const startedMs = performance.now();
+    await second.query('SELECT 1');
+    assert.ok(performance.now() - startedMs >= 300);
+    assert.equal((await servers('reserved')).length, 2);
+    await holder.query('COMMIT');
+    await until(async () => (await servers('reserved')).length === 1, { what: 'the reserve to be closed' });
+  });
+
+  it('cancels statements that run too long, and goes on', async () => {
+    const client = await connect('postgres', 'slow', 'slow');
+    await assert.rejects(client.query('SELECT pg_sleep(20)'), (error: pg.DatabaseError) => error.code === '57014');
+    assert.equal((await client.query('SELECT 2 AS two')).rows[0].two, 2);
+    let ended: pg.DatabaseError | null = null;
+    client.on('error', (error) => {
+      ended ??= error as pg.DatabaseError;
+    });
+    await until(() => ended?.code === '57P05', { what: 'the idle client to be ended' });
+  });
+
+  it('counts clients per database and per user', async () => {
+    const first = await connect('few');
+    await assert.rejects(connect('few'), (error: pg.DatabaseError) => error.code === '53300');
+    await first.end();
+    await until(async () => (await connect('few').catch(() => null)) !== null, { what: 'room for another client' });
+    const [s1, s2] = [await connect('postgres', 'slow', 'slow'), await connect('postgres', 'slow', 'slow')];
+    await assert.rejects(connect('postgres', 'slow', 'slow'), /too many clients for user "slow"/);
+    await Promise.all([s1.end(), s2.end()]);
+  });
+
+  it('logs in to servers as the user that a database prescribes', async () => {
+    const client = await connect('forced');
+    assert.equal((await client.query('SELECT current_user AS name')).rows[0].name, 'one');
+    assert.equal((await client.query('SELECT current_database() AS name')).rows[0].name, 'postgres');
+  });
+
+  it('asks a connection that was idle long whether it lives, and opens another when it does not', async (t) => {
+    if (cluster.backend === 'docker') return t.skip('needs the process of a backend');
+    const client = await connect('checked');
+    const pid = (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid as number;
+    await until(async () => (await servers('checked'))[0]?.state === 'idle', { what: 'the connection to be idle' });
+    await sleep(150);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      assert.notEqual((await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid, pid);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+  });
+});
