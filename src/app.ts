@@ -5,6 +5,7 @@ import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
 import { Catalogs } from './backend/catalogs.ts';
 import { type ControlTarget, controlTarget } from './backend/control-connection.ts';
+import { Notifications } from './backend/notifications.ts';
 import { Pools } from './backend/pools.ts';
 import { PreparedStatements } from './backend/prepared-statement.ts';
 import { Cluster } from './cluster/cluster.ts';
@@ -77,6 +78,14 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const hasClients = (database: string, user: string) =>
     sessions.countOf(database, databaseEntry(current, database)?.user === user ? null : user) > 0;
   const pools = new Pools(cluster, () => current, log, hasClients);
+  const holdRoom = new HoldRoom(cluster);
+  const notifications = new Notifications(
+    cluster,
+    pools,
+    () => current,
+    log,
+    () => holdRoom.look(),
+  );
   const controller = new Controller(cluster, {
     config,
     log,
@@ -87,11 +96,12 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const services: Services = {
     cluster,
     pools,
+    notifications,
     classifier: new Classifier({ maxEntries: CLASSIFIER_ENTRIES }),
     catalogs: new Catalogs(cluster, target, log),
     statements: new PreparedStatements(),
     deadlines: new Deadlines(),
-    holdRoom: new HoldRoom(cluster),
+    holdRoom,
     sequenceReaders: new Set(),
     lifecycle: new Lifecycle(),
     traffic: new Traffic(nodes.map((node) => node.name)),
@@ -110,7 +120,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const operations = new OperatorControls(cluster, controller);
   const events = new EventJournal(store, log);
   const version = versionOf();
-  const { traffic, holdRoom } = services;
+  const { traffic } = services;
   const admin = {
     version,
     cluster,
@@ -150,8 +160,9 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     await store.stop();
     await replication.stop();
     await monitor.stop();
+    notifications.stop();
     pools.stop();
-    services.holdRoom.stop();
+    holdRoom.stop();
     services.deadlines.stop();
   };
   try {
@@ -162,7 +173,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
       log.warn({ error: messageOf(error) }, 'schema fairlead is not up to date'),
     );
     services.deadlines.start();
-    services.holdRoom.start();
+    notifications.start();
+    holdRoom.start();
     pools.start();
     events.start();
     store.start();

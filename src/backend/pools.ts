@@ -13,6 +13,7 @@ import type { Log } from '../core/log.ts';
 import type { ServerSecret } from '../wire/secret.ts';
 import { DatabaseCounters } from './database-counters.ts';
 import { Pool, type PoolKey, type Purpose } from './pool.ts';
+import type { LoginTarget } from './server-login.ts';
 import { SharedLimits } from './shared-limits.ts';
 
 /** A client's user as servers know it. */
@@ -28,15 +29,14 @@ export type PoolStatistics = PoolKey & {
   readonly maxWaitMs: number;
 };
 
+type Parameters = readonly (readonly [string, string])[];
+
 /** Parameters every server connection starts with; the clients' own settings are applied per use. */
-const PARAMETERS: readonly (readonly [string, string])[] = [
+const PARAMETERS: Parameters = [
   ['application_name', 'fairlead'],
   ['client_encoding', 'UTF8'],
 ];
-const READ_ONLY: readonly (readonly [string, string])[] = [
-  ...PARAMETERS,
-  ['options', '-c default_transaction_read_only=on'],
-];
+const READ_ONLY: Parameters = [...PARAMETERS, ['options', '-c default_transaction_read_only=on']];
 
 const TICK_MS = 250;
 /** A pool without connections that nobody has used for so long is forgotten. */
@@ -94,21 +94,10 @@ export class Pools {
     const id = `${purpose}\0${database}\0${identity.user}`;
     let pool = pools.get(id);
     if (pool === undefined) {
-      const { host, port } = node;
       pool = new Pool(
         { node: node.name, purpose, database, user: identity.user },
         {
-          login: () => ({
-            node: node.name,
-            host,
-            port,
-            tls: this.#tlsOf(node.name),
-            database: databaseEntry(this.#config(), database)?.dbname ?? database,
-            user: identity.user,
-            secret: identity.secret,
-            parameters: purpose === 'ro' ? READ_ONLY : PARAMETERS,
-            timeoutMs: 0,
-          }),
+          login: () => this.#target(node, database, identity, purpose === 'ro' ? READ_ONLY : PARAMETERS),
           settings: () => poolSettings(this.#config(), database, identity.user),
           counts: this.counters.of(database),
           limits: this.#limits,
@@ -126,6 +115,34 @@ export class Pools {
     const { user, password } = entry;
     if (password !== null) return { user, secret: { kind: 'password', password } };
     return { user, secret: user === client.user ? client.secret : null };
+  }
+
+  /** How to log in to a node for a client, outside of all pools. `timeoutMs` is `pool.connect_timeout`. */
+  login(node: TopologyNode, database: string, client: Identity, parameters: Parameters): LoginTarget {
+    const target = this.#target(node, database, this.#onServers(database, client), parameters);
+    return { ...target, timeoutMs: this.#config().pool.connect_timeout };
+  }
+
+  #target({ name, host, port }: TopologyNode, database: string, as: Identity, parameters: Parameters): LoginTarget {
+    return {
+      node: name,
+      host,
+      port,
+      tls: this.#tlsOf(name),
+      database: databaseEntry(this.#config(), database)?.dbname ?? database,
+      user: as.user,
+      secret: as.secret,
+      parameters,
+      timeoutMs: 0,
+    };
+  }
+
+  /** Process id that the client was told who holds, or held last, the server connection with this pid; null when it is none of ours. */
+  clientPidOf(node: string, serverPid: number): number | null {
+    for (const pool of this.#pools.get(node)?.values() ?? []) {
+      for (const connection of pool.connections()) if (connection.pid === serverPid) return connection.lastClientPid;
+    }
+    return null;
   }
 
   /** One line per pool, for people and metrics. */

@@ -56,6 +56,8 @@ export class ServerConnection {
   home: LinkHolder | null = null;
   /** The session whose uses of sequences `currval` and `lastval` tell. */
   sequencesOf: LinkHolder | null = null;
+  /** Process id that the client was told whose session holds it, or held it last. */
+  lastClientPid: number | null = null;
   /** True once the connection must not be used for anybody else. */
   tainted = false;
   readonly #socket: Socket;

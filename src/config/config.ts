@@ -132,6 +132,9 @@ export const configSchema = z.strictObject({
       client_idle_timeout: timeMs
         .default(0)
         .describe('a client idle outside of a transaction longer is ended; 0: never'),
+      notification_backlog: sizeBytes
+        .default(16 * 1024 * 1024)
+        .describe('notifications kept for a client that does not read them; one with more is ended'),
       server_idle_timeout: timeMs.default(600_000).describe('an idle server connection is closed after this'),
       server_lifetime: timeMs.default(3_600_000).describe('a server connection is replaced after this, with jitter'),
       check_delay: timeMs

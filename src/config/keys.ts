@@ -93,7 +93,7 @@ export function textOf(path: readonly string[], value: unknown): string {
   const name = path.at(-1) ?? '';
   if (typeof value === 'number' && /(_|^)(interval|timeout|wait|hold|lifetime|delay|period)$/.test(name))
     return timeText(value);
-  if (typeof value === 'number' && name === 'max_loss') return `${value / 1024 ** 2}MB`;
+  if (typeof value === 'number' && /^max_loss$|_backlog$/.test(name)) return `${value / 1024 ** 2}MB`;
   return String(value);
 }
 

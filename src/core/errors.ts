@@ -40,6 +40,10 @@ const CATALOGUE = {
   in_failed_transaction: { sqlState: '25P02', remedy: 'end the transaction with ROLLBACK' },
   unsupported: { sqlState: '0A000', remedy: 'connect to the node directly for this' },
   bad_parameter: { sqlState: '22023', remedy: 'see the documentation of SET fairlead.*' },
+  notifications_unread: {
+    sqlState: '57P01',
+    remedy: 'reconnect, LISTEN again and read faster; pool.notification_backlog is the limit',
+  },
   unknown_command: { sqlState: '42601', remedy: 'SHOW HELP lists the commands' },
   internal: { sqlState: 'XX000', remedy: 'please report it, with the log' },
   refused: { sqlState: '55000', remedy: 'see the reason' },

@@ -9,6 +9,9 @@ const LARGE: ReadonlySet<number> = new Set([CLIENT.QUERY, CLIENT.BIND, CLIENT.CO
 /** Requests that a busy session's client may send ahead before it is no longer read. */
 const BACKLOG_BYTES = 256 * 1024;
 
+/** What is left when the session ends is given up after so long without progress. */
+const LINGER_MS = 10_000;
+
 /** What happens to the socket apart from its messages. */
 export type ClientEvents = {
   /** The client is gone. May be called more than once. */
@@ -43,6 +46,11 @@ export class ClientConnection {
   /** True while the client has not taken what was written; `drained` follows. */
   get clogged(): boolean {
     return this.#socket.writableNeedDrain;
+  }
+
+  /** Bytes that were written and that the client has not taken. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
   }
 
   feed(chunk: Buffer): void {
@@ -83,5 +91,7 @@ export class ClientConnection {
     this.output.flush();
     this.#socket.end();
     this.#socket.destroySoon();
+    // whoever does not take the rest is not waited for
+    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
   }
 }

@@ -1,4 +1,6 @@
 import type { FairleadError } from '../core/errors.ts';
+import type { Link } from './link.ts';
+import type { SessionListening } from './session-listening.ts';
 
 /** The session's client, as far as running its requests goes. */
 export type ExecutionHost = {
@@ -10,6 +12,11 @@ export type ExecutionHost = {
   failed(error: FairleadError, synced: boolean): void;
   /** The transaction was lost while the client was silent: it is to be told with its next request. */
   lostSilently(error: FairleadError): void;
+  readonly listening: SessionListening;
+  /** What a server connection that the session keeps says by itself: notifications, changed settings. */
+  async(link: Link, buffer: Buffer, start: number, end: number): void;
+  /** Ends the answer to a request with ReadyForQuery, when what was notified before has been told; then calls `then`. */
+  ready(then: () => void): void;
   /** The session cannot go on. */
   terminate(error: FairleadError): void;
   /** Nothing can be said to the client any more. */

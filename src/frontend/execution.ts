@@ -167,9 +167,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   placed(where: Placed): void {
-    this.#link = new Link(where, this);
-    if (!this.#link.readOnly) this.#home = where.connection;
-    this.#apply(this.#link);
+    const link = new Link(where, this);
+    this.#link = link;
+    if (!link.readOnly) this.#home = where.connection;
+    this.#host.listening.beforeUse(link, () => {
+      if (this.#link === link) this.#apply(link);
+    });
   }
 
   unplaceable(error: FairleadError): void {
@@ -211,7 +214,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     exchange.refusable = refusable(link.readOnly, this.#transaction !== 'none', this.#summary as Summary, work);
     if (exchange.refusable !== null) exchange.held = [];
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
-    exchange.swallowReady = work.describeOnly;
+    exchange.swallowReady = work.describeOnly || this.#host.listening.listens;
     this.underWay.begin(link, exchange);
     this.#state = 'active';
     link.connection.submit(exchange, bytes);
@@ -233,38 +236,39 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   async(buffer: Buffer, start: number, end: number): void {
-    if (this.memory.pinned !== null && this.#state !== 'closed') this.#host.relay(buffer.subarray(start, end));
+    const listens = this.memory.pinned !== null || this.#running.some((verdict) => verdict.pin === 'listen');
+    if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);
   }
 
   finished(exchange: Exchange, status: number): void {
     if (this.#state === 'closed') return;
     const link = this.#link as Link;
     const work = this.#work as Work;
+    const before = this.#transaction;
+    const pinned = this.memory.pinned !== null;
     const summary = this.#summary as Summary;
-    const { pinned } = this.memory;
-    this.#lastRoute = account(
-      this.#services,
-      link,
-      work,
-      exchange,
-      summary,
-      this.#transaction !== 'none',
-      pinned !== null,
-    );
+    this.#lastRoute = account(this.#services, link, work, exchange, summary, before !== 'none', pinned);
     if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
     else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
     if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
     if (!link.readOnly && this.#sequences.ran(this.#running, link.connection)) this.memory.pin('sequence state');
-    if (status === STATUS.IDLE) this.#acknowledge();
+    if (status === STATUS.IDLE) this.#writes.acknowledge(this.#services.cluster, this.causality, this.#client.address);
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     this.#noteEffects(this.#running, exchange.sqlState === null);
+    this.#host.listening.answered(this.#running, exchange.sqlState === null, before, this.#transaction);
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();
+    const skip = work.describeOnly && exchange.sqlState !== null;
+    if (!exchange.swallowReady || work.describeOnly) return this.#settle(link, skip, cutShort);
+    this.#host.ready(() => this.#settle(link, skip, cutShort));
+  }
+
+  /** What the exchange changed in the session is read back before anything else runs. */
+  #settle(link: Link, skip: boolean, cutShort: boolean): void {
     this.#work = null;
     if (cutShort) return this.#leaveInsideMessage(link);
-    const skip = work.describeOnly && exchange.sqlState !== null;
     if (!this.memory.settingsChanged || this.#transaction !== 'none') return this.#rest(skip);
     this.#host.stopReading();
     this.memory.capture(link, (known) => {
@@ -338,17 +342,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #variant(statement: PreparedStatement): PreparedStatement {
     const { parseKey } = this.memory;
     return parseKey === '' ? statement : this.#services.statements.intern(statement.body, parseKey);
-  }
-
-  /** A transaction that wrote is over: its writes are acknowledged with this answer. */
-  #acknowledge(): void {
-    const verdicts = this.#writes.take();
-    if (verdicts === null) return;
-    const { cluster } = this.#services;
-    const { forks } = cluster.assignment.value;
-    const atMs = nowMs();
-    this.causality.acknowledged(forks, cluster.topology.value.timeline, atMs);
-    cluster.acknowledged.record({ atMs, verdicts, client: this.#client.address });
   }
 
   #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {

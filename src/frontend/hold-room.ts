@@ -19,17 +19,19 @@ export class HoldRoom {
   }
 
   start(): void {
-    const wake = () => {
-      const all = [...this.#held];
-      this.#held.clear();
-      for (const one of all) one.topologyChanged();
-    };
-    const topology = this.#cluster.topology.subscribe(wake);
-    const operator = this.#cluster.operator.subscribe(wake);
+    const topology = this.#cluster.topology.subscribe(() => this.look());
+    const operator = this.#cluster.operator.subscribe(() => this.look());
     this.#unsubscribe = () => {
       topology();
       operator();
     };
+  }
+
+  /** Something has changed that they may wait for. */
+  look(): void {
+    const all = [...this.#held];
+    this.#held.clear();
+    for (const one of all) one.topologyChanged();
   }
 
   stop(): void {

@@ -32,11 +32,11 @@ export function simpleAnswer(result: LocalResult): Buffer {
   ]);
 }
 
-/** Answers to the messages of a batch, without ReadyForQuery. `run` is called for each Execute. */
+/** Answers to the messages of a batch, without ReadyForQuery. `run` is called for each Execute; bytes are the whole answer to it. */
 export function batchAnswer(
   batch: Batch,
   describe: (verdict: Verdict) => readonly string[] | null,
-  run: (verdict: Verdict) => LocalResult,
+  run: (verdict: Verdict) => LocalResult | Buffer,
 ): Buffer {
   const out: Buffer[] = [];
   let bound: Verdict | null = null;
@@ -59,6 +59,10 @@ export function batchAnswer(
       case CLIENT.EXECUTE: {
         if (verdict === null) break;
         const result = run(verdict);
+        if (Buffer.isBuffer(result)) {
+          out.push(result);
+          break;
+        }
         if (result.row !== null) out.push(dataRow(result.row.map(([, value]) => value)));
         out.push(commandComplete(result.tag));
         break;

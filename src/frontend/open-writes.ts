@@ -1,3 +1,6 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import { nowMs } from '../core/clock.ts';
+import type { Causality } from '../routing/causality.ts';
 import type { Verdict } from '../sql/verdict.ts';
 
 /** Statements of one transaction that are remembered; more say no more about which tables it touched. */
@@ -10,6 +13,15 @@ export class OpenWrites {
   note(verdicts: readonly Verdict[]): void {
     for (const verdict of verdicts)
       if (mayWrite(verdict) && this.#verdicts.length < MAX_STATEMENTS) this.#verdicts.push(verdict);
+  }
+
+  /** The transaction is over: what it wrote is acknowledged with this answer. */
+  acknowledge(cluster: Cluster, causality: Causality, client: string): void {
+    const verdicts = this.take();
+    if (verdicts === null) return;
+    const atMs = nowMs();
+    causality.acknowledged(cluster.assignment.value.forks, cluster.topology.value.timeline, atMs);
+    cluster.acknowledged.record({ atMs, verdicts, client });
   }
 
   /** Empties it. @returns null when nothing was written */

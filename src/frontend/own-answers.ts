@@ -5,6 +5,7 @@ import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
 import type { Transaction } from './client-output.ts';
 import type { ExtendedReader } from './extended-reader.ts';
+import type { ListenStatements } from './listen-statements.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
 import type { LocalCommands } from './local-commands.ts';
 import { lostTransactionAnswer } from './loss.ts';
@@ -23,13 +24,15 @@ export class OwnAnswers {
   readonly #host: OwnAnswerHost;
   readonly #statements: ExtendedReader;
   readonly #commands: LocalCommands;
+  readonly #listening: ListenStatements;
   /** What the next request in a lost transaction is told. */
   #loss: FairleadError | null = null;
 
-  constructor(host: OwnAnswerHost, statements: ExtendedReader, commands: LocalCommands) {
+  constructor(host: OwnAnswerHost, statements: ExtendedReader, commands: LocalCommands, listening: ListenStatements) {
     this.#host = host;
     this.#statements = statements;
     this.#commands = commands;
+    this.#listening = listening;
   }
 
   /** The transaction was lost while the client was silent. */
@@ -57,6 +60,7 @@ export class OwnAnswers {
       });
       return true;
     }
+    if (this.#listening.take(work, transaction)) return true;
     const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
     const deallocated = only?.deallocates?.name;
     if (deallocated && this.#statements.has(deallocated)) {

@@ -173,7 +173,7 @@ export class Placement implements Checkout, Expiring {
   }
 
   #decide(request: PlacementRequest): RouteDecision {
-    const { cluster, pools } = this.#services;
+    const { cluster, pools, notifications } = this.#services;
     if (this.#databasePaused(request)) return { kind: 'hold' };
     if (request.read !== null) {
       return routeRead(
@@ -189,7 +189,8 @@ export class Placement implements Checkout, Expiring {
       );
     }
     const { paused, primary } = cluster.topology.value;
-    if (paused || primary === null) return { kind: 'hold' };
+    // what it notifies is to be heard: a new primary is listened to first
+    if (paused || primary === null || notifications.behind(request.database)) return { kind: 'hold' };
     return { kind: 'node', node: primary, reason: request.reason };
   }
 

@@ -1,4 +1,5 @@
 import type { Catalogs } from '../backend/catalogs.ts';
+import type { Notifications } from '../backend/notifications.ts';
 import type { Pools } from '../backend/pools.ts';
 import type { PreparedStatements } from '../backend/prepared-statement.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -14,6 +15,7 @@ import type { Traffic } from './traffic.ts';
 export type Services = {
   readonly cluster: Cluster;
   readonly pools: Pools;
+  readonly notifications: Notifications;
   readonly classifier: Classifier;
   readonly catalogs: Catalogs;
   readonly statements: PreparedStatements;

@@ -12,6 +12,7 @@ const LASTING: ReadonlySet<PinReason> = new Set([
   'load',
   'server state',
   'sequence state',
+  'pg_backend_pid',
 ]);
 
 /** What statements leave behind in a session: settings, which are replayed on every server connection, and pins, which cannot be. */
@@ -40,6 +41,10 @@ export class SessionMemory {
   get pinned(): PinReason | null {
     for (const reason of this.#pins) return reason;
     return null;
+  }
+
+  keeps(reason: PinReason): boolean {
+    return this.#pins.has(reason);
   }
 
   /** What a statement is parsed under. Settings that are not read back yet are like nobody else's. */

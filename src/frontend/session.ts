@@ -1,5 +1,6 @@
 /** One client's connection after its login: what it sends, what it is told, when it ends. Running its requests is `Execution`'s. */
 import type { Socket } from 'node:net';
+import type { ListeningConnection } from '../backend/listening-connection.ts';
 import type { Identity } from '../backend/pools.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
@@ -7,17 +8,20 @@ import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { PinReason } from '../sql/verdict.ts';
 import type { FrameSink } from '../wire/frame-reader.ts';
-import { CLIENT } from '../wire/message-type.ts';
+import { CLIENT, SERVER } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
 import { Execution, type ExecutionState } from './execution.ts';
 import type { ExecutionHost } from './execution-host.ts';
+import type { Link } from './link.ts';
+import { ListenStatements } from './listen-statements.ts';
 import { LocalCommands } from './local-commands.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
 import { type ClockHost, SessionClock } from './session-clock.ts';
+import { SessionListening, type SessionListeningHost } from './session-listening.ts';
 import type { SessionOptions } from './session-options.ts';
 import { transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
@@ -33,7 +37,7 @@ export type Client = {
   readonly address: string;
 };
 
-export class Session implements FrameSink, ExecutionHost, ClockHost {
+export class Session implements FrameSink, ExecutionHost, SessionListeningHost, ClockHost {
   readonly client: Client;
   readonly startedMs = nowMs();
   readonly #services: Services;
@@ -44,6 +48,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   readonly #execution: Execution;
   readonly #own: OwnAnswers;
   readonly #clock: SessionClock;
+  readonly listening: SessionListening;
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
 
@@ -58,6 +63,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     });
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
+    this.listening = new SessionListening(this, services);
     this.#execution = new Execution(client, services, this.#requests, this);
     this.#clock = new SessionClock(services.deadlines, this.#execution.settings, this);
     // whoever cancelled meanwhile has had an answer
@@ -65,7 +71,8 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
       answer: (work: Work, bytes: Buffer, ends: boolean) => this.#execution.work === work && this.#answer(bytes, ends),
       fail: (work: Work, error: FairleadError) => this.#execution.work === work && this.#fail(error),
     };
-    this.#own = new OwnAnswers(answers, this.#requests.statements, new LocalCommands(this, services));
+    const listening = new ListenStatements(this.listening, answers);
+    this.#own = new OwnAnswers(answers, this.#requests.statements, new LocalCommands(this, services), listening);
   }
 
   get state(): ExecutionState {
@@ -127,6 +134,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   /** A CancelRequest with this session's key. */
   cancel(): void {
     if (this.#execution.cancel()) {
+      this.listening.abandon();
       this.#fail(new FairleadError('cancelled', 'canceling statement due to user request'));
     }
   }
@@ -143,6 +151,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (this.state === 'closed') return;
     this.#execution.close();
     this.#clock.stop();
+    this.listening.end();
     this.#connection.end();
     this.#ended(this);
   }
@@ -215,7 +224,12 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
         this.#execution.accept(request.work);
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
-        if (!this.#own.take(request.work, transaction, link?.readOnly === true, mode)) this.#execution.run();
+        if (this.#own.take(request.work, transaction, link?.readOnly === true, mode)) return;
+        this.listening.beforeRun(request.work, (error) => {
+          if (this.#execution.work !== request.work || this.state === 'closed') return;
+          if (error === null) this.#execution.run();
+          else this.#fail(error);
+        });
         return;
       }
       case 'sync':
@@ -242,6 +256,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   rested(skip: boolean): void {
     if (skip) this.#skipToSync = true;
+    if (this.quiet) this.listening.flush();
     if (this.#services.lifecycle.draining && !this.inTransaction) return this.drain();
     if (this.inTransaction && this.#execution.settings.now.mode === 'statement') {
       return this.terminate(transactionBlockRefused());
@@ -249,6 +264,24 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.#clock.rested(this.inTransaction);
     // whoever does not read answers gets no more of them
     if (!this.#connection.clogged) this.#connection.readOn();
+  }
+
+  async(link: Link, buffer: Buffer, start: number, end: number): void {
+    const notified = buffer[start] === SERVER.NOTIFICATION;
+    const bytes = notified ? this.listening.own(link, buffer, start, end) : buffer.subarray(start, end);
+    if (bytes !== null) this.relay(bytes);
+  }
+
+  ready(then: () => void): void {
+    const { transaction } = this.#execution;
+    const tell = () => {
+      if (this.state === 'closed') return;
+      this.#output.ready(transaction);
+      then();
+    };
+    if (transaction !== 'none') return tell();
+    this.stopReading();
+    this.listening.settle(tell);
   }
 
   failed(error: FairleadError, synced: boolean): void {
@@ -283,6 +316,36 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   #drained(): void {
     this.#execution.drained();
     if (this.state === 'idle') this.#connection.readOn();
+  }
+
+  // --- notifications -------------------------------------------------------------------------------------------------
+
+  get clientPid(): number {
+    return this.client.pid;
+  }
+
+  get quiet(): boolean {
+    return this.state === 'idle' && this.#execution.transaction === 'none' && !this.#execution.underWay.insideMessage;
+  }
+
+  get unsentBytes(): number {
+    return this.#connection.unsentBytes;
+  }
+
+  /** Payloads come as UTF-8: whoever wants another encoding gets them from a server that knows about it. */
+  get listensItself(): boolean {
+    const { memory } = this.#execution;
+    const encoding = memory.settings.values.get('client_encoding');
+    const inUtf8 = encoding === undefined || /^['"]?(utf-?8|unicode)['"]?$/i.test(encoding);
+    return !inUtf8 || memory.keeps('listen') || this.#execution.settings.now.mode === 'session';
+  }
+
+  listeningConnection(): ListeningConnection {
+    return this.#services.notifications.of(this.client.database, this.client.identity);
+  }
+
+  tell(bytes: Buffer): void {
+    this.#output.write(bytes);
   }
 
   // --- the pace of the client ----------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ import { sleep } from '../core/sleep.ts';
 import { ClientCounts } from './client-counts.ts';
 import type { Session } from './session.ts';
 
+/** The most that Linux gives (PID_MAX_LIMIT). */
+const MAX_PROCESS_ID = 2 ** 22;
+
 /** Process id and secret that a client may cancel with. */
 export type CancelKey = { readonly pid: number; readonly secret: Buffer };
 
@@ -51,10 +54,10 @@ export class Sessions {
     return counts;
   }
 
-  /** A key nobody has. The pid is a positive int4, as drivers expect. */
+  /** A key nobody has. The pid is a positive int4, as drivers expect, and no process of a server has it. */
   newKey(): CancelKey {
     for (;;) {
-      const pid = randomInt(1, 2 ** 31 - 1);
+      const pid = randomInt(MAX_PROCESS_ID + 1, 2 ** 31 - 1);
       if (!this.#sessions.has(pid) && !this.#others.has(pid)) return { pid, secret: randomBytes(4) };
     }
   }

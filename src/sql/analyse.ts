@@ -40,6 +40,7 @@ export function freeze(verdict: Verdict): Verdict {
   Object.freeze(verdict.relations);
   Object.freeze(verdict.functions);
   Object.freeze(verdict.releases);
+  Object.freeze(verdict.listenSteps);
   return Object.freeze(verdict);
 }
 
@@ -47,6 +48,9 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
   switch (tag) {
     case 'SelectStmt':
       walkQuery({ [tag]: node }, findings);
+      // what is only compared with tells the client nothing it could rely on
+      if (findings.pin === 'pg_backend_pid' && !mentions({ ...node, whereClause: null }, 'pg_backend_pid'))
+        findings.pin = null;
       return query(findings, 'reads');
     case 'InsertStmt':
     case 'UpdateStmt':
@@ -99,9 +103,11 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return draft(findings, 'session-state', 'closes a cursor');
     case 'ListenStmt':
       findings.pin = 'listen';
+      findings.listenSteps.push({ kind: 'listen', name: textOf(node.conditionname) ?? '' });
       return draft(findings, 'session-state', 'listens');
     case 'UnlistenStmt':
       if (node.conditionname === undefined) findings.releases.push('listen');
+      findings.listenSteps.push({ kind: 'unlisten', name: textOf(node.conditionname) });
       return draft(findings, 'session-state', 'stops listening');
     case 'LoadStmt':
       findings.pin = 'load';
@@ -185,6 +191,10 @@ function utility(tag: string, node: Fields, phrase: string, findings: Findings):
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
   if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
   return write(findings, phrase);
+}
+
+function mentions(value: unknown, name: string): boolean {
+  return JSON.stringify(value).includes(`"${name}"`);
 }
 
 /** Something is made in the session's temporary schema: TEMP, or a name in pg_temp. */

@@ -62,6 +62,7 @@ export const FUNCTION_PINS: ReadonlyMap<string, PinReason> = new Map<string, Pin
   ['pg_try_advisory_lock_shared', 'session advisory lock'],
   ['currval', 'sequence state'],
   ['lastval', 'sequence state'],
+  ['pg_backend_pid', 'pg_backend_pid'],
   ['setseed', 'server state'],
   ['pg_replication_origin_session_setup', 'server state'],
   ['dblink_connect', 'server state'],

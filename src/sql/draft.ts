@@ -52,6 +52,7 @@ function finish(d: Draft): Part {
     deallocates: d.deallocates,
     mayAdvanceSequence: f.mayAdvanceSequence,
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
+    listenSteps: f.listenSteps,
   };
 }
 
@@ -94,6 +95,7 @@ export function join(drafts: readonly Draft[]): Part {
     deallocates: deallocated.length > 1 ? { name: null } : (deallocated[0] ?? null),
     mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
     readsCounters: parts.some((part) => part.readsCounters === true),
+    listenSteps: parts.flatMap((part) => part.listenSteps ?? []),
   };
 }
 

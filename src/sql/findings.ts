@@ -1,6 +1,6 @@
 import { isPrimaryRelation } from './builtins.ts';
 import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
-import type { FunctionCall, PinReason, QualifiedName } from './verdict.ts';
+import type { FunctionCall, ListenStep, PinReason, QualifiedName } from './verdict.ts';
 
 /** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
 export class Findings {
@@ -9,6 +9,7 @@ export class Findings {
   readonly functions: FunctionCall[] = [];
   readonly settings: string[] = [];
   readonly releases: PinReason[] = [];
+  readonly listenSteps: ListenStep[] = [];
   /** First reason against a replica; null while there is none. */
   needsPrimary: string | null = null;
   mayWrite = false;

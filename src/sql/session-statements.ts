@@ -93,12 +93,24 @@ export function discardStatement(node: Fields, findings: Findings): Draft {
   const d = draft(findings, 'session-state', `discards ${target.replace('DISCARD_', '').toLowerCase()}`);
   if (target === 'DISCARD_ALL') {
     d.unpin = 'all';
+    findings.listenSteps.push({ kind: 'unlisten', name: null });
     d.deallocates = { name: null };
     findings.changesSettings = true;
   } else if (target === 'DISCARD_TEMP') findings.releases.push('temporary table');
   else if (target === 'DISCARD_SEQUENCES') findings.releases.push('sequence state');
   return d;
 }
+
+const ENDS = {
+  TRANS_STMT_COMMIT: 'commit',
+  TRANS_STMT_ROLLBACK: 'rollback',
+  TRANS_STMT_PREPARE: 'prepare',
+} as const;
+const MOVES = {
+  TRANS_STMT_SAVEPOINT: 'savepoint',
+  TRANS_STMT_RELEASE: 'release',
+  TRANS_STMT_ROLLBACK_TO: 'rollback to',
+} as const;
 
 export function transactionStatement(node: Fields, findings: Findings): Draft {
   const kind = textOf(node.kind) ?? '';
@@ -117,6 +129,7 @@ export function transactionStatement(node: Fields, findings: Findings): Draft {
       const d = draft(findings, 'end', 'ends the transaction');
       d.transactionControl = true;
       findings.mayWrite = kind !== 'TRANS_STMT_ROLLBACK';
+      findings.listenSteps.push({ kind: ENDS[kind], name: null });
       return d;
     }
     case 'TRANS_STMT_SAVEPOINT':
@@ -124,6 +137,7 @@ export function transactionStatement(node: Fields, findings: Findings): Draft {
     case 'TRANS_STMT_ROLLBACK_TO': {
       const d = draft(findings, 'session-state', 'moves between savepoints');
       d.transactionControl = true;
+      findings.listenSteps.push({ kind: MOVES[kind], name: textOf(node.savepoint_name) ?? '' });
       return d;
     }
     case 'TRANS_STMT_COMMIT_PREPARED':

@@ -20,6 +20,7 @@ export type PinReason =
   | 'session authorization'
   | 'sequence state' // currval / lastval
   | 'large object'
+  | 'pg_backend_pid' // the client was told which server process serves it
   | 'server state'; // setseed, replication origin, dblink connections: cannot be asked for and set again
 
 /** A name as written; schema null when it is found by search_path. Lower-cased unless quoted. */
@@ -29,6 +30,16 @@ export type FunctionCall = QualifiedName & {
   /** Number of arguments as written. */
   readonly args: number;
 };
+
+/**
+ * What a statement does to the channels that its session listens on, or to the transaction that such changes wait for. `unlisten` without
+ * a name: all of them.
+ */
+export type ListenStep =
+  | { readonly kind: 'listen'; readonly name: string }
+  | { readonly kind: 'unlisten'; readonly name: string | null }
+  | { readonly kind: 'savepoint' | 'release' | 'rollback to'; readonly name: string }
+  | { readonly kind: 'commit' | 'rollback' | 'prepare'; readonly name: null };
 
 /** Statements addressed to Fairlead itself: never sent to a server. */
 export type FairleadCommand =
@@ -71,6 +82,8 @@ export type Verdict = {
   readonly releases?: readonly PinReason[];
   /** DEALLOCATE, DISCARD ALL: the prepared statement that is gone, made by SQL or by Parse; name null for all. */
   readonly deallocates?: { readonly name: string | null } | null;
+  /** In the order of the statements; absent: none. */
+  readonly listenSteps?: readonly ListenStep[];
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
   /** It reads counters of what statements did on one server: the session's later statements should be counted there. */

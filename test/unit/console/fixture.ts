@@ -3,6 +3,7 @@ import net from 'node:net';
 import { OperatorControls } from '../../../src/api/operator-controls.ts';
 import type { ClusterEvent } from '../../../src/api/sources.ts';
 import { Catalogs } from '../../../src/backend/catalogs.ts';
+import { Notifications } from '../../../src/backend/notifications.ts';
 import { Pools } from '../../../src/backend/pools.ts';
 import { PreparedStatements } from '../../../src/backend/prepared-statement.ts';
 import { Cluster } from '../../../src/cluster/cluster.ts';
@@ -59,6 +60,7 @@ export class ConsoleFixture {
     const services = {
       cluster,
       pools: this.pools,
+      notifications: new Notifications(cluster, this.pools, config, SILENT, () => {}),
       classifier: new Classifier({ maxEntries: 64 }),
       catalogs: new Catalogs(cluster, nowhere, SILENT),
       statements: new PreparedStatements(),

@@ -41,8 +41,15 @@ const PINS: Readonly<Record<PinReason | 'none', readonly string[]>> = {
   'session authorization': ['set session authorization x', "set session_authorization = 'x'"],
   'sequence state': ["select currval('s')", 'select lastval()', "insert into t values (currval('s'))"],
   'server state': ['select setseed(0.1)', 'set seed = 0.1', "select dblink_connect('x')"],
+  pg_backend_pid: [
+    'select pg_backend_pid()',
+    'select pg_backend_pid() as pid, now()',
+    'select * from pg_backend_pid()',
+    'insert into t values (pg_backend_pid())',
+  ],
   'large object': [],
   none: [
+    'select 1 from pg_stat_activity where pid = pg_backend_pid()',
     'create temp table x (a int) on commit drop',
     'create temp table x on commit drop as select 1',
     'select pg_advisory_xact_lock(1)',

@@ -1,0 +1,127 @@
+import { FairleadError } from '../core/errors.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import { commandComplete, dataRow, rowDescription } from '../wire/writer.ts';
+import type { Transaction } from './client-output.ts';
+import { batchAnswer } from './local-answer.ts';
+import type { OwnAnswerHost } from './own-answers.ts';
+import type { Subscriptions } from './subscriptions.ts';
+import type { Work } from './work.ts';
+
+/** NAMEDATALEN - 1, less than a character: a longer name is cut by the server, with a notice that only the server gives. */
+const MAX_NAME_BYTES = 60;
+
+const CHANNELS = /^\s*select\s+(\*\s+from\s+)?(pg_catalog\s*\.\s*)?pg_listening_channels\s*\(\s*\)\s*;?\s*$/i;
+const CHANNELS_COLUMN = 'pg_listening_channels';
+
+/** What the session may do here. */
+export type ListenStatementsHost = {
+  /** Made when it is first needed. */
+  subscriptions(): Subscriptions;
+  /** False where the session's own server connection listens: in session mode, or when it began to for another reason. */
+  readonly shared: boolean;
+  /** True while the session listens on anything through the shared connection. */
+  readonly listens: boolean;
+};
+
+/** LISTEN, UNLISTEN and pg_listening_channels() as statements of their own: answered here, no server connection is kept for them. */
+export class ListenStatements {
+  readonly #host: ListenStatementsHost;
+  readonly #answers: OwnAnswerHost;
+
+  constructor(host: ListenStatementsHost, answers: OwnAnswerHost) {
+    this.#host = host;
+    this.#answers = answers;
+  }
+
+  /** @returns true when the request is dealt with here, now or later */
+  take(work: Work, transaction: Transaction): boolean {
+    const verdict = work.verdicts[0];
+    if (verdict === undefined || work.verdicts.length > 1 || verdict.statements !== 1 || transaction === 'failed')
+      return false;
+    if (work.kind === 'stream' || (work.batch !== null && (work.raw !== null || !isPlain(work)))) return false;
+    if (asksForChannels(verdict)) return this.#channels(work);
+    const step = verdict.listenSteps?.[0];
+    if (step === undefined || verdict.changesSettings || !this.#host.shared) return false;
+    if (step.kind !== 'listen' && step.kind !== 'unlisten') return false;
+    if (step.name !== null && Buffer.byteLength(step.name) > MAX_NAME_BYTES) return false;
+    const runs = work.batch === null || work.batch.executes;
+    const done = () =>
+      this.#answers.answer(work, answerTo(work, step.kind === 'listen' ? 'LISTEN' : 'UNLISTEN'), false);
+    if (!runs) done();
+    else if (transaction === 'open') {
+      this.#host.subscriptions().note(step);
+      done();
+    } else if (step.kind === 'unlisten') {
+      if (this.#host.listens) this.#host.subscriptions().unlisten(step.name);
+      done();
+    } else {
+      this.#host.subscriptions().listen(step.name, (error) => {
+        if (error === null) done();
+        else this.#answers.fail(work, error);
+      });
+    }
+    return true;
+  }
+
+  #channels(work: Work): boolean {
+    if (!this.#host.listens || !this.#host.shared) return false;
+    const text = work.batch === null ? textOf(work.raw as Buffer, 5) : textOf(bodyOf(work), 0);
+    if (!CHANNELS.test(text)) {
+      const error = new FairleadError(
+        'unsupported',
+        'pg_listening_channels() can only be asked for by itself here',
+        'send SELECT pg_listening_channels() alone',
+      );
+      this.#answers.fail(work, error);
+      return true;
+    }
+    const channels = this.#host.subscriptions().channels;
+    const rows = channels.map((channel) => dataRow([channel]));
+    const end = commandComplete(`SELECT ${channels.length}`);
+    const bytes =
+      work.batch === null
+        ? Buffer.concat([rowDescription([CHANNELS_COLUMN]), ...rows, end])
+        : batchAnswer(
+            work.batch,
+            () => [CHANNELS_COLUMN],
+            () => Buffer.concat([...rows, end]),
+          );
+    this.#answers.answer(work, bytes, false);
+    return true;
+  }
+}
+
+function asksForChannels(verdict: Verdict): boolean {
+  return verdict.functions.some((f) => f.name === CHANNELS_COLUMN);
+}
+
+/** Nothing in the batch is about another statement, and no portal is run in parts. */
+function isPlain(work: Work): boolean {
+  const verdict = work.verdicts[0];
+  const items = work.batch?.items() ?? [];
+  const known = items.every((item) => item.statement === null || item.statement.verdict === verdict);
+  const bound = items.every((item) => item.type !== CLIENT.BIND || item.statement !== null);
+  const executed = items.filter((item) => item.type === CLIENT.EXECUTE).length;
+  return known && bound && executed <= 1;
+}
+
+function answerTo(work: Work, tag: string): Buffer {
+  const done = commandComplete(tag);
+  return work.batch === null
+    ? done
+    : batchAnswer(
+        work.batch,
+        () => null,
+        () => done,
+      );
+}
+
+function bodyOf(work: Work): Buffer {
+  return work.batch?.items().find((item) => item.statement !== null)?.statement?.prepared.body ?? Buffer.alloc(1);
+}
+
+function textOf(buffer: Buffer, start: number): string {
+  const end = buffer.indexOf(0, start);
+  return buffer.toString('utf8', start, end === -1 ? buffer.length : end);
+}
