@@ -12,6 +12,8 @@ import { authenticationOk, backendKeyData, errorResponse, parameterStatus, ready
 import { refusalOf } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
+import { asksForReplication, openReplication } from './replication-login.ts';
+import { ReplicationRelay } from './replication-relay.ts';
 import type { Services } from './services.ts';
 import { SessionOptions } from './session-options.ts';
 import type { CancelKey, Sessions } from './sessions.ts';
@@ -142,9 +144,6 @@ export class Handshake implements Expiring {
     }
     const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
     if (packet.minor > 0 || unknown.length > 0) this.#socket.write(negotiateVersion(0, unknown));
-    if (parameters.has('replication') && !/^(false|off|no|0)$/i.test(parameters.get('replication') ?? '')) {
-      return this.#fail(new FairleadError('unsupported', 'replication connections do not pass through fairlead'));
-    }
     this.#startup = packet;
     this.#authentication = new Authentication(services.config(), user, CONSOLE_DATABASES.has(this.#database()));
     this.#reader = new FrameReader(
@@ -199,9 +198,11 @@ export class Handshake implements Expiring {
     const { services, sessions } = this.#host;
     const refusal = refusalOf(services, sessions, database, identity.user);
     if (refusal !== null) return this.#fail(refusal);
+    const { parameters } = this.#startup as StartupPacket & { kind: 'startup' };
+    if (asksForReplication(parameters)) return this.#enterReplication(identity, database, parameters);
     let read: StartupSettings;
     try {
-      read = startupSettings((this.#startup as StartupPacket & { kind: 'startup' }).parameters);
+      read = startupSettings(parameters);
     } catch (error) {
       return this.#fail(error as FairleadError);
     }
@@ -211,6 +212,19 @@ export class Handshake implements Expiring {
       if (template === null) return this.#fail(error as FairleadError);
       this.#finish(template, (key, rest) => {
         this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, rest });
+      });
+    });
+  }
+
+  #enterReplication(identity: Identity, database: string, parameters: ReadonlyMap<string, string>): void {
+    const { services, sessions } = this.#host;
+    this.#giveUp = openReplication(services, { database, identity, parameters }, (opened, error) => {
+      if (opened === null) return this.#fail(error as FairleadError);
+      const { node, login } = opened;
+      this.#finish(login.parameters, (key, rest) => {
+        const relay = new ReplicationRelay(this.#socket, login, () => remove());
+        const remove = sessions.addCancellable(key, relay);
+        relay.start(node, services.cluster, rest);
       });
     });
   }
