@@ -32,10 +32,7 @@ export type PoolStatistics = PoolKey & {
 type Parameters = readonly (readonly [string, string])[];
 
 /** Parameters every server connection starts with; the clients' own settings are applied per use. */
-const PARAMETERS: Parameters = [
-  ['application_name', 'fairlead'],
-  ['client_encoding', 'UTF8'],
-];
+const PARAMETERS: Parameters = [['client_encoding', 'UTF8']];
 const READ_ONLY: Parameters = [...PARAMETERS, ['options', '-c default_transaction_read_only=on']];
 
 const TICK_MS = 250;

@@ -15,6 +15,7 @@ import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
 import { account, type LastRoute } from './accounting.ts';
 import type { Transaction } from './client-output.ts';
+import { noteEffects, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
 import { afterLoss } from './loss.ts';
@@ -214,7 +215,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     exchange.refusable = refusable(link.readOnly, this.#transaction !== 'none', this.#summary as Summary, work);
     if (exchange.refusable !== null) exchange.held = [];
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
-    exchange.swallowReady = work.describeOnly || this.#host.listening.listens;
+    const restores = work.synced && this.memory.mayRestore(work.verdicts);
+    exchange.swallowReady = work.describeOnly || restores || this.#host.listening.listens;
     this.underWay.begin(link, exchange);
     this.#state = 'active';
     link.connection.submit(exchange, bytes);
@@ -255,18 +257,25 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (status === STATUS.IDLE) this.#writes.acknowledge(this.#services.cluster, this.causality, this.#client.address);
     if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
-    this.#noteEffects(this.#running, exchange.sqlState === null);
-    this.#host.listening.answered(this.#running, exchange.sqlState === null, before, this.#transaction);
+    const succeeded = exchange.sqlState === null;
+    const { memory, options } = this;
+    const { statements } = this.#requests;
+    const { connection } = link;
+    noteEffects(this.#running, succeeded, this.#transaction !== 'none', { memory, options, statements, connection });
+    this.#host.listening.answered(this.#running, succeeded, before, this.#transaction);
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();
-    const skip = work.describeOnly && exchange.sqlState !== null;
-    if (!exchange.swallowReady || work.describeOnly) return this.#settle(link, skip, cutShort);
-    this.#host.ready(() => this.#settle(link, skip, cutShort));
+    if (!exchange.swallowReady || work.describeOnly)
+      return this.#settle(link, work.describeOnly && !succeeded, cutShort);
+    const restored = succeeded ? memory.restored(this.#running) : null;
+    this.#host.stopReading();
+    restoreSettings(link, restored, this.#host, () => this.#host.ready(() => this.#settle(link, false, cutShort)));
   }
 
   /** What the exchange changed in the session is read back before anything else runs. */
   #settle(link: Link, skip: boolean, cutShort: boolean): void {
+    if (this.#state === 'closed') return;
     this.#work = null;
     if (cutShort) return this.#leaveInsideMessage(link);
     if (!this.memory.settingsChanged || this.#transaction !== 'none') return this.#rest(skip);
@@ -342,18 +351,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #variant(statement: PreparedStatement): PreparedStatement {
     const { parseKey } = this.memory;
     return parseKey === '' ? statement : this.#services.statements.intern(statement.body, parseKey);
-  }
-
-  #noteEffects(verdicts: readonly Verdict[], succeeded: boolean): void {
-    for (const verdict of verdicts) {
-      this.memory.note(verdict, succeeded, this.#transaction !== 'none');
-      if (!succeeded) continue;
-      const gone = verdict.deallocates ?? null;
-      // in SQL it also takes statements made by Parse; of their shared names on the server only ALL takes any
-      if (gone !== null) this.#requests.statements.deallocate(gone.name);
-      if (gone?.name === null) this.#link?.connection.statements.forgetAll();
-      if (verdict.unpin === 'all') this.options.resetAll();
-    }
   }
 
   // --- between requests ----------------------------------------------------------------------------------------------

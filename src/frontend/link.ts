@@ -69,6 +69,15 @@ export class Link {
     });
   }
 
+  /** Sets again what a RESET took, also inside a transaction. `told` gets the ParameterStatus messages that result. */
+  restore(settings: SettingsSet, told: (bytes: Buffer) => void, then: (error: FairleadError | null) => void): void {
+    const text = settingsDifference(NO_SETTINGS, settings) as string;
+    this.#ask(text, (_rows, error, parameters) => {
+      for (const parameter of parameters) told(parameter);
+      then(error);
+    });
+  }
+
   /** Reads back which settings the session has now. */
   capture(named: readonly string[], then: (settings: SettingsSet | null) => void): void {
     // custom settings that were applied before are not listed by the server either

@@ -85,6 +85,20 @@ export class SessionMemory {
     this.#readsCounters = false;
   }
 
+  /** True when the statements may reset settings that the client gave at its login. */
+  mayRestore(verdicts: readonly Verdict[]): boolean {
+    return this.#startup !== NO_SETTINGS && this.restored(verdicts) !== null;
+  }
+
+  /** Settings of the login that the statements have reset to the server's defaults, which a direct connection would not do; null: none. */
+  restored(verdicts: readonly Verdict[]): SettingsSet | null {
+    if (verdicts.some((verdict) => verdict.resets === 'all'))
+      return this.#startup === NO_SETTINGS ? null : this.#startup;
+    const names = verdicts.flatMap((verdict) => (verdict.resets ?? []) as readonly string[]);
+    const values = [...this.#startup.values].filter(([name]) => names.includes(name));
+    return values.length === 0 ? null : settingsSet(values);
+  }
+
   /** The session keeps its server connection from now on. */
   pin(reason: PinReason): void {
     this.#pins.add(reason);

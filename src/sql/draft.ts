@@ -11,6 +11,7 @@ export type Draft = {
   unpin: 'all' | null;
   command: FairleadCommand | null;
   deallocates: { readonly name: string | null } | null;
+  resets: readonly string[] | 'all';
   /** BEGIN, COMMIT, SAVEPOINT, SET TRANSACTION …: not understood among other statements. */
   transactionControl: boolean;
   readonly findings: Findings;
@@ -25,6 +26,7 @@ export function draft(findings: Findings, statementClass: StatementClass, reason
     unpin: null,
     command: null,
     deallocates: null,
+    resets: [],
     transactionControl: false,
     findings,
   };
@@ -43,6 +45,7 @@ function finish(d: Draft): Part {
     unpin: d.unpin,
     changesSettings: f.changesSettings,
     settings: f.settings,
+    resets: d.resets,
     relations: f.relations,
     functions: f.functions,
     command: d.command,
@@ -86,6 +89,9 @@ export function join(drafts: readonly Draft[]): Part {
     unpin,
     changesSettings: parts.some((part) => part.changesSettings),
     settings: [...new Set(parts.flatMap((part) => part.settings))],
+    resets: parts.some((part) => part.resets === 'all')
+      ? 'all'
+      : parts.flatMap((part) => (part.resets ?? []) as readonly string[]),
     relations: parts.flatMap((part) => part.relations),
     functions: parts.flatMap((part) => part.functions),
     command: null,

@@ -19,6 +19,7 @@ export function setStatement(node: Fields, findings: Findings): Draft {
   const d = draft(findings, 'session-state', `sets ${name}`);
   if (kind === 'VAR_RESET_ALL') {
     d.reason = 'resets all settings';
+    d.resets = 'all';
     findings.changesSettings = true;
     return d;
   }
@@ -32,6 +33,7 @@ export function setStatement(node: Fields, findings: Findings): Draft {
     return d;
   }
   findings.setting(name);
+  if (reset && !local) d.resets = [name];
   if (TRANSACTION_SETTINGS.has(name)) {
     d.transactionControl = true;
   } else if (!local) {
@@ -95,6 +97,7 @@ export function discardStatement(node: Fields, findings: Findings): Draft {
     d.unpin = 'all';
     findings.listenSteps.push({ kind: 'unlisten', name: null });
     d.deallocates = { name: null };
+    d.resets = 'all';
     findings.changesSettings = true;
   } else if (target === 'DISCARD_TEMP') findings.releases.push('temporary table');
   else if (target === 'DISCARD_SEQUENCES') findings.releases.push('sequence state');

@@ -67,6 +67,8 @@ export type Verdict = {
   readonly changesSettings: boolean;
   /** Names of the settings it mentions, lower case; custom ones (`myapp.user`) must be asked by name. */
   readonly settings: readonly string[];
+  /** Settings that go back to what the session began with, lower case: RESET, SET … TO DEFAULT; `all`: RESET ALL, DISCARD ALL. */
+  readonly resets?: readonly string[] | 'all';
   readonly relations: readonly QualifiedName[];
   readonly functions: readonly FunctionCall[];
   readonly command: FairleadCommand | null;

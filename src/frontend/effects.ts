@@ -1,0 +1,55 @@
+import type { ServerConnection } from '../backend/server-connection.ts';
+import type { SettingsSet } from '../backend/settings-set.ts';
+import { FairleadError } from '../core/errors.ts';
+import type { Verdict } from '../sql/verdict.ts';
+import type { ExecutionHost } from './execution-host.ts';
+import type { ExtendedReader } from './extended-reader.ts';
+import type { Link } from './link.ts';
+import type { SessionMemory } from './session-memory.ts';
+import type { SessionOptions } from './session-options.ts';
+
+/** Where statements leave something behind: in the session, and in what is known of its server connection. */
+export type Effects = {
+  readonly memory: SessionMemory;
+  readonly options: SessionOptions;
+  readonly statements: ExtendedReader;
+  readonly connection: ServerConnection | null;
+};
+
+/** Statements were answered; `inTransaction`: a transaction block is open now. */
+export function noteEffects(
+  verdicts: readonly Verdict[],
+  succeeded: boolean,
+  inTransaction: boolean,
+  effects: Effects,
+): void {
+  for (const verdict of verdicts) {
+    effects.memory.note(verdict, succeeded, inTransaction);
+    if (!succeeded) continue;
+    const gone = verdict.deallocates ?? null;
+    // in SQL it also takes statements made by Parse; of their shared names on the server only ALL takes any
+    if (gone !== null) effects.statements.deallocate(gone.name);
+    if (gone?.name === null) effects.connection?.statements.forgetAll();
+    if (verdict.unpin === 'all') effects.options.resetAll();
+  }
+}
+
+/**
+ * Puts settings back that RESET took further than the session's login; their ParameterStatus messages go to the client.
+ * `then` follows unless the session had to end.
+ */
+export function restoreSettings(
+  link: Link,
+  restored: SettingsSet | null,
+  host: Pick<ExecutionHost, 'relay' | 'terminate'>,
+  then: () => void,
+): void {
+  if (restored === null) return then();
+  const told = (bytes: Buffer) => {
+    host.relay(bytes);
+  };
+  link.restore(restored, told, (error) => {
+    if (error === null) then();
+    else host.terminate(new FairleadError('session_lost', 'the connection broke before the settings were restored'));
+  });
+}
