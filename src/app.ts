@@ -38,6 +38,8 @@ const CLASSIFIER_ENTRIES = 20_000;
 /** A running Fairlead. */
 export type App = {
   readonly listen: Address;
+  /** The read-only port; null when there is none. */
+  readonly listenReadOnly: Address | null;
   readonly http: Address;
   readonly cluster: Cluster;
   /**
@@ -168,6 +170,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   try {
     // both ports first: whoever cannot have them shall not touch a cluster
     const listen = await listener.start(config.listen);
+    const readOnly = config.listen_read_only;
+    const listenReadOnly = readOnly === null ? null : await listener.start(readOnly, true);
     const http = await api.start();
     await migrate(config, log).catch((error) =>
       log.warn({ error: messageOf(error) }, 'schema fairlead is not up to date'),
@@ -182,7 +186,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication.start();
     lagKeeper.start();
     monitor.start();
-    return { listen, http, cluster, reload, stop };
+    return { listen, listenReadOnly, http, cluster, reload, stop };
   } catch (error) {
     await stop();
     throw error;

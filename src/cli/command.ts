@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 /** A running Fairlead, as the composition root hands it out. */
 export type RunningApp = {
   readonly listen: Address;
+  readonly listenReadOnly: Address | null;
   readonly http: Address;
   /** Reads the configuration again. @returns one sentence for each thing that changed. */
   reload(): Promise<readonly string[]>;

@@ -17,7 +17,7 @@ export const start: Command = async (args, { startApp, environment }) => {
     process.on('SIGHUP', () => {
       app.reload().catch((error) => log.error({ error: messageOf(error) }, 'configuration not read again'));
     });
-    log.info({ listen: app.listen, http: app.http }, 'ready');
+    log.info({ listen: app.listen, listen_read_only: app.listenReadOnly, http: app.http }, 'ready');
     await stop.asked;
     await app.stop().catch((error) => log.warn({ error: messageOf(error) }, 'stopping was not clean'));
     return 0;

@@ -80,6 +80,10 @@ const userLimits = z.strictObject({
 
 export const configSchema = z.strictObject({
   listen: address.default({ host: '127.0.0.1', port: 6432 }).describe('where clients connect'),
+  listen_read_only: address
+    .nullable()
+    .default(null)
+    .describe('where clients connect that only read: a port that looks like a standby'),
   http: address.default({ host: '127.0.0.1', port: 8432 }).describe('dashboard, API and metrics'),
   http_token: secret.nullable().default(null).describe('bearer token; required for POST when http is not loopback'),
   cluster: z.strictObject({

@@ -103,11 +103,10 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
   const { type, users } = config.auth;
   if (type === 'trust') {
-    if (!LOOPBACK.test(config.listen.host)) {
-      fail(
-        'auth.type',
-        `trust lets in everybody who reaches ${config.listen.host}; set a password, or listen on 127.0.0.1`,
-      );
+    for (const address of [config.listen, config.listen_read_only]) {
+      if (address === null || LOOPBACK.test(address.host)) continue;
+      const text = `trust lets in everybody who reaches ${address.host}; set a password, or listen on 127.0.0.1`;
+      fail('auth.type', text);
     }
     return;
   }

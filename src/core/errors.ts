@@ -44,6 +44,7 @@ const CATALOGUE = {
     sqlState: '57P01',
     remedy: 'reconnect, LISTEN again and read faster; pool.notification_backlog is the limit',
   },
+  read_only: { sqlState: '25006', remedy: 'connect to the port that takes writes' },
   unknown_command: { sqlState: '42601', remedy: 'SHOW HELP lists the commands' },
   internal: { sqlState: 'XX000', remedy: 'please report it, with the log' },
   refused: { sqlState: '55000', remedy: 'see the reason' },

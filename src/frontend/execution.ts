@@ -212,7 +212,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
       bytes.push(work.raw);
       exchange.dropsUnnamed = true;
     }
-    exchange.refusable = refusable(link.readOnly, this.#transaction !== 'none', this.#summary as Summary, work);
+    const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
+    exchange.refusable = refusable(where, this.#transaction !== 'none', this.#summary as Summary, work);
     if (exchange.refusable !== null) exchange.held = [];
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
@@ -304,7 +305,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const link = this.#link as Link;
     const work = this.#work as Work;
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
-    if (!link.readOnly) work.losses++;
+    if (!link.readOnly || work.forced !== null) work.losses++;
     this.#again(link, link.readOnly ? 'retry' : null);
   }
 

@@ -12,6 +12,7 @@ import { authenticationOk, backendKeyData, errorResponse, parameterStatus, ready
 import { refusalOf } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
+import { standbyTemplate } from './read-only-port.ts';
 import { asksForReplication, openReplication } from './replication-login.ts';
 import { ReplicationRelay } from './replication-relay.ts';
 import type { Services } from './services.ts';
@@ -35,6 +36,8 @@ export type HandshakeHost = {
   readonly services: Services;
   readonly sessions: Sessions;
   readonly templates: LoginTemplates;
+  /** The client came in by the read-only port. */
+  readonly readOnly: boolean;
   /** Client connections now, this one included. */
   clients(): number;
   admit(client: Admitted): void;
@@ -210,7 +213,7 @@ export class Handshake implements Expiring {
     this.#giveUp = this.#host.templates.get(database, identity, settings, (template, error) => {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);
-      this.#finish(template, (key, rest) => {
+      this.#finish(this.#host.readOnly ? standbyTemplate(template) : template, (key, rest) => {
         this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, rest });
       });
     });

@@ -1,10 +1,10 @@
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
-import { CLIENT } from '../wire/message-type.ts';
 import { commandComplete, dataRow, rowDescription } from '../wire/writer.ts';
 import type { Transaction } from './client-output.ts';
 import { batchAnswer } from './local-answer.ts';
 import type { OwnAnswerHost } from './own-answers.ts';
+import { onlyStatement, runs, textOf } from './plain-work.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import type { Work } from './work.ts';
 
@@ -36,19 +36,16 @@ export class ListenStatements {
 
   /** @returns true when the request is dealt with here, now or later */
   take(work: Work, transaction: Transaction): boolean {
-    const verdict = work.verdicts[0];
-    if (verdict === undefined || work.verdicts.length > 1 || verdict.statements !== 1 || transaction === 'failed')
-      return false;
-    if (work.kind === 'stream' || (work.batch !== null && (work.raw !== null || !isPlain(work)))) return false;
+    const verdict = transaction === 'failed' ? null : onlyStatement(work);
+    if (verdict === null) return false;
     if (asksForChannels(verdict)) return this.#channels(work);
     const step = verdict.listenSteps?.[0];
     if (step === undefined || verdict.changesSettings || !this.#host.shared) return false;
     if (step.kind !== 'listen' && step.kind !== 'unlisten') return false;
     if (step.name !== null && Buffer.byteLength(step.name) > MAX_NAME_BYTES) return false;
-    const runs = work.batch === null || work.batch.executes;
     const done = () =>
       this.#answers.answer(work, answerTo(work, step.kind === 'listen' ? 'LISTEN' : 'UNLISTEN'), false);
-    if (!runs) done();
+    if (!runs(work)) done();
     else if (transaction === 'open') {
       this.#host.subscriptions().note(step);
       done();
@@ -66,8 +63,7 @@ export class ListenStatements {
 
   #channels(work: Work): boolean {
     if (!this.#host.listens || !this.#host.shared) return false;
-    const text = work.batch === null ? textOf(work.raw as Buffer, 5) : textOf(bodyOf(work), 0);
-    if (!CHANNELS.test(text)) {
+    if (!CHANNELS.test(textOf(work))) {
       const error = new FairleadError(
         'unsupported',
         'pg_listening_channels() can only be asked for by itself here',
@@ -96,16 +92,6 @@ function asksForChannels(verdict: Verdict): boolean {
   return verdict.functions.some((f) => f.name === CHANNELS_COLUMN);
 }
 
-/** Nothing in the batch is about another statement, and no portal is run in parts. */
-function isPlain(work: Work): boolean {
-  const verdict = work.verdicts[0];
-  const items = work.batch?.items() ?? [];
-  const known = items.every((item) => item.statement === null || item.statement.verdict === verdict);
-  const bound = items.every((item) => item.type !== CLIENT.BIND || item.statement !== null);
-  const executed = items.filter((item) => item.type === CLIENT.EXECUTE).length;
-  return known && bound && executed <= 1;
-}
-
 function answerTo(work: Work, tag: string): Buffer {
   const done = commandComplete(tag);
   return work.batch === null
@@ -115,13 +101,4 @@ function answerTo(work: Work, tag: string): Buffer {
         () => null,
         () => done,
       );
-}
-
-function bodyOf(work: Work): Buffer {
-  return work.batch?.items().find((item) => item.statement !== null)?.statement?.prepared.body ?? Buffer.alloc(1);
-}
-
-function textOf(buffer: Buffer, start: number): string {
-  const end = buffer.indexOf(0, start);
-  return buffer.toString('utf8', start, end === -1 ? buffer.length : end);
 }

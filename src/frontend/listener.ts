@@ -13,7 +13,7 @@ export class Listener {
   readonly #sessions: Sessions;
   readonly #console: (client: Admitted) => void;
   readonly #templates: LoginTemplates;
-  readonly #server: net.Server;
+  readonly #servers: net.Server[] = [];
   readonly #sockets = new Set<net.Socket>();
 
   constructor(services: Services, sessions: Sessions, console: (client: Admitted) => void) {
@@ -21,9 +21,6 @@ export class Listener {
     this.#sessions = sessions;
     this.#console = console;
     this.#templates = new LoginTemplates(services);
-    this.#server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) =>
-      this.#accept(socket),
-    );
   }
 
   /** Client connections, those that are still logging in included. */
@@ -31,17 +28,27 @@ export class Listener {
     return this.#sockets.size;
   }
 
-  /** @throws FairleadError port_taken, bad_config */
-  start(address: Address): Promise<Address> {
+  /**
+   * Listens on one more address.
+   * @param readOnly whoever comes in there is served as by a standby
+   * @throws FairleadError port_taken, bad_config
+   */
+  start(address: Address, readOnly = false): Promise<Address> {
+    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) =>
+      this.#accept(socket, readOnly),
+    );
+    this.#servers.push(server);
+    const key = readOnly ? 'listen_read_only' : 'listen';
     return new Promise((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => {
+      server.once('error', (error: NodeJS.ErrnoException) => {
         const at = `${address.host}:${address.port}`;
         if (error.code === 'EADDRINUSE')
           reject(new FairleadError('port_taken', `cannot listen on ${at}: the port is taken`));
-        else reject(new FairleadError('bad_config', `cannot listen on ${at}: ${messageOf(error)}`, 'correct `listen`'));
+        else
+          reject(new FairleadError('bad_config', `cannot listen on ${at}: ${messageOf(error)}`, `correct \`${key}\``));
       });
-      this.#server.listen({ host: address.host, port: address.port, backlog: 4096 }, () => {
-        const bound = this.#server.address() as net.AddressInfo;
+      server.listen({ host: address.host, port: address.port, backlog: 4096 }, () => {
+        const bound = server.address() as net.AddressInfo;
         resolve({ host: bound.address, port: bound.port });
       });
     });
@@ -49,26 +56,27 @@ export class Listener {
 
   /** Takes no new clients; those there are ended. */
   async stop(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
+    const closed = Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
     this.#sessions.terminateAll(new FairleadError('shutting_down', 'terminating connection: fairlead stops'));
     for (const socket of this.#sockets) socket.destroySoon();
     await closed;
   }
 
-  #accept(socket: net.Socket): void {
+  #accept(socket: net.Socket, readOnly: boolean): void {
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
     new Handshake(socket, {
       services: this.#services,
       sessions: this.#sessions,
       templates: this.#templates,
+      readOnly,
       clients: () => this.#sockets.size,
-      admit: (client) => this.#admit(client),
+      admit: (client) => this.#admit(client, readOnly),
       admitToConsole: this.#console,
     }).start();
   }
 
-  #admit({ socket, identity, database, key, settings, options, rest }: Admitted): void {
+  #admit({ socket, identity, database, key, settings, options, rest }: Admitted, readOnly: boolean): void {
     const session = new Session(
       {
         socket,
@@ -77,6 +85,7 @@ export class Listener {
         pid: key.pid,
         startupSettings: settings,
         address: `${socket.remoteAddress}:${socket.remotePort}`,
+        readOnly,
       },
       this.#services,
       (ended) => this.#sessions.remove(ended),

@@ -57,7 +57,7 @@ export class LoginTemplates {
     // a replica may not have replayed yet that the database, the role or the privilege was created
     const askPrimary = () => {
       primaryOnly = true;
-      placement.seek({ database, identity, read: null, reason: 'session state', avoid: null });
+      placement.seek({ database, identity, read: null, reason: 'session state', readOnly: false, avoid: null });
     };
     // any node will do for asking; the primary when no replica is there
     placement.seek({
@@ -71,6 +71,7 @@ export class LoginTemplates {
         replicaReason: null,
       },
       reason: 'session state',
+      readOnly: false,
       avoid: null,
     });
     return () => placement.abort();
@@ -91,8 +92,8 @@ export class LoginTemplates {
         );
       }
       const template = new Map(link.connection.parameters);
-      // of a replica, or of our way of opening its connections: the session as a whole can write
-      template.set('default_transaction_read_only', 'off');
+      // of a replica, or of our way of opening its connections: the session as a whole can write, unless it wants it otherwise
+      if (!settings.values.has('default_transaction_read_only')) template.set('default_transaction_read_only', 'off');
       template.set('in_hot_standby', 'off');
       link.release();
       done(template, null);

@@ -9,6 +9,7 @@ import type { ListenStatements } from './listen-statements.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
 import type { LocalCommands } from './local-commands.ts';
 import { lostTransactionAnswer } from './loss.ts';
+import { answerAsStandby } from './read-only-port.ts';
 import { opensBlock, transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
 
@@ -25,14 +26,23 @@ export class OwnAnswers {
   readonly #statements: ExtendedReader;
   readonly #commands: LocalCommands;
   readonly #listening: ListenStatements;
+  readonly #readOnly: boolean;
   /** What the next request in a lost transaction is told. */
   #loss: FairleadError | null = null;
 
-  constructor(host: OwnAnswerHost, statements: ExtendedReader, commands: LocalCommands, listening: ListenStatements) {
+  /** @param readOnly the client came in by the read-only port */
+  constructor(
+    host: OwnAnswerHost,
+    statements: ExtendedReader,
+    commands: LocalCommands,
+    listening: ListenStatements,
+    readOnly: boolean,
+  ) {
     this.#host = host;
     this.#statements = statements;
     this.#commands = commands;
     this.#listening = listening;
+    this.#readOnly = readOnly;
   }
 
   /** The transaction was lost while the client was silent. */
@@ -60,6 +70,7 @@ export class OwnAnswers {
       });
       return true;
     }
+    if (this.#readOnly && transaction !== 'failed' && answerAsStandby(work, this.#host)) return true;
     if (this.#listening.take(work, transaction)) return true;
     const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
     const deallocated = only?.deallocates?.name;

@@ -22,6 +22,8 @@ export type PlacementRequest = {
     readonly replicaReason: RouteReason | null;
   } | null;
   readonly reason: RouteReason;
+  /** Only on connections that open read-only transactions, on the primary too. */
+  readonly readOnly: boolean;
   /** Nodes that refused or lost the statement before. */
   readonly avoid: ReadonlySet<string> | null;
 };
@@ -51,8 +53,9 @@ export function placementRequest(client: Client, work: Work, known: Known, confi
   return {
     database: client.database,
     identity: client.identity,
-    read: summary.read && work.forced === null && whole && !mustBePrimary ? read : null,
+    read: work.forced === null && (client.readOnly || (summary.read && whole && !mustBePrimary)) ? read : null,
     reason: work.forced ?? summary.reason,
+    readOnly: client.readOnly,
     avoid: work.avoid,
   };
 }

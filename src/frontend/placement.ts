@@ -190,7 +190,8 @@ export class Placement implements Checkout, Expiring {
     }
     const { paused, primary } = cluster.topology.value;
     // what it notifies is to be heard: a new primary is listened to first
-    if (paused || primary === null || notifications.behind(request.database)) return { kind: 'hold' };
+    if (paused || primary === null || (!request.readOnly && notifications.behind(request.database)))
+      return { kind: 'hold' };
     return { kind: 'node', node: primary, reason: request.reason };
   }
 
@@ -211,7 +212,7 @@ export class Placement implements Checkout, Expiring {
 
   #checkout(node: TopologyNode, reason: RouteReason, request: PlacementRequest): void {
     const { pools, cluster, deadlines } = this.#services;
-    const purpose = cluster.topology.value.primary === node ? 'rw' : 'ro';
+    const purpose = cluster.topology.value.primary === node && !request.readOnly ? 'rw' : 'ro';
     const pool = pools.of(node, purpose, request.database, request.identity);
     this.#pool = pool;
     this.#node = node;

@@ -11,16 +11,20 @@ const OF_REPLICA = new Set([
 /** Errors about prepared statements: what we believe of the server connection is wrong, or DDL has outdated a plan (0A000). */
 const OUTDATED = new Set(['26000', '42P05', '0A000']);
 
+/** What a standby says of itself: news for sessions that may write, not for those of the read-only port. */
+const OF_STANDBY = new Set(['25006', '55000']);
+
 /** Which errors are kept from the client for another try, as long as nothing was answered; null: none. */
 export function refusable(
-  onReplica: boolean,
+  { onReplica, readOnlyPort }: { readonly onReplica: boolean; readonly readOnlyPort: boolean },
   inTransaction: boolean,
   summary: Summary,
   work: Work,
 ): ((sqlState: string) => boolean) | null {
   if (inTransaction || !(work.synced || work.describeOnly)) return null;
   if (onReplica && summary.read && summary.class !== 'begin')
-    return (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
+    return (sqlState) =>
+      (OF_REPLICA.has(sqlState) && !(readOnlyPort && OF_STANDBY.has(sqlState))) || OUTDATED.has(sqlState);
   // the server connection is given up by then, and on a fresh one the statements are right
   if (work.batch !== null && work.losses === 0) return (sqlState) => OUTDATED.has(sqlState);
   return null;

@@ -35,6 +35,8 @@ export type Client = {
   /** Settings from the startup packet: what RESET falls back to. */
   readonly startupSettings: SettingsSet;
   readonly address: string;
+  /** It came in by the read-only port: whatever it asks for, it is served as by a standby. */
+  readonly readOnly: boolean;
 };
 
 export class Session implements FrameSink, ExecutionHost, SessionListeningHost, ClockHost {
@@ -72,7 +74,13 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
       fail: (work: Work, error: FairleadError) => this.#execution.work === work && this.#fail(error),
     };
     const listening = new ListenStatements(this.listening, answers);
-    this.#own = new OwnAnswers(answers, this.#requests.statements, new LocalCommands(this, services), listening);
+    this.#own = new OwnAnswers(
+      answers,
+      this.#requests.statements,
+      new LocalCommands(this, services),
+      listening,
+      client.readOnly,
+    );
   }
 
   get state(): ExecutionState {
@@ -224,7 +232,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
         this.#execution.accept(request.work);
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
-        if (this.#own.take(request.work, transaction, link?.readOnly === true, mode)) return;
+        if (this.#own.take(request.work, transaction, link?.readOnly === true && !this.client.readOnly, mode)) return;
         this.listening.beforeRun(request.work, (error) => {
           if (this.#execution.work !== request.work || this.state === 'closed') return;
           if (error === null) this.#execution.run();
@@ -337,7 +345,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
     const { memory } = this.#execution;
     const encoding = memory.settings.values.get('client_encoding');
     const inUtf8 = encoding === undefined || /^['"]?(utf-?8|unicode)['"]?$/i.test(encoding);
-    return !inUtf8 || memory.keeps('listen') || this.#execution.settings.now.mode === 'session';
+    return !inUtf8 || this.client.readOnly || memory.keeps('listen') || this.#execution.settings.now.mode === 'session';
   }
 
   listeningConnection(): ListeningConnection {

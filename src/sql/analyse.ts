@@ -51,6 +51,8 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       // what is only compared with tells the client nothing it could rely on
       if (findings.pin === 'pg_backend_pid' && !mentions({ ...node, whereClause: null }, 'pg_backend_pid'))
         findings.pin = null;
+      // drivers ask so for a server that takes writes (target_session_attrs); who wants more than that means the server that answers
+      if (onlyCalls(node, 'pg_is_in_recovery')) findings.primary('asks whether it may write', false);
       return query(findings, 'reads');
     case 'InsertStmt':
     case 'UpdateStmt':
@@ -191,6 +193,16 @@ function utility(tag: string, node: Fields, phrase: string, findings: Findings):
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
   if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
   return write(findings, phrase);
+}
+
+/** `SELECT f()` and nothing else. */
+function onlyCalls(node: Fields, name: string): boolean {
+  const [item, ...others] = listOf(node.targetList);
+  const target = unwrap(item)?.node;
+  const call = unwrap(target?.val);
+  if (others.length > 0 || target?.name !== undefined || call?.tag !== 'FuncCall' || node.fromClause !== undefined)
+    return false;
+  return node.whereClause === undefined && namesOf(call.node.funcname).at(-1) === name;
 }
 
 function mentions(value: unknown, name: string): boolean {

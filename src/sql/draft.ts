@@ -83,7 +83,7 @@ export function join(drafts: readonly Draft[]): Part {
   return {
     class: statementClass,
     reason,
-    readOnly: null,
+    readOnly: drafts.some((d) => d.readOnly === false) ? false : null,
     isolation: null,
     pin,
     unpin,

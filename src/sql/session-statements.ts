@@ -39,6 +39,7 @@ export function setStatement(node: Fields, findings: Findings): Draft {
   } else if (!local) {
     findings.changesSettings = true;
   }
+  if (name === 'default_transaction_read_only' || name === 'transaction_read_only') d.readOnly = saysYes(values[0]);
   if (name === 'default_transaction_isolation' || name === 'transaction_isolation') {
     d.isolation = values[0]?.toLowerCase() ?? null;
   }
@@ -51,6 +52,13 @@ export function setStatement(node: Fields, findings: Findings): Draft {
   // Tables created without a schema are temporary from now on.
   if (!local && !reset && name === 'search_path' && isTemporarySchema(values[0])) findings.pin = 'temporary table';
   return d;
+}
+
+/** A boolean as settings take it; null for DEFAULT and for what is none. */
+function saysYes(value: string | null | undefined): boolean | null {
+  if (value === null || value === undefined) return null;
+  if (/^(t|tr|tru|true|on|y|ye|yes|1)$/i.test(value)) return true;
+  return /^(f|fa|fal|fals|false|of|off|n|no|0)$/i.test(value) ? false : null;
 }
 
 /** SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION …, SET TRANSACTION SNAPSHOT. */

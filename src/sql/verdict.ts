@@ -55,7 +55,7 @@ export type Verdict = {
   readonly reason: string;
   /** How many statements the text has; 0 for an empty query. */
   readonly statements: number;
-  /** begin only: READ ONLY true, READ WRITE false, not said null. */
+  /** BEGIN, SET TRANSACTION, SET default_transaction_read_only: READ ONLY true, READ WRITE false, not said null. */
   readonly readOnly: boolean | null;
   /** begin only: isolation level as written in lower case (`serializable`), or null. */
   readonly isolation: string | null;

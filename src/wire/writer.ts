@@ -104,6 +104,7 @@ export function noticeResponse(severity: Severity, sqlState: string, text: strin
 
 /** Types of the results of our own; `size` as in pg_type.typlen. */
 export const RESULT_TYPES = {
+  bool: { oid: 16, size: 1 },
   text: { oid: 25, size: -1 },
   int8: { oid: 20, size: 8 },
   float8: { oid: 701, size: 8 },
@@ -146,8 +147,14 @@ export function dataRow(values: readonly (string | Buffer | null)[]): Buffer {
   return message(SERVER.DATA_ROW, Buffer.concat(parts));
 }
 
+/** @param types their OIDs */
+export function parameterDescription(types: readonly number[]): Buffer {
+  const count = Buffer.from([types.length >> 8, types.length & 255]);
+  return message(SERVER.PARAMETER_DESCRIPTION, Buffer.concat([count, ...types.map(int32)]));
+}
+
 /** ParameterDescription of a statement without parameters. */
-export const NO_PARAMETERS = message(SERVER.PARAMETER_DESCRIPTION, Buffer.from([0, 0]));
+export const NO_PARAMETERS = parameterDescription([]);
 
 export function query(text: string): Buffer {
   return message(0x51, cstrings(text));
