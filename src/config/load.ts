@@ -101,7 +101,7 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   }
   checkTls(config.cluster.tls, 'cluster.tls', fail);
   for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
-  const { type, users } = config.auth;
+  const { type, users, users_file: file, query } = config.auth;
   if (type === 'trust') {
     for (const address of [config.listen, config.listen_read_only]) {
       if (address === null || LOOPBACK.test(address.host)) continue;
@@ -110,7 +110,10 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
     }
     return;
   }
-  if (Object.keys(users).length === 0) fail('auth.users', 'nobody could connect: add users with their passwords');
+  if (!/^(auto|off)$/.test(query) && !query.includes('$1')) fail('auth.query', 'write auto, off, or SQL with $1 for the user');
+  if (Object.keys(users).length === 0 && file === null && query === 'off') {
+    fail('auth.users', 'nobody could connect: add users with their passwords, or set auth.query: auto');
+  }
   for (const [name, { password }] of Object.entries(users)) {
     if (password === null) fail(`auth.users.${name}`, 'write a password, or a SCRAM-SHA-256$… verifier');
   }
