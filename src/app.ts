@@ -3,8 +3,12 @@ import { readFileSync } from 'node:fs';
 import { ApiServer } from './api/api-server.ts';
 import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
+import { AnyNode } from './backend/any-node.ts';
+import { AuthQuery } from './backend/auth-query.ts';
 import { Catalogs } from './backend/catalogs.ts';
 import { type ControlTarget, controlTarget } from './backend/control-connection.ts';
+import { DatabaseWatch } from './backend/database-watch.ts';
+import { LoginFactsReader } from './backend/login-facts.ts';
 import { Notifications } from './backend/notifications.ts';
 import { Pools } from './backend/pools.ts';
 import { PreparedStatements } from './backend/prepared-statement.ts';
@@ -18,6 +22,7 @@ import { Deadlines } from './core/deadlines.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { Credentials } from './frontend/credentials.ts';
 import { HoldRoom } from './frontend/hold-room.ts';
 import { Lifecycle } from './frontend/lifecycle.ts';
 import { Listener } from './frontend/listener.ts';
@@ -95,12 +100,35 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     target: (node) => target(node),
     quiesce: (timeoutMs) => quiesce(pools, sessions, timeoutMs),
   });
+  const anyNode = new AnyNode(cluster, target);
+  const credentials = new Credentials(() => current, new AuthQuery(anyNode, () => current, log), log);
+  credentials.load();
+  const catalogs = new Catalogs(cluster, target, log);
+  const leadsTo = (name: string) => (database: string) => serverDatabase(current, database) === name;
+  const databases = new DatabaseWatch(
+    anyNode,
+    {
+      names: () => pools.databases(),
+      vacate: (name) => {
+        pools.vacate(name);
+        notifications.vacate(leadsTo(name));
+      },
+      gone: (name) => {
+        pools.databaseGone(name);
+        catalogs.forget(leadsTo(name));
+      },
+    },
+    log,
+  );
   const services: Services = {
     cluster,
     pools,
     notifications,
+    credentials,
+    logins: new LoginFactsReader(anyNode, (role) => pools.roleReplaced(role)),
+    databases,
     classifier: new Classifier({ maxEntries: CLASSIFIER_ENTRIES }),
-    catalogs: new Catalogs(cluster, target, log),
+    catalogs,
     statements: new PreparedStatements(),
     deadlines: new Deadlines(),
     holdRoom,
@@ -114,6 +142,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
     const read = readConfig();
     const changes = difference(current, read);
+    credentials.load(read);
     current = afterReload(current, read);
     cluster.setMaxLag(current.routing.max_lag);
     log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
@@ -163,7 +192,9 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     await replication.stop();
     await monitor.stop();
     notifications.stop();
+    databases.stop();
     pools.stop();
+    anyNode.stop();
     holdRoom.stop();
     services.deadlines.stop();
   };
@@ -180,6 +211,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     notifications.start();
     holdRoom.start();
     pools.start();
+    databases.start();
     events.start();
     store.start();
     controller.start();

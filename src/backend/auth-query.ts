@@ -95,7 +95,10 @@ export class AuthQuery {
       }
     }
     this.#deniedUntilMs = nowMs() + DENIED_MS;
-    this.#log.info({}, 'the control user may not read passwords: only users of auth.users and auth.users_file can log in');
+    this.#log.info(
+      {},
+      'the control user may not read passwords: only users of auth.users and auth.users_file can log in',
+    );
     return null;
   }
 }

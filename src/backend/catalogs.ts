@@ -46,6 +46,11 @@ export class Catalogs {
     for (const entry of this.#entries.values()) entry.loadedMs = Number.NEGATIVE_INFINITY;
   }
 
+  /** Databases that are gone, or others of the same name: nothing of what was known holds. */
+  forget(which: (database: string) => boolean): void {
+    for (const database of [...this.#entries.keys()]) if (which(database)) this.#entries.delete(database);
+  }
+
   async #load(database: string, entry: Entry): Promise<void> {
     const { primary } = this.#cluster.topology.value;
     if (primary === null) return;

@@ -98,6 +98,11 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
     return this.#listeners.size;
   }
 
+  /** Nobody listens, or waits for anything of it. */
+  get unused(): boolean {
+    return this.#listeners.size + this.#joins.length + this.#barriers.length === 0 && this.#round === null;
+  }
+
   /** True while a write could notify sessions that listen already, and they would not hear it. */
   get behind(): boolean {
     const primary = this.#host.topology().primary?.name ?? null;
@@ -144,8 +149,7 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
   /** Looks whether the connection lives. @returns false when it has not been needed for a while */
   check(atMs: number): boolean {
     if (this.#round !== null && atMs - this.#round.startedMs > SILENT_MS) this.#server?.destroy('no answer');
-    const used = this.#listeners.size + this.#joins.length + this.#barriers.length > 0 || this.#round !== null;
-    if (!used && atMs - this.#unusedSinceMs > LINGER_MS) return false;
+    if (this.unused && atMs - this.#unusedSinceMs > LINGER_MS) return false;
     if (this.#restored && this.#listeners.size > 0) this.barrier(() => {});
     return true;
   }

@@ -64,6 +64,15 @@ export class Notifications {
     return this.#databases.get(database)?.behind === true;
   }
 
+  /** Closes connections to such databases that nobody listens over: somebody wants the database for himself. */
+  vacate(which: (database: string) => boolean): void {
+    for (const [database, one] of this.#databases) {
+      if (!which(database) || !one.unused) continue;
+      one.end();
+      this.#databases.delete(database);
+    }
+  }
+
   /** A notification from a server connection that listens for one session alone, with the pid that clients know. */
   translate(node: string, buffer: Buffer, start: number, end: number): Buffer {
     const { pid } = readNotification(buffer, start, end);

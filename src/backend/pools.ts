@@ -7,7 +7,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { maybeDead } from '../cluster/observation.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
 import { type Config, nodesOf, type ServerTls } from '../config/config.ts';
-import { databaseEntry, poolSettings } from '../config/pool-settings.ts';
+import { databaseEntry, poolSettings, serverDatabase } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { ServerSecret } from '../wire/secret.ts';
@@ -35,6 +35,7 @@ type Parameters = readonly (readonly [string, string])[];
 const PARAMETERS: Parameters = [['client_encoding', 'UTF8']];
 const READ_ONLY: Parameters = [...PARAMETERS, ['options', '-c default_transaction_read_only=on']];
 
+const MAX_SECRETS = 100_000;
 const TICK_MS = 250;
 /** A pool without connections that nobody has used for so long is forgotten. */
 const FORGET_MS = 600_000;
@@ -47,6 +48,8 @@ export class Pools {
   readonly #log: Log;
   /** node → purpose+database+user → pool */
   readonly #pools = new Map<string, Map<string, Pool>>();
+  /** Newest secret of each user of servers. */
+  readonly #secrets = new Map<string, ServerSecret>();
   readonly #limits = new SharedLimits((node) => this.#pools.get(node)?.values() ?? []);
   readonly counters = new DatabaseCounters();
   readonly #hasClients: (database: string, user: string) => boolean;
@@ -87,7 +90,7 @@ export class Pools {
   /** The pool of a node for an identity; made on first use. `database` as clients name it. */
   of(node: TopologyNode, purpose: Purpose, database: string, client: Identity): Pool {
     const pools = this.#ofNode(node.name);
-    const identity = this.#onServers(database, client);
+    const identity = this.onServers(database, client);
     const id = `${purpose}\0${database}\0${identity.user}`;
     let pool = pools.get(id);
     if (pool === undefined) {
@@ -105,8 +108,47 @@ export class Pools {
     return pool;
   }
 
+  /** What a client has just proved to know: it logs in from now on, also for sessions that began with an older password. */
+  admit({ user, secret }: Identity): void {
+    if (secret === null) return;
+    if (this.#secrets.size >= MAX_SECRETS) this.#secrets.clear();
+    this.#secrets.set(user, secret);
+  }
+
+  /** Databases that connections are open to, as servers name them. */
+  databases(): readonly string[] {
+    const open = [...this.all()].filter((pool) => pool.totalCount > 0);
+    return [...new Set(open.map((pool) => serverDatabase(this.#config(), pool.key.database)))];
+  }
+
+  /** Closes what is idle in a database, as servers name it: somebody wants it for himself. */
+  vacate(database: string): void {
+    for (const pool of this.#in(database)) pool.closeIdle();
+  }
+
+  /** A database is gone, or another one of the same name: no connection is used for anything new. */
+  databaseGone(database: string): void {
+    for (const pool of this.#in(database)) pool.reconnect();
+  }
+
+  /** A role is gone, or another one of the same name. */
+  roleReplaced(role: string): void {
+    this.#secrets.delete(role);
+    for (const pool of this.all()) if (pool.key.user === role) pool.reconnect();
+  }
+
+  /** The next login of a client as this user makes a new connection. */
+  refresh(database: string, client: Identity): void {
+    const { user } = this.onServers(database, client);
+    for (const pool of this.all()) if (pool.key.database === database && pool.key.user === user) pool.reconnect();
+  }
+
+  *#in(database: string): Iterable<Pool> {
+    for (const pool of this.all()) if (serverDatabase(this.#config(), pool.key.database) === database) yield pool;
+  }
+
   /** Databases may prescribe the user that servers see. */
-  #onServers(database: string, client: Identity): Identity {
+  onServers(database: string, client: Identity): Identity {
     const entry = databaseEntry(this.#config(), database);
     if (entry === null || entry.user === null) return client;
     const { user, password } = entry;
@@ -116,7 +158,7 @@ export class Pools {
 
   /** How to log in to a node for a client, outside of all pools. `timeoutMs` is `pool.connect_timeout`. */
   login(node: TopologyNode, database: string, client: Identity, parameters: Parameters): LoginTarget {
-    const target = this.#target(node, database, this.#onServers(database, client), parameters);
+    const target = this.#target(node, database, this.onServers(database, client), parameters);
     return { ...target, timeoutMs: this.#config().pool.connect_timeout };
   }
 
@@ -126,9 +168,9 @@ export class Pools {
       host,
       port,
       tls: this.#tlsOf(name),
-      database: databaseEntry(this.#config(), database)?.dbname ?? database,
+      database: serverDatabase(this.#config(), database),
       user: as.user,
-      secret: as.secret,
+      secret: this.#secrets.get(as.user) ?? as.secret,
       parameters,
       timeoutMs: 0,
     };
@@ -158,7 +200,7 @@ export class Pools {
   /** Exchanges and checkouts a node has before it: what a read would queue behind. Infinity when logins as `identity` fail there. */
   load(node: string, database: string, client: Identity): number {
     let load = 0;
-    const identity = this.#onServers(database, client);
+    const identity = this.onServers(database, client);
     const pools = this.#pools.get(node);
     if (pools === undefined) return 0;
     for (const pool of pools.values()) {

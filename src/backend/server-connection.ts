@@ -224,8 +224,12 @@ export class ServerConnection {
       return end;
     }
     if (exchange === undefined) {
-      if (type === SERVER.ERROR) this.#fatal = readErrorFields(buffer, pos, end);
-      else this.holder?.async(buffer, pos, end);
+      if (type !== SERVER.ERROR) this.holder?.async(buffer, pos, end);
+      else {
+        // the server closes it next: nobody is given it any more, whenever that is noticed
+        this.#fatal = readErrorFields(buffer, pos, end);
+        this.destroy('ended by the server');
+      }
       return end;
     }
     if (

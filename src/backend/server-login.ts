@@ -40,10 +40,12 @@ export type LoggedIn = {
 /** The server answered a login with an error of its own: the client should see exactly that. */
 export class LoginRefused extends FairleadError {
   readonly serverState: string;
+  override readonly sqlState: string;
 
   constructor(node: string, sqlState: string, text: string) {
     super('server_login_failed', text, `said by node ${node}`);
     this.serverState = sqlState;
+    this.sqlState = sqlState;
   }
 
   /** True when the same login may succeed a little later: starting up, shutting down, no slot free. */

@@ -171,11 +171,17 @@ export const configSchema = z.strictObject({
     .strictObject({
       type: z.enum(['scram-sha-256', 'trust']).default('scram-sha-256').describe('how clients prove who they are'),
       users: z.record(z.string(), user).default({}).describe('users that may connect, with their passwords'),
-      users_file: z.string().nullable().default(null).describe("further users: a file such as PgBouncer's userlist.txt"),
+      users_file: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe("further users: a file such as PgBouncer's userlist.txt"),
       query: z
         .string()
         .default('auto')
-        .describe('further users, asked of the servers: auto, off, or SQL with $1 for the user that answers name and secret'),
+        .describe(
+          'further users, asked of the servers: auto, off, or SQL with $1 for the user that answers name and secret',
+        ),
       admins: z
         .array(z.string())
         .default([])

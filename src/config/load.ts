@@ -110,7 +110,8 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
     }
     return;
   }
-  if (!/^(auto|off)$/.test(query) && !query.includes('$1')) fail('auth.query', 'write auto, off, or SQL with $1 for the user');
+  if (!/^(auto|off)$/.test(query) && !query.includes('$1'))
+    fail('auth.query', 'write auto, off, or SQL with $1 for the user');
   if (Object.keys(users).length === 0 && file === null && query === 'off') {
     fail('auth.users', 'nobody could connect: add users with their passwords, or set auth.query: auto');
   }

@@ -11,7 +11,10 @@ const NOTHING = /^\s*([;#].*)?$/;
  */
 export function parseUserList(text: string, file: string): ReadonlyMap<string, string> {
   const users = new Map<string, string>();
-  for (const [index, line] of text.replace(/^\ufeff/, '').split(/\r?\n/).entries()) {
+  for (const [index, line] of text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .entries()) {
     if (NOTHING.test(line)) continue;
     const match = ENTRY.exec(line);
     if (match === null) {

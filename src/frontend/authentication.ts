@@ -2,7 +2,8 @@ import type { Identity } from '../backend/pools.ts';
 import type { Config } from '../config/config.ts';
 import { FairleadError } from '../core/errors.ts';
 import { stringEnd } from '../wire/fields.ts';
-import { MECHANISM, makeVerifier, mockVerifier, parseVerifier, ScramServer, type Verifier } from '../wire/scram.ts';
+import { MECHANISM, mockVerifier, ScramServer, type Verifier } from '../wire/scram.ts';
+import { type Secret, verifierOf } from '../wire/secret.ts';
 import { authenticationSasl, authenticationSaslContinue, authenticationSaslFinal } from '../wire/writer.ts';
 
 /** What to do next in a login: send something and wait, let the client in, or refuse it. */
@@ -11,36 +12,25 @@ export type AuthStep =
   | { readonly kind: 'done'; readonly bytes: Buffer | null; readonly identity: Identity }
   | { readonly kind: 'refused'; readonly error: FairleadError };
 
-/** Verifiers of configured passwords: PBKDF2 takes milliseconds, and the password does not change. */
-const VERIFIERS = new Map<string, Verifier>();
-
-function verifierOf(secret: string): Verifier {
-  const given = parseVerifier(secret);
-  if (given !== null) return given;
-  let made = VERIFIERS.get(secret);
-  if (made === undefined) {
-    made = makeVerifier(secret);
-    VERIFIERS.set(secret, made);
-  }
-  return made;
-}
-
 /** One client proving who it is. An unknown user goes through the same motions, with the same answer at the end. */
 export class Authentication {
   readonly #user: string;
-  readonly #secret: string | null;
+  readonly #secret: Secret | null;
   readonly #trust: boolean;
   #scram: ScramServer | null = null;
   #verifier: Verifier | null = null;
 
-  /** @param console the admin console, which the control user may enter as well */
-  constructor(config: Config, user: string, console: boolean) {
+  /**
+   * @param found what is known of the user
+   * @param console the admin console, which the control user may enter as well
+   */
+  constructor(config: Config, user: string, found: Secret | null, console: boolean) {
     this.#user = user;
     this.#trust = config.auth.type === 'trust';
-    const listed = config.auth.users[user]?.password ?? null;
-    const isControl = user === config.cluster.user;
-    // under trust a user need not be listed: the control user is known anyway, all others log in to the servers without a password
-    this.#secret = listed ?? (isControl && (console || this.#trust) ? config.cluster.password : null);
+    const { password } = config.cluster;
+    const own = user === config.cluster.user && (console || this.#trust) && password !== null;
+    // under trust a user need not be known: the control user is anyway, all others log in to the servers without a password
+    this.#secret = found ?? (own ? { kind: 'plain', password } : null);
   }
 
   start(): AuthStep {
@@ -61,7 +51,7 @@ export class Authentication {
         error: new FairleadError('protocol_violation', 'the client chose no SASL mechanism that was offered'),
       };
     }
-    this.#verifier = this.#secret === null ? mockVerifier(this.#user) : verifierOf(this.#secret);
+    this.#verifier = verifierFor(this.#secret) ?? mockVerifier(this.#user);
     this.#scram = new ScramServer(this.#verifier);
     const answer = this.#scram.first(buffer.toString('utf8', nameEnd + 5, end));
     if (answer === null)
@@ -84,8 +74,15 @@ export class Authentication {
   #identity(clientKey: Buffer | null): Identity {
     const user = this.#user;
     if (this.#secret === null) return { user, secret: null };
-    if (parseVerifier(this.#secret) === null) return { user, secret: { kind: 'password', password: this.#secret } };
+    if (this.#secret.kind === 'plain') return { user, secret: { kind: 'password', password: this.#secret.password } };
+    if (this.#secret.kind === 'md5') return { user, secret: this.#secret };
     if (clientKey === null) return { user, secret: null };
-    return { user, secret: { kind: 'key', clientKey, verifier: this.#verifier as Verifier } };
+    return { user, secret: { kind: 'key', clientKey, verifier: this.#secret.verifier } };
   }
+}
+
+/** What SCRAM checks the secret with; null where it cannot. */
+function verifierFor(secret: Secret | null): Verifier | null {
+  if (secret === null || secret.kind === 'md5') return null;
+  return secret.kind === 'scram' ? secret.verifier : verifierOf(secret.password);
 }

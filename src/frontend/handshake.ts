@@ -3,7 +3,7 @@ import type { Identity } from '../backend/pools.ts';
 import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
-import { FairleadError } from '../core/errors.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
@@ -148,7 +148,6 @@ export class Handshake implements Expiring {
     const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
     if (packet.minor > 0 || unknown.length > 0) this.#socket.write(negotiateVersion(0, unknown));
     this.#startup = packet;
-    this.#authentication = new Authentication(services.config(), user, CONSOLE_DATABASES.has(this.#database()));
     this.#reader = new FrameReader(
       {
         message: (type, buffer, start, end) => {
@@ -169,9 +168,26 @@ export class Handshake implements Expiring {
     this.#reader.stop();
     if (this.#received.length > 0) this.#reader.feed(this.#received);
     this.#received = Buffer.alloc(0);
-    const step = this.#authentication.start();
-    this.#step(step);
-    if (step.kind === 'send') this.#reader.resume();
+    void this.#challenge(user, this.#database());
+  }
+
+  /** What is known of the user decides how it proves who it is. */
+  async #challenge(user: string, database: string): Promise<void> {
+    const { services } = this.#host;
+    const trust = services.config().auth.type === 'trust';
+    try {
+      const secret = await services.credentials.lookup(database, user).catch((error) => {
+        if (trust) return null;
+        throw error;
+      });
+      if (this.#ended) return;
+      this.#authentication = new Authentication(services.config(), user, secret, CONSOLE_DATABASES.has(database));
+      const step = this.#authentication.start();
+      this.#step(step);
+      if (step.kind === 'send') this.#reader?.resume();
+    } catch (error) {
+      this.#fail(error instanceof FairleadError ? error : new FairleadError('internal', messageOf(error)));
+    }
   }
 
   #database(): string {
@@ -185,6 +201,7 @@ export class Handshake implements Expiring {
         this.#socket.write(step.bytes);
         return;
       case 'refused':
+        this.#host.services.credentials.failed(this.#startup?.parameters.get('user') ?? '');
         return this.#fail(step.error);
       case 'done':
         if (step.bytes !== null) this.#socket.write(step.bytes);
@@ -210,6 +227,7 @@ export class Handshake implements Expiring {
       return this.#fail(error as FairleadError);
     }
     const { settings, options } = read;
+    services.pools.admit(identity);
     this.#giveUp = this.#host.templates.get(database, identity, settings, (template, error) => {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);

@@ -1,6 +1,7 @@
 import type { Identity } from '../backend/pools.ts';
 import { LoginRefused } from '../backend/server-login.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
+import { serverDatabase } from '../config/pool-settings.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
 import { Link } from './link.ts';
@@ -10,6 +11,8 @@ import type { Services } from './services.ts';
 /** ParameterStatus values a client is told at its login. */
 export type LoginTemplate = ReadonlyMap<string, string>;
 
+type Done = (template: LoginTemplate | null, error: FairleadError | null) => void;
+
 const MAX_TEMPLATES = 5000;
 
 /**
@@ -18,7 +21,11 @@ const MAX_TEMPLATES = 5000;
  */
 export class LoginTemplates {
   readonly #services: Services;
-  readonly #known = new Map<string, Map<SettingsSet, LoginTemplate>>();
+  /** By database and user; `objects` tells those from later ones of the same names. */
+  readonly #known = new Map<
+    string,
+    { readonly objects: string | null; readonly of: Map<SettingsSet, LoginTemplate> }
+  >();
   #size = 0;
 
   constructor(services: Services) {
@@ -26,31 +33,47 @@ export class LoginTemplates {
   }
 
   /**
-   * @param done called once, perhaps at once
+   * @param done called once
    * @returns how to give up waiting
    */
-  get(
-    database: string,
-    identity: Identity,
-    settings: SettingsSet,
-    done: (template: LoginTemplate | null, error: FairleadError | null) => void,
-  ): () => void {
-    const key = `${database}\0${identity.user}`;
-    const known = this.#known.get(key)?.get(settings);
-    if (known !== undefined) {
-      done(known, null);
-      return () => {};
-    }
+  get(database: string, identity: Identity, settings: SettingsSet, done: Done): () => void {
+    const { pools, config, logins } = this.#services;
+    const role = pools.onServers(database, identity).user;
+    let giveUp = () => {};
+    let givenUp = false;
+    void logins.of(serverDatabase(config(), database), role).then((facts) => {
+      if (givenUp) return;
+      const key = `${database}\0${identity.user}`;
+      const objects = facts === null ? null : `${facts.database} ${facts.role}`;
+      const allowed = facts?.allowed !== false;
+      const known = allowed ? this.#find(key, objects, settings) : undefined;
+      if (known !== undefined) return done(known, null);
+      // a new connection: what the server says to it is the answer
+      if (!allowed) pools.refresh(database, identity);
+      const remember = (template: LoginTemplate | null, error: FairleadError | null) => {
+        if (template !== null && allowed) this.#remember(key, objects, settings, template);
+        done(template, error);
+      };
+      giveUp = this.#seek(database, identity, settings, !allowed, remember);
+    });
+    return () => {
+      givenUp = true;
+      giveUp();
+    };
+  }
+
+  /** @param decided the primary is to be asked, as far as there is one */
+  #seek(database: string, identity: Identity, settings: SettingsSet, decided: boolean, done: Done): () => void {
     let primaryOnly = false;
     const placement: Placement = new Placement(this.#services, {
       placed: (where) =>
         this.#ask(where, settings, (template, error) => {
-          if (template !== null) this.#remember(key, settings, template);
-          else if (where.pool.key.purpose === 'ro') return askPrimary();
+          if (template === null && where.pool.key.purpose === 'ro') return askPrimary();
           done(template, error);
         }),
       unplaceable: (error) => {
-        if (error instanceof LoginRefused && !primaryOnly) askPrimary();
+        const primary = this.#services.cluster.topology.value.primary !== null;
+        if (error instanceof LoginRefused && !primaryOnly && primary) askPrimary();
         else done(null, error);
       },
     });
@@ -59,6 +82,10 @@ export class LoginTemplates {
       primaryOnly = true;
       placement.seek({ database, identity, read: null, reason: 'session state', readOnly: false, avoid: null });
     };
+    if (decided && this.#services.cluster.topology.value.primary !== null) {
+      askPrimary();
+      return () => placement.abort();
+    }
     // any node will do for asking; the primary when no replica is there
     placement.seek({
       database,
@@ -77,11 +104,7 @@ export class LoginTemplates {
     return () => placement.abort();
   }
 
-  #ask(
-    where: Placed,
-    settings: SettingsSet,
-    done: (template: LoginTemplate | null, error: FairleadError | null) => void,
-  ): void {
+  #ask(where: Placed, settings: SettingsSet, done: Done): void {
     const link = new Link(where, { clientPid: null, async() {}, closed() {} });
     link.apply(settings, (error) => {
       if (error !== null) {
@@ -100,17 +123,24 @@ export class LoginTemplates {
     });
   }
 
-  #remember(key: string, settings: SettingsSet, template: LoginTemplate): void {
+  #find(key: string, objects: string | null, settings: SettingsSet): LoginTemplate | undefined {
+    const known = this.#known.get(key);
+    // without an answer of a server what was true before is believed
+    return known === undefined || (objects !== null && known.objects !== objects) ? undefined : known.of.get(settings);
+  }
+
+  #remember(key: string, objects: string | null, settings: SettingsSet, template: LoginTemplate): void {
     if (this.#size >= MAX_TEMPLATES) {
       this.#known.clear();
       this.#size = 0;
     }
-    let ofKey = this.#known.get(key);
-    if (ofKey === undefined) {
-      ofKey = new Map();
-      this.#known.set(key, ofKey);
+    let known = this.#known.get(key);
+    if (known === undefined || known.objects !== objects) {
+      this.#size -= known?.of.size ?? 0;
+      known = { objects, of: new Map() };
+      this.#known.set(key, known);
     }
-    ofKey.set(settings, template);
+    known.of.set(settings, template);
     this.#size++;
   }
 }

@@ -1,4 +1,6 @@
 import type { Catalogs } from '../backend/catalogs.ts';
+import type { DatabaseWatch } from '../backend/database-watch.ts';
+import type { LoginFactsReader } from '../backend/login-facts.ts';
 import type { Notifications } from '../backend/notifications.ts';
 import type { Pools } from '../backend/pools.ts';
 import type { PreparedStatements } from '../backend/prepared-statement.ts';
@@ -7,6 +9,7 @@ import type { Config } from '../config/config.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Log } from '../core/log.ts';
 import type { Classifier } from '../sql/classifier.ts';
+import type { Credentials } from './credentials.ts';
 import type { HoldRoom } from './hold-room.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Traffic } from './traffic.ts';
@@ -16,6 +19,9 @@ export type Services = {
   readonly cluster: Cluster;
   readonly pools: Pools;
   readonly notifications: Notifications;
+  readonly credentials: Credentials;
+  readonly logins: LoginFactsReader;
+  readonly databases: DatabaseWatch;
   readonly classifier: Classifier;
   readonly catalogs: Catalogs;
   readonly statements: PreparedStatements;

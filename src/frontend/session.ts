@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { ListeningConnection } from '../backend/listening-connection.ts';
 import type { Identity } from '../backend/pools.ts';
+import { LoginRefused } from '../backend/server-login.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
@@ -229,6 +230,9 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
     switch (request.kind) {
       case 'work': {
         const { link, transaction } = this.#execution;
+        for (const { vacates } of request.work.verdicts) {
+          if (vacates !== undefined) this.#services.databases.expect(vacates);
+        }
         this.#execution.accept(request.work);
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
@@ -293,6 +297,8 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
   }
 
   failed(error: FairleadError, synced: boolean): void {
+    // the database is gone, or the role may not come in any more: on a direct connection the session would have been ended
+    if (error instanceof LoginRefused && !error.transient) return this.terminate(error);
     this.#output.error(error);
     if (this.#execution.underWay.insideMessage) this.terminate(error);
     else if (synced) this.#output.ready(this.#execution.transaction);

@@ -1,6 +1,7 @@
 import { type Fields, listOf, namesOf, type RawStatement, textOf, unwrap } from './ast.ts';
 import { bodySettings } from './builtins.ts';
 import { bodyFinding, type Catalog } from './catalog.ts';
+import { databasesNeeded } from './database-statements.ts';
 import { type Draft, draft, join } from './draft.ts';
 import { Findings } from './findings.ts';
 import { into, isTemporarySchema, walkQuery } from './query-walk.ts';
@@ -192,7 +193,9 @@ function doBlock(node: Fields, findings: Findings): Draft {
 function utility(tag: string, node: Fields, phrase: string, findings: Findings): Draft {
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
   if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
-  return write(findings, phrase);
+  const d = write(findings, phrase);
+  d.vacates = databasesNeeded(tag, node);
+  return d;
 }
 
 /** `SELECT f()` and nothing else. */

@@ -12,6 +12,7 @@ export type Draft = {
   command: FairleadCommand | null;
   deallocates: { readonly name: string | null } | null;
   resets: readonly string[] | 'all';
+  vacates: readonly string[] | null;
   /** BEGIN, COMMIT, SAVEPOINT, SET TRANSACTION …: not understood among other statements. */
   transactionControl: boolean;
   readonly findings: Findings;
@@ -27,6 +28,7 @@ export function draft(findings: Findings, statementClass: StatementClass, reason
     command: null,
     deallocates: null,
     resets: [],
+    vacates: null,
     transactionControl: false,
     findings,
   };
@@ -53,6 +55,7 @@ function finish(d: Draft): Part {
     callsVolatile: f.callsVolatile,
     releases: f.releases,
     deallocates: d.deallocates,
+    ...(d.vacates === null ? {} : { vacates: d.vacates }),
     mayAdvanceSequence: f.mayAdvanceSequence,
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
     listenSteps: f.listenSteps,

@@ -127,7 +127,10 @@ describe('loadConfig', () => {
       () => fromText('cluster: { user: u, nodes: { a: h:1 } }\nauth: { query: off }'),
       /auth\.users: nobody could connect/,
     );
-    fails(() => fromText('cluster: { user: u, nodes: { a: h:1 } }\nauth: { query: SELECT 1 }'), /auth\.query: write auto, off/);
+    fails(
+      () => fromText('cluster: { user: u, nodes: { a: h:1 } }\nauth: { query: SELECT 1 }'),
+      /auth\.query: write auto, off/,
+    );
     fails(
       () => fromText('cluster: { user: u, nodes: { a: h:1, b: h:1 } }\nauth: { type: trust }'),
       /cluster\.nodes\.b: h:1 is a's address already/,

@@ -2,7 +2,11 @@
 import net from 'node:net';
 import { OperatorControls } from '../../../src/api/operator-controls.ts';
 import type { ClusterEvent } from '../../../src/api/sources.ts';
+import { AnyNode } from '../../../src/backend/any-node.ts';
+import { AuthQuery } from '../../../src/backend/auth-query.ts';
 import { Catalogs } from '../../../src/backend/catalogs.ts';
+import { DatabaseWatch } from '../../../src/backend/database-watch.ts';
+import { LoginFactsReader } from '../../../src/backend/login-facts.ts';
 import { Notifications } from '../../../src/backend/notifications.ts';
 import { Pools } from '../../../src/backend/pools.ts';
 import { PreparedStatements } from '../../../src/backend/prepared-statement.ts';
@@ -14,6 +18,7 @@ import { Deadlines } from '../../../src/core/deadlines.ts';
 import { SILENT } from '../../../src/core/log.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { Signal } from '../../../src/core/signal.ts';
+import { Credentials } from '../../../src/frontend/credentials.ts';
 import { HoldRoom } from '../../../src/frontend/hold-room.ts';
 import { Lifecycle } from '../../../src/frontend/lifecycle.ts';
 import { Listener } from '../../../src/frontend/listener.ts';
@@ -57,10 +62,15 @@ export class ConsoleFixture {
     const nowhere = () => {
       throw new Error('the console opens no connection');
     };
+    const anyNode = new AnyNode(cluster, nowhere);
+    const holders = { names: () => [], vacate() {}, gone() {} };
     const services = {
       cluster,
       pools: this.pools,
       notifications: new Notifications(cluster, this.pools, config, SILENT, () => {}),
+      credentials: new Credentials(config, new AuthQuery(anyNode, config, SILENT), SILENT),
+      logins: new LoginFactsReader(anyNode, () => {}),
+      databases: new DatabaseWatch(anyNode, holders, SILENT),
       classifier: new Classifier({ maxEntries: 64 }),
       catalogs: new Catalogs(cluster, nowhere, SILENT),
       statements: new PreparedStatements(),
