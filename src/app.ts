@@ -131,6 +131,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     catalogs,
     statements: new PreparedStatements(),
     deadlines: new Deadlines(),
+    sessions,
     holdRoom,
     sequenceReaders: new Set(),
     lifecycle: new Lifecycle(),

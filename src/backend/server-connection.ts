@@ -395,6 +395,6 @@ export class ServerConnection {
 
   #lostError(reason: string): FairleadError {
     const why = this.#fatal === null ? reason : `${this.#fatal.message} (SQLSTATE ${this.#fatal.sqlState})`;
-    return new FairleadError('connection_lost', `node ${this.host.node}: ${why}`);
+    return new FairleadError('connection_lost', `node ${this.host.node}: ${why}`, undefined, this.#fatal ?? undefined);
   }
 }

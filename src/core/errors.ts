@@ -35,6 +35,8 @@ const CATALOGUE = {
   server_unreachable: { sqlState: '08001', remedy: 'check address, listen_addresses and firewall of the node' },
   outcome_unknown: { sqlState: '08007', remedy: 'check whether the write took effect before you repeat it' },
   transaction_lost: { sqlState: '40001', remedy: 'nothing was committed; run the transaction again' },
+  terminated: { sqlState: '57P01', remedy: 'somebody called pg_terminate_backend for this session' },
+  not_permitted: { sqlState: '42501', remedy: 'ask a superuser' },
   session_lost: { sqlState: '57P01', remedy: 'reconnect: state that lived in the lost server connection is gone' },
   connection_lost: { sqlState: '08006', remedy: 'retry' },
   cancelled: { sqlState: '57014', remedy: 'the statement was cancelled on request' },

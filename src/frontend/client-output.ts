@@ -52,7 +52,8 @@ export class ClientOutput {
 
   /** The last thing a client hears. */
   fatal(error: FairleadError): void {
-    this.write(errorResponse('FATAL', error.sqlState, error.message, error.remedy));
+    const sqlState = (error as { serverState?: string }).serverState ?? error.sqlState;
+    this.write(errorResponse('FATAL', sqlState, error.message, error.remedy));
     this.flush();
   }
 

@@ -18,7 +18,7 @@ import type { Transaction } from './client-output.ts';
 import { noteEffects, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
-import { afterLoss } from './loss.ts';
+import { afterLoss, endOfSession } from './loss.ts';
 import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
@@ -333,8 +333,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#link = null;
     const { pinned } = this.memory;
     if (pinned !== null) {
-      const text = `${error.message}; the session kept it for: ${pinned}`;
-      return this.#host.terminate(new FairleadError('session_lost', text));
+      return this.#host.terminate(endOfSession(error, `the session kept its server connection for: ${pinned}`));
     }
     if (this.#transaction === 'none') return;
     this.#transaction = 'lost';

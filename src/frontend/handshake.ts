@@ -28,6 +28,8 @@ export type Admitted = {
   readonly settings: SettingsSet;
   /** `fairlead.*` settings of the startup packet. */
   readonly options: readonly (readonly [string, string])[];
+  /** The role is a superuser on the servers. */
+  readonly superuser: boolean;
   /** Bytes that came behind the login. */
   readonly rest: Buffer | null;
 };
@@ -232,7 +234,8 @@ export class Handshake implements Expiring {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);
       this.#finish(this.#host.readOnly ? standbyTemplate(template) : template, (key, rest) => {
-        this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, rest });
+        const superuser = template.get('is_superuser') === 'on';
+        this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, superuser, rest });
       });
     });
   }
@@ -269,6 +272,7 @@ export class Handshake implements Expiring {
         key,
         settings: NO_SETTINGS,
         options: [],
+        superuser: false,
         rest,
       });
     });

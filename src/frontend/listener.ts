@@ -76,7 +76,7 @@ export class Listener {
     }).start();
   }
 
-  #admit({ socket, identity, database, key, settings, options, rest }: Admitted, readOnly: boolean): void {
+  #admit({ socket, identity, database, key, settings, options, superuser, rest }: Admitted, readOnly: boolean): void {
     const session = new Session(
       {
         socket,
@@ -86,6 +86,7 @@ export class Listener {
         startupSettings: settings,
         address: `${socket.remoteAddress}:${socket.remotePort}`,
         readOnly,
+        superuser,
       },
       this.#services,
       (ended) => this.#sessions.remove(ended),

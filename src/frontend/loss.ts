@@ -1,6 +1,7 @@
 import type { Exchange } from '../backend/exchange.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
+import type { ErrorFields } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import {
   BIND_COMPLETE,
@@ -37,8 +38,8 @@ export function afterLoss(
   const read = verdicts.length > 0 && verdicts.every((verdict) => verdict.class === 'read');
   if (pinned) {
     const known = inTransaction ? !mayCommit : read || !exchange.sent;
-    const text = `${error.message}; state of the session was lost with the server connection`;
-    return { kind: 'fatal', error: known ? new FairleadError('session_lost', text) : unknownOutcome(text) };
+    const why = 'state of the session was lost with the server connection';
+    return { kind: 'fatal', error: known ? endOfSession(error, why) : unknownOutcome(`${error.message}; ${why}`) };
   }
   if (inTransaction) {
     if (mayCommit) {
@@ -67,6 +68,23 @@ export function afterLoss(
     transaction: 'none',
     error: unknownOutcome(`the statement was under way when ${error.message}`),
   };
+}
+
+/** The end of a session whose state is gone, in the server's own words where it gave some. */
+export function endOfSession(lost: FairleadError, why: string): FairleadError {
+  const said = lost.cause as ErrorFields | undefined;
+  return said === undefined
+    ? new FairleadError('session_lost', `${lost.message}; ${why}`)
+    : new SaidByServer(said, why);
+}
+
+class SaidByServer extends FairleadError {
+  readonly serverState: string;
+
+  constructor({ sqlState, message }: ErrorFields, why: string) {
+    super('session_lost', message, why);
+    this.serverState = sqlState;
+  }
 }
 
 /** What is not understood may hold a COMMIT. */

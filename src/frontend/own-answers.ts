@@ -3,6 +3,7 @@ import type { PoolMode } from '../config/pool-settings.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
+import type { BackendSignals } from './backend-signals.ts';
 import type { Transaction } from './client-output.ts';
 import type { ExtendedReader } from './extended-reader.ts';
 import type { ListenStatements } from './listen-statements.ts';
@@ -26,6 +27,7 @@ export class OwnAnswers {
   readonly #statements: ExtendedReader;
   readonly #commands: LocalCommands;
   readonly #listening: ListenStatements;
+  readonly #signals: BackendSignals;
   readonly #readOnly: boolean;
   /** What the next request in a lost transaction is told. */
   #loss: FairleadError | null = null;
@@ -36,12 +38,14 @@ export class OwnAnswers {
     statements: ExtendedReader,
     commands: LocalCommands,
     listening: ListenStatements,
+    signals: BackendSignals,
     readOnly: boolean,
   ) {
     this.#host = host;
     this.#statements = statements;
     this.#commands = commands;
     this.#listening = listening;
+    this.#signals = signals;
     this.#readOnly = readOnly;
   }
 
@@ -71,6 +75,7 @@ export class OwnAnswers {
       return true;
     }
     if (this.#readOnly && transaction !== 'failed' && answerAsStandby(work, this.#host)) return true;
+    if (transaction !== 'failed' && this.#signals.take(work)) return true;
     if (this.#listening.take(work, transaction)) return true;
     const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
     const deallocated = only?.deallocates?.name;

@@ -12,6 +12,7 @@ import type { Classifier } from '../sql/classifier.ts';
 import type { Credentials } from './credentials.ts';
 import type { HoldRoom } from './hold-room.ts';
 import type { Lifecycle } from './lifecycle.ts';
+import type { Sessions } from './sessions.ts';
 import type { Traffic } from './traffic.ts';
 
 /** What every session works with; made once, shared by all. */
@@ -26,6 +27,7 @@ export type Services = {
   readonly catalogs: Catalogs;
   readonly statements: PreparedStatements;
   readonly deadlines: Deadlines;
+  readonly sessions: Sessions;
   readonly holdRoom: HoldRoom;
   readonly lifecycle: Lifecycle;
   readonly traffic: Traffic;

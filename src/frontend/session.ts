@@ -11,6 +11,7 @@ import type { PinReason } from '../sql/verdict.ts';
 import type { FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, SERVER } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
+import { BackendSignals } from './backend-signals.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
 import { Execution, type ExecutionState } from './execution.ts';
@@ -38,6 +39,8 @@ export type Client = {
   readonly address: string;
   /** It came in by the read-only port: whatever it asks for, it is served as by a standby. */
   readonly readOnly: boolean;
+  /** Its role is a superuser on the servers. */
+  readonly superuser: boolean;
 };
 
 export class Session implements FrameSink, ExecutionHost, SessionListeningHost, ClockHost {
@@ -75,11 +78,13 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
       fail: (work: Work, error: FairleadError) => this.#execution.work === work && this.#fail(error),
     };
     const listening = new ListenStatements(this.listening, answers);
+    const signals = new BackendSignals(this, services.sessions, answers);
     this.#own = new OwnAnswers(
       answers,
       this.#requests.statements,
       new LocalCommands(this, services),
       listening,
+      signals,
       client.readOnly,
     );
   }
@@ -108,6 +113,12 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
   get linkedTo(): { readonly node: string; readonly pid: number } | null {
     const { link } = this.#execution;
     return link === null ? null : { node: link.node.name, pid: link.connection.pid };
+  }
+
+  /** The role it has taken with SET ROLE; null while it has its own. */
+  get role(): string | null {
+    const role = this.#execution.memory.settings.values.get('role') ?? 'none';
+    return role === 'none' ? null : role;
   }
 
   get applicationName(): string {

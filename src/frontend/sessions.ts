@@ -67,6 +67,11 @@ export class Sessions {
     this.#count(session, 1);
   }
 
+  /** The session that was told this process id. */
+  find(pid: number): Session | undefined {
+    return this.#sessions.get(pid)?.session;
+  }
+
   remove(session: Session): void {
     if (this.#sessions.delete(session.client.pid)) this.#count(session, -1);
   }

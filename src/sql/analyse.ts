@@ -6,6 +6,7 @@ import { type Draft, draft, join } from './draft.ts';
 import { Findings } from './findings.ts';
 import { into, isTemporarySchema, walkQuery } from './query-walk.ts';
 import { discardStatement, setStatement, showStatement, transactionStatement } from './session-statements.ts';
+import { backendSignal, isRoleCheck } from './single-call.ts';
 import { UTILITY } from './utility-statements.ts';
 import type { Hint, StatementClass, Verdict } from './verdict.ts';
 
@@ -53,7 +54,8 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       if (findings.pin === 'pg_backend_pid' && !mentions({ ...node, whereClause: null }, 'pg_backend_pid'))
         findings.pin = null;
       // drivers ask so for a server that takes writes (target_session_attrs); who wants more than that means the server that answers
-      if (onlyCalls(node, 'pg_is_in_recovery')) findings.primary('asks whether it may write', false);
+      if (isRoleCheck(node)) findings.primary('asks whether it may write', false);
+      findings.signal = backendSignal(node);
       return query(findings, 'reads');
     case 'InsertStmt':
     case 'UpdateStmt':
@@ -196,16 +198,6 @@ function utility(tag: string, node: Fields, phrase: string, findings: Findings):
   const d = write(findings, phrase);
   d.vacates = databasesNeeded(tag, node);
   return d;
-}
-
-/** `SELECT f()` and nothing else. */
-function onlyCalls(node: Fields, name: string): boolean {
-  const [item, ...others] = listOf(node.targetList);
-  const target = unwrap(item)?.node;
-  const call = unwrap(target?.val);
-  if (others.length > 0 || target?.name !== undefined || call?.tag !== 'FuncCall' || node.fromClause !== undefined)
-    return false;
-  return node.whereClause === undefined && namesOf(call.node.funcname).at(-1) === name;
 }
 
 function mentions(value: unknown, name: string): boolean {

@@ -59,6 +59,7 @@ function finish(d: Draft): Part {
     mayAdvanceSequence: f.mayAdvanceSequence,
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
     listenSteps: f.listenSteps,
+    signal: f.signal,
   };
 }
 

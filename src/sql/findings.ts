@@ -1,6 +1,6 @@
 import { isPrimaryRelation } from './builtins.ts';
 import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
-import type { FunctionCall, ListenStep, PinReason, QualifiedName } from './verdict.ts';
+import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName } from './verdict.ts';
 
 /** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
 export class Findings {
@@ -19,6 +19,7 @@ export class Findings {
   notUnderstood: string | null = null;
   pin: PinReason | null = null;
   changesSettings = false;
+  signal: BackendSignal | null = null;
 
   constructor(catalog: Catalog | null) {
     this.catalog = catalog;

@@ -41,6 +41,15 @@ export type ListenStep =
   | { readonly kind: 'savepoint' | 'release' | 'rollback to'; readonly name: string }
   | { readonly kind: 'commit' | 'rollback' | 'prepare'; readonly name: null };
 
+/** `SELECT pg_terminate_backend(…)` or `pg_cancel_backend(…)` and nothing else. */
+export type BackendSignal = {
+  readonly kind: 'terminate' | 'cancel';
+  /** Name of the result column, where the statement gives one. */
+  readonly column: string | null;
+  /** True: the pid is the first parameter; false: a literal in the text. */
+  readonly parameter: boolean;
+};
+
 /** Statements addressed to Fairlead itself: never sent to a server. */
 export type FairleadCommand =
   | { readonly kind: 'set'; readonly name: string; readonly value: string | null; readonly local: boolean }
@@ -84,6 +93,7 @@ export type Verdict = {
   readonly releases?: readonly PinReason[];
   /** DEALLOCATE, DISCARD ALL: the prepared statement that is gone, made by SQL or by Parse; name null for all. */
   readonly deallocates?: { readonly name: string | null } | null;
+  readonly signal?: BackendSignal | null;
   /** In the order of the statements; absent: none. */
   readonly listenSteps?: readonly ListenStep[];
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */

@@ -75,6 +75,7 @@ export class ConsoleFixture {
       catalogs: new Catalogs(cluster, nowhere, SILENT),
       statements: new PreparedStatements(),
       deadlines: this.#deadlines,
+      sessions,
       holdRoom,
       sequenceReaders: new Set<string>(),
       lifecycle: new Lifecycle(),

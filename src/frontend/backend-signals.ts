@@ -1,0 +1,79 @@
+import { FairleadError } from '../core/errors.ts';
+import type { BackendSignal } from '../sql/verdict.ts';
+import { formatAt, readBind } from '../wire/bind.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import type { OwnAnswerHost } from './own-answers.ts';
+import { onlyStatement, runs, textOf } from './plain-work.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+import { valueAnswer } from './value-answer.ts';
+import type { Work } from './work.ts';
+
+const INT4 = 23;
+
+/**
+ * `SELECT pg_terminate_backend(pid)` and `SELECT pg_cancel_backend(pid)` with the pid that a session was told at its login: no server
+ * knows it, so they are done here. Pids of server processes are the servers' business.
+ */
+export class BackendSignals {
+  readonly #session: Session;
+  readonly #sessions: Sessions;
+  readonly #host: OwnAnswerHost;
+
+  constructor(session: Session, sessions: Sessions, host: OwnAnswerHost) {
+    this.#session = session;
+    this.#sessions = sessions;
+    this.#host = host;
+  }
+
+  /** @returns true when the request is dealt with here */
+  take(work: Work): boolean {
+    const signal = onlyStatement(work)?.signal;
+    if (signal === undefined || signal === null || !runs(work)) return false;
+    const pid = pidOf(work, signal);
+    const target = pid === null ? undefined : this.#sessions.find(pid);
+    if (target === undefined) return false;
+    const own = target === this.#session;
+    if (!own && !this.#may(target)) {
+      this.#host.fail(work, refusal(signal));
+      return true;
+    }
+    if (signal.kind === 'cancel' && own) {
+      this.#host.fail(work, new FairleadError('cancelled', 'canceling statement due to user request'));
+      return true;
+    }
+    if (signal.kind === 'cancel') target.cancel();
+    else target.terminate(new FairleadError('terminated', 'terminating connection due to administrator command'));
+    const column = signal.column ?? `pg_${signal.kind}_backend`;
+    const parameters = signal.parameter ? [INT4] : [];
+    if (!own) this.#host.answer(work, valueAnswer(work, { column, value: true, tag: 'SELECT 1', parameters }), false);
+    return true;
+  }
+
+  /** As PostgreSQL: a session of the same role, or any for a superuser. */
+  #may(target: Session): boolean {
+    const { client, role } = this.#session;
+    if (role !== null) return role === target.client.identity.user;
+    return client.superuser || client.identity.user === target.client.identity.user;
+  }
+}
+
+function refusal({ kind }: BackendSignal): FairleadError {
+  const what = kind === 'cancel' ? 'cancel query' : 'terminate process';
+  const remedy = 'only a superuser, and the role whose session it is, may do that';
+  return new FairleadError('not_permitted', `permission denied to ${what}`, remedy);
+}
+
+/** The number in the text, or the value that is bound. */
+function pidOf(work: Work, signal: BackendSignal): number | null {
+  if (!signal.parameter) {
+    const digits = /_backend"?\s*\(\s*(?:'\s*)?(\d+)/i.exec(textOf(work))?.[1];
+    return digits === undefined ? null : Number(digits);
+  }
+  const bind = work.batch?.items().find((item) => item.type === CLIENT.BIND);
+  const bound = bind === undefined ? null : readBind(bind.raw);
+  const value = bound?.values[0];
+  if (bound === null || value === null || value === undefined) return null;
+  if (formatAt(bound.parameterFormats, 0) === 1) return value.length === 4 ? value.readInt32BE() : null;
+  return /^\s*\d+\s*$/.test(value.toString('latin1')) ? Number(value.toString('latin1')) : null;
+}
