@@ -204,8 +204,9 @@ describe('pools', () => {
   it('asks a connection that was idle long whether it lives, and opens another when it does not', async (t) => {
     if (cluster.backend === 'docker') return t.skip('needs the process of a backend');
     const client = await connect('checked');
-    const pid = (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid as number;
+    await client.query('SELECT txid_current()');
     await until(async () => (await servers('checked'))[0]?.state === 'idle', { what: 'the connection to be idle' });
+    const pid = Number((await servers('checked'))[0]?.remote_pid);
     await sleep(150);
     process.kill(pid, 'SIGSTOP');
     try {
