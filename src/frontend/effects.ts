@@ -1,7 +1,7 @@
 import type { ServerConnection } from '../backend/server-connection.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { Verdict } from '../sql/verdict.ts';
+import type { PinReason, Verdict } from '../sql/verdict.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import type { ExtendedReader } from './extended-reader.ts';
 import type { Link } from './link.ts';
@@ -51,5 +51,23 @@ export function restoreSettings(
   link.restore(restored, told, (error) => {
     if (error === null) then();
     else host.terminate(new FairleadError('session_lost', 'the connection broke before the settings were restored'));
+  });
+}
+
+/** Asks the server what is not known any more: the session's settings, and what it holds for it. `then` gets what ends the session, or null. */
+export function readBack(
+  memory: SessionMemory,
+  link: Link,
+  doubtful: readonly PinReason[] | null,
+  then: (error: FairleadError | null) => void,
+): void {
+  const verify = () => {
+    if (doubtful === null) then(null);
+    else memory.verifyPins(link, doubtful, () => then(null));
+  };
+  if (!memory.settingsChanged) return verify();
+  memory.capture(link, (known) => {
+    if (known) verify();
+    else then(new FairleadError('session_lost', 'the connection broke before the settings were known'));
   });
 }

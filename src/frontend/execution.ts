@@ -15,7 +15,7 @@ import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
 import { account, type LastRoute } from './accounting.ts';
 import type { Transaction } from './client-output.ts';
-import { noteEffects, restoreSettings } from './effects.ts';
+import { noteEffects, readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfSession } from './loss.ts';
@@ -279,12 +279,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#state === 'closed') return;
     this.#work = null;
     if (cutShort) return this.#leaveInsideMessage(link);
-    if (!this.memory.settingsChanged || this.#transaction !== 'none') return this.#rest(skip);
+    if (this.#transaction !== 'none') return this.#rest(skip);
+    const doubtful = this.memory.takeDoubt();
+    if (doubtful === null && !this.memory.settingsChanged) return this.#rest(skip);
     this.#host.stopReading();
-    this.memory.capture(link, (known) => {
+    readBack(this.memory, link, doubtful, (error) => {
       if (this.#state === 'closed') return;
-      if (known) return this.#rest(skip);
-      this.#host.terminate(new FairleadError('session_lost', 'the connection broke before the settings were known'));
+      if (error === null) this.#rest(skip);
+      else this.#host.terminate(error);
     });
   }
 

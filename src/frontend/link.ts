@@ -62,7 +62,7 @@ export class Link {
       this.connection.settings = settings;
       return then(null);
     }
-    this.#ask(difference, (_rows, error) => {
+    this.ask(difference, (_rows, error) => {
       if (error === null) this.connection.settings = settings;
       else this.connection.tainted = true;
       then(error);
@@ -72,7 +72,7 @@ export class Link {
   /** Sets again what a RESET took, also inside a transaction. `told` gets the ParameterStatus messages that result. */
   restore(settings: SettingsSet, told: (bytes: Buffer) => void, then: (error: FairleadError | null) => void): void {
     const text = settingsDifference(NO_SETTINGS, settings) as string;
-    this.#ask(text, (_rows, error, parameters) => {
+    this.ask(text, (_rows, error, parameters) => {
       for (const parameter of parameters) told(parameter);
       then(error);
     });
@@ -82,7 +82,7 @@ export class Link {
   capture(named: readonly string[], then: (settings: SettingsSet | null) => void): void {
     // custom settings that were applied before are not listed by the server either
     const asked = new Set([...named, ...this.connection.settings.values.keys()]);
-    this.#ask(captureQuery([...asked]), (rows, error) => {
+    this.ask(captureQuery([...asked]), (rows, error) => {
       if (error !== null) {
         this.connection.tainted = true;
         return then(null);
@@ -102,14 +102,14 @@ export class Link {
     if (settings !== null) {
       return this.apply(settings, (error) => (error === null && forget ? this.prepare(null, true, then) : then(error)));
     }
-    this.#ask('DISCARD SEQUENCES', (_rows, error) => {
+    this.ask('DISCARD SEQUENCES', (_rows, error) => {
       if (error !== null) this.connection.tainted = true;
       then(error);
     });
   }
 
-  /** A cancel request that is still under way is meant for the client's statement, not for ours. */
-  #ask(text: string, done: HiddenResult): void {
+  /** Runs a statement of our own. A cancel request that is still under way is meant for the client's statement, not for ours. */
+  ask(text: string, done: HiddenResult): void {
     this.connection.afterCancel(() => HiddenQuery.run(this.connection, text, done));
   }
 
@@ -130,7 +130,7 @@ export class Link {
   /** What a session that had the connection to itself left behind is undone, then the connection is given back. */
   #reset(query: string): void {
     const { connection } = this;
-    this.#ask(query, (_rows, error) => {
+    this.ask(query, (_rows, error) => {
       if (error !== null) connection.tainted = true;
       connection.statements.forgetAll();
       if (error !== null || DISCARD_ALL.test(query)) {
@@ -138,7 +138,7 @@ export class Link {
         return this.release();
       }
       // what a text of the operator's leaves is asked for
-      this.#ask('DEALLOCATE ALL', () => this.capture([], () => this.release()));
+      this.ask('DEALLOCATE ALL', () => this.capture([], () => this.release()));
     });
   }
 

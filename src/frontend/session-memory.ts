@@ -15,6 +15,17 @@ const LASTING: ReadonlySet<PinReason> = new Set([
   'pg_backend_pid',
 ]);
 
+/** What a server connection holds that pins its session: queries with a row for each such thing. */
+const HELD: Readonly<Partial<Record<PinReason, string>>> = {
+  'temporary table':
+    "SELECT FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass " +
+    'AND refobjid = pg_catalog.pg_my_temp_schema()',
+  'session advisory lock':
+    "SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()",
+  'sql prepare': 'SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql',
+  'cursor with hold': 'SELECT FROM pg_catalog.pg_cursors WHERE is_holdable',
+};
+
 /** What statements leave behind in a session: settings, which are replayed on every server connection, and pins, which cannot be. */
 export class SessionMemory {
   readonly #startup: SettingsSet;
@@ -23,6 +34,8 @@ export class SessionMemory {
   /** Names of settings to ask for by name when they are read back. */
   readonly #named = new Set<string>();
   #readsCounters = false;
+  /** What pins the session may be gone. */
+  #doubt = false;
   #changed = false;
   #ownKey = '';
 
@@ -75,7 +88,11 @@ export class SessionMemory {
       this.#ownKey = `own ${++owners}`;
       for (const name of verdict.settings) this.#named.add(name);
     }
-    if (verdict.pin !== null && (succeeded || LASTING.has(verdict.pin))) this.#pins.add(verdict.pin);
+    // of several statements some may have been committed before one failed
+    const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
+    if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);
+    const rolledBack = verdict.class === 'end' && verdict.mayWrite === false;
+    if (!succeeded || rolledBack || verdict.mayUnpin === true) this.#doubt = true;
     if (!succeeded) return;
     if (verdict.readsCounters === true) this.#readsCounters = true;
     // a release inside a transaction is not acted on: the pin stays, which is only slower
@@ -97,6 +114,26 @@ export class SessionMemory {
     const names = verdicts.flatMap((verdict) => (verdict.resets ?? []) as readonly string[]);
     const values = [...this.#startup.values].filter(([name]) => names.includes(name));
     return values.length === 0 ? null : settingsSet(values);
+  }
+
+  /** Pins that the server can be asked about, when all are of that kind and may be gone; null otherwise. Asked once. */
+  takeDoubt(): readonly PinReason[] | null {
+    const doubt = this.#doubt && this.#pins.size > 0;
+    this.#doubt = false;
+    // a search_path that begins with the temporary schema is a claim to it though nothing is there yet
+    const claims =
+      this.#pins.has('temporary table') && /^"?pg_temp/.test(this.#settings.values.get('search_path') ?? '');
+    return doubt && !claims && [...this.#pins].every((reason) => reason in HELD) ? [...this.#pins] : null;
+  }
+
+  /** Asks the server which of `reasons` it still holds something for. `then` is called when the others pin no more. */
+  verifyPins(link: Link, reasons: readonly PinReason[], then: () => void): void {
+    const held = reasons.map((reason) => `SELECT '${reason}' WHERE EXISTS(${HELD[reason]})`);
+    link.ask(held.join(' UNION ALL '), (rows, error) => {
+      const still = new Set(rows.map(([name]) => name));
+      if (error === null) for (const reason of reasons) if (!still.has(reason)) this.#pins.delete(reason);
+      then();
+    });
   }
 
   /** The session keeps its server connection from now on. */

@@ -88,6 +88,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return write(findings, 'executes a prepared statement');
     case 'DeallocateStmt': {
       const all = node.isall === true;
+      findings.mayUnpin = true;
       if (all) findings.releases.push('sql prepare');
       const d = draft(findings, 'session-state', 'deallocates prepared statements');
       d.deallocates = { name: all ? null : (textOf(node.name) ?? null) };
@@ -104,6 +105,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'FetchStmt':
       return write(findings, 'fetches from a cursor');
     case 'ClosePortalStmt':
+      findings.mayUnpin = true;
       if (node.portalname === undefined) findings.releases.push('cursor with hold');
       return draft(findings, 'session-state', 'closes a cursor');
     case 'ListenStmt':
@@ -193,6 +195,7 @@ function doBlock(node: Fields, findings: Findings): Draft {
 }
 
 function utility(tag: string, node: Fields, phrase: string, findings: Findings): Draft {
+  if (tag === 'DropStmt') findings.mayUnpin = true;
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
   if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
   const d = write(findings, phrase);

@@ -15,6 +15,7 @@ export class Findings {
   mayWrite = false;
   callsVolatile = false;
   mayAdvanceSequence = false;
+  mayUnpin = false;
   /** A node that is not known to be a read. */
   notUnderstood: string | null = null;
   pin: PinReason | null = null;
@@ -57,6 +58,7 @@ export class Findings {
     this.pin ??= finding.pin;
     if (finding.changesSettings) this.changesSettings = true;
     for (const setting of finding.settings) this.setting(setting);
+    if (name.startsWith('pg_advisory_unlock')) this.mayUnpin = true;
     if (name === 'pg_advisory_unlock_all') this.releases.push('session advisory lock');
     return finding;
   }

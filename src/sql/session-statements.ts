@@ -148,6 +148,7 @@ export function transactionStatement(node: Fields, findings: Findings): Draft {
     case 'TRANS_STMT_ROLLBACK_TO': {
       const d = draft(findings, 'session-state', 'moves between savepoints');
       d.transactionControl = true;
+      findings.mayUnpin = kind === 'TRANS_STMT_ROLLBACK_TO';
       findings.listenSteps.push({ kind: MOVES[kind], name: textOf(node.savepoint_name) ?? '' });
       return d;
     }

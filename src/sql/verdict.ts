@@ -91,6 +91,8 @@ export type Verdict = {
   readonly callsVolatile?: boolean;
   /** Pins that end when it succeeds (and its transaction commits): UNLISTEN *, CLOSE ALL, DISCARD TEMP, … */
   readonly releases?: readonly PinReason[];
+  /** It may take away the last of what pins the session: DROP, CLOSE, DEALLOCATE, pg_advisory_unlock, ROLLBACK TO. */
+  readonly mayUnpin?: boolean;
   /** DEALLOCATE, DISCARD ALL: the prepared statement that is gone, made by SQL or by Parse; name null for all. */
   readonly deallocates?: { readonly name: string | null } | null;
   readonly signal?: BackendSignal | null;

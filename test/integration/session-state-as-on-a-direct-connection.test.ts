@@ -4,6 +4,7 @@ import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { errorOf, parameterOf, q, RawClient, rowsOf, sqlStateOf, typesOf } from '../support/raw-client.ts';
 import { show, untilRested, untilServing } from '../support/serving.ts';
+import { until } from '../support/wait.ts';
 
 describe('state of a session as on a direct connection', () => {
   let cluster: TestCluster;
@@ -150,6 +151,50 @@ describe('state of a session as on a direct connection', () => {
       two.send(q('SELECT lastval()'));
       const error = (await two.untilType('Z')).find((m) => m.type === 'E');
       assert.equal(error && errorOf(error).sqlState, '55000');
+    });
+  });
+
+  describe('what pins a session ends with its last object', () => {
+    for (const [name, take, reason, give] of [
+      [
+        'temporary table',
+        ['CREATE TEMP TABLE t1 (); CREATE TEMP TABLE t2 ()', 'DROP TABLE t1'],
+        'temporary table',
+        'DROP TABLE t2',
+      ],
+      ['temporary view', ['CREATE TEMP VIEW v AS SELECT 1'], 'temporary table', 'DROP VIEW v'],
+      [
+        'temporary function',
+        ['CREATE FUNCTION pg_temp.f() RETURNS int RETURN 1'],
+        'temporary table',
+        'DROP FUNCTION pg_temp.f()',
+      ],
+      ['temporary table rolled back', ['BEGIN', 'CREATE TEMP TABLE t1 ()'], 'temporary table', 'ROLLBACK'],
+      ['advisory lock', ['SELECT pg_advisory_lock(7)'], 'session advisory lock', 'SELECT pg_advisory_unlock(7)'],
+      [
+        'advisory lock taken twice',
+        ['SELECT pg_advisory_lock(7)', 'SELECT pg_advisory_lock(7)', 'SELECT pg_advisory_unlock(7)'],
+        'session advisory lock',
+        'SELECT pg_advisory_unlock(7)',
+      ],
+      ['PREPARE', ['PREPARE p AS SELECT 1', 'PREPARE p2 AS SELECT 1', 'DEALLOCATE p2'], 'sql prepare', 'DEALLOCATE p'],
+      ['cursor', ['BEGIN; DECLARE held CURSOR WITH HOLD FOR SELECT 1; COMMIT'], 'cursor with hold', 'CLOSE held'],
+    ] as const) {
+      it(name, async () => {
+        const client = await connect();
+        for (const text of take) await client.query(text);
+        assert.equal(await pinOf(client), reason);
+        await client.query(give);
+        await until(async () => (await pinOf(client)) === null, { what: 'the session to be free' });
+      });
+    }
+
+    it('a temporary table that was committed before an error still pins', async () => {
+      const client = await connect();
+      assert.equal(sqlStateOf(await client.ask(q('CREATE TEMP TABLE t1 (); COMMIT; SELECT 1/0'))), '22012');
+      assert.equal(await pinOf(client), 'temporary table');
+      assert.equal(sqlStateOf(await client.ask(q('DROP TABLE t1; SELECT 1/0'))), '22012');
+      assert.equal(await client.value('SELECT count(*) FROM t1'), '0');
     });
   });
 
