@@ -52,3 +52,9 @@ export function needsSystemPostgres(): string | false {
 export function needsRoot(): string | false {
   return process.getuid?.() === 0 ? false : 'needs root';
 }
+
+export function needsRegressionTests(): string | false {
+  const directory = process.env.FAIRLEAD_REGRESSION ?? '';
+  if (existsSync(join(directory, 'pg_regress')) && directory !== '') return false;
+  return "PostgreSQL's regression tests are not built (test/regression/prepare.sh DIRECTORY, then FAIRLEAD_REGRESSION=DIRECTORY)";
+}
