@@ -6,7 +6,7 @@ import { Catalog } from '../sql/catalog.ts';
 import { CATALOG_QUERY, type CatalogRow } from '../sql/catalog-query.ts';
 import { ControlConnection, type ControlTarget } from './control-connection.ts';
 
-type Entry = { catalog: Catalog | null; loadedMs: number; loading: boolean; usedMs: number };
+type Entry = { catalog: Catalog | null; loadedMs: number; loading: boolean; outdated: boolean; usedMs: number };
 
 /** How old a catalog may be before it is read again, and how soon a failed reading is repeated. */
 const REFRESH_MS = 30_000;
@@ -32,7 +32,7 @@ export class Catalogs {
   of(database: string): Catalog | null {
     let entry = this.#entries.get(database);
     if (entry === undefined) {
-      entry = { catalog: null, loadedMs: Number.NEGATIVE_INFINITY, loading: false, usedMs: 0 };
+      entry = { catalog: null, loadedMs: Number.NEGATIVE_INFINITY, loading: false, outdated: false, usedMs: 0 };
       this.#entries.set(database, entry);
     }
     const now = nowMs();
@@ -43,7 +43,10 @@ export class Catalogs {
 
   /** DDL was seen: what is known may be outdated. */
   invalidate(): void {
-    for (const entry of this.#entries.values()) entry.loadedMs = Number.NEGATIVE_INFINITY;
+    for (const entry of this.#entries.values()) {
+      entry.loadedMs = Number.NEGATIVE_INFINITY;
+      entry.outdated = true;
+    }
   }
 
   /** Databases that are gone, or others of the same name: nothing of what was known holds. */
@@ -55,13 +58,15 @@ export class Catalogs {
     const { primary } = this.#cluster.topology.value;
     if (primary === null) return;
     entry.loading = true;
+    entry.outdated = false;
     const connection = new ControlConnection(this.#target(primary.name, database), 'fairlead-catalog');
     try {
       entry.catalog = Catalog.from(
         await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS),
         entry.catalog,
       );
-      entry.loadedMs = nowMs();
+      // DDL that was seen meanwhile may not be in it
+      entry.loadedMs = entry.outdated ? Number.NEGATIVE_INFINITY : nowMs();
     } catch (error) {
       // a database the control user may not enter: its functions stay unknown, so whatever calls them runs on the primary
       this.#log.debug({ database, error: messageOf(error) }, 'catalog not read');

@@ -43,9 +43,6 @@ export function countMessages(counts: Counts, { codes }: Exchange): void {
         counts.clientParses++;
         counts.serverParses++;
         break;
-      case EXPECT.PARSE_SYNTH:
-        counts.clientParses++;
-        break;
       case EXPECT.PARSE_SKIP:
         counts.serverParses++;
         break;

@@ -7,7 +7,7 @@ import type { ServerConnection } from './server-connection.ts';
 export const EXPECT = {
   PARSE: 1, // forwarded
   PARSE_SKIP: 2, // a Parse that we put in: not for the client
-  PARSE_SYNTH: 3, // the server has the statement already: ParseComplete is ours
+  PARSE_REFUSED: 3, // of a name in use: forwarded, the server refuses it
   BIND: 4,
   DESCRIBE_STATEMENT: 5,
   DESCRIBE_PORTAL: 6,
@@ -15,15 +15,29 @@ export const EXPECT = {
   CLOSE: 8, // forwarded (portals)
   CLOSE_SKIP: 9, // a Close that we put in
   CLOSE_SYNTH: 10, // statements are shared: CloseComplete is ours
+  QUERY: 11, // a simple query, or a function call, that stands where a Sync might
 } as const;
 
-/** A Parse on its way: registered on the server connection when it succeeds. */
-export type ParseEntry = {
+/** What a message does to the statements of the server connection when it succeeds, and to the client's when it does not. */
+export type StatementEntry = {
   readonly statement: PreparedStatement;
   readonly unnamed: boolean;
-  /** The client's name for it, or null for a Parse that we put in. */
+  /** The client's name for it, or null for a message that we put in. */
   readonly clientName: string | null;
+  /** What the client's name stood for before. */
+  readonly before: PreparedStatement | null;
 };
+
+/** Stands with a Bind or Describe of a statement that is not known: the server may refuse it, or know it from SQL. */
+export const UNKNOWN_NAME: StatementEntry = Object.freeze({
+  statement: Object.freeze({ id: 0, serverName: '', body: Buffer.alloc(0), parse: Buffer.alloc(0), own: true }),
+  unnamed: false,
+  clientName: null,
+  before: null,
+});
+
+/** A name of the client that a batch was to change, and what it stands for after all; null: nothing. */
+export type Undone = { readonly name: string; readonly statement: PreparedStatement | null };
 
 /** Where replies go. All calls are synchronous and come from the server socket's data event. */
 export interface ExchangeOwner {
@@ -31,6 +45,10 @@ export interface ExchangeOwner {
   reply(exchange: Exchange, buffer: Buffer, start: number, end: number): void;
   /** The server awaits CopyData. */
   copyIn(exchange: Exchange): void;
+  /** After an error in the batch the server skips the query that ends it, and all that comes up to a Sync. */
+  skipping?(): void;
+  /** What the client calls a statement of the server connection; null when it has none of that name. */
+  clientName?(serverName: string): string | null;
   /** ReadyForQuery came; the exchange is off the connection. `status` is one of STATUS. */
   finished(exchange: Exchange, status: number): void;
   /** The replica refused with `sqlState` before anything reached the client; the exchange is off the connection. */
@@ -45,7 +63,7 @@ export class Exchange {
   readonly extended: boolean;
   /** Expected replies, from `head` on. */
   readonly codes: number[] = [];
-  readonly entries: (ParseEntry | null)[] = [];
+  readonly entries: (StatementEntry | null)[] = [];
   head = 0;
   /** True while more of the batch is to come (Flush without Sync). */
   open = false;
@@ -67,8 +85,8 @@ export class Exchange {
   forwarded = false;
   /** True when the bytes forwarded so far end inside a message. */
   midMessage = false;
-  /** Client names whose Parse did not happen because of an error. */
-  failedParses: string[] | null = null;
+  /** What did not happen to the client's names because of an error; later ones come first. */
+  undone: Undone[] | null = null;
   /** Statements that this exchange prepares, so that one batch prepares each only once. */
   readonly planned = new Set<number>();
   unnamedPlanned: PreparedStatement | null = null;
@@ -86,17 +104,46 @@ export class Exchange {
     this.dropsUnnamed = !extended;
   }
 
+  /** True when what is answered next is refused because of the client: a name in use, or one that it never gave. */
+  get ownFault(): boolean {
+    return this.codes[this.head] === EXPECT.PARSE_REFUSED || this.entries[this.head] === UNKNOWN_NAME;
+  }
+
+  /** @returns true when the server skips the query at the end because of an error before it: more is to come, up to a Sync. */
+  reopen(): boolean {
+    const skips = this.#abandoned && this.codes.at(-1) === EXPECT.QUERY;
+    if (skips) this.open = true;
+    return skips;
+  }
+
   /** After an error the server answers nothing up to Sync, so nothing is expected either. */
-  expect(code: number, entry: ParseEntry | null = null): void {
+  expect(code: number, entry: StatementEntry | null = null): void {
     this.codes.push(code);
     this.entries.push(entry);
-    if (this.#abandoned) this.abandonExpected();
+    if (this.#abandoned) this.#skip();
+  }
+
+  /** @param refusable see there; null: everything goes out at once */
+  holdBack(refusable: ((sqlState: string) => boolean) | null): void {
+    this.refusable = refusable;
+    if (refusable !== null) this.held = [];
+  }
+
+  /** A simple query follows the batch, or is all there is. */
+  expectQuery(): void {
+    this.dropsUnnamed = true;
+    if (this.extended) this.expect(EXPECT.QUERY);
+  }
+
+  /** True after an error: the server answers nothing up to Sync. */
+  get abandoned(): boolean {
+    return this.#abandoned;
   }
 
   /** True when all that is expected comes from us, or nothing is. */
   get answered(): boolean {
     for (let i = this.head; i < this.codes.length; i++) {
-      if (this.codes[i] !== EXPECT.PARSE_SYNTH && this.codes[i] !== EXPECT.CLOSE_SYNTH) return false;
+      if (this.codes[i] !== EXPECT.CLOSE_SYNTH) return false;
     }
     return true;
   }
@@ -128,16 +175,34 @@ export class Exchange {
     }
   }
 
-  /** After an error the server skips to Sync: nothing else of the batch is answered. */
+  /**
+   * After an error the server skips to Sync: nothing else of the batch is answered. The error of a query, or of a commit, comes last and
+   * makes it skip nothing.
+   */
   abandonExpected(): void {
+    const code = this.codes[this.head];
+    if (code === undefined || code === EXPECT.QUERY) return;
     this.#abandoned = true;
-    for (let i = this.head; i < this.codes.length; i++) {
-      const name = this.entries[i]?.clientName;
-      if (name === null || name === undefined) continue;
-      this.failedParses ??= [];
-      this.failedParses.push(name);
+    // a Parse under the empty name that fails leaves none there
+    const failed = this.entries[this.head];
+    if (failed?.clientName === '') this.#undo({ name: '', statement: null });
+    else if (failed?.clientName) this.#undo({ name: failed.clientName, statement: failed.before });
+    this.head++;
+    this.#skip();
+  }
+
+  #skip(): void {
+    for (; this.head < this.codes.length; this.head++) {
+      const entry = this.entries[this.head] ?? null;
+      if (entry !== null && entry.clientName !== null) {
+        this.#undo({ name: entry.clientName, statement: entry.before });
+      }
     }
-    this.head = this.codes.length;
+  }
+
+  #undo(undone: Undone): void {
+    this.undone ??= [];
+    this.undone.unshift(undone);
   }
 }
 

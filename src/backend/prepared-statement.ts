@@ -9,10 +9,18 @@ export type PreparedStatement = {
   readonly body: Buffer;
   /** Whole Parse message under the server name. */
   readonly parse: Buffer;
+  /** It stands for something that only one session has: nobody else gets it. */
+  readonly own: boolean;
 };
+
+/** Errors about prepared statements: what we believe of the server connection is wrong, or DDL has outdated a plan (0A000). */
+export const OUTDATED: ReadonlySet<string> = new Set(['26000', '42P05', '0A000']);
 
 /** Statements on server connections are named so; clients may not use such names. */
 export const SHARED_PREFIX = 'fairlead_';
+
+/** Put before names in that fashion that a client uses all the same: nobody has such a statement. */
+export const NOBODYS = `${SHARED_PREFIX}not: `;
 
 const MAX_SHARED = 20_000;
 /** Of the texts, each of which is there three times. */
@@ -29,6 +37,15 @@ export class PreparedStatements {
    * @param parseKey of the settings it is parsed under: literals are read once, at Parse
    */
   intern(body: Buffer, parseKey = ''): PreparedStatement {
+    return this.#intern(body, parseKey, false);
+  }
+
+  /** A statement that is not shared, whatever its content. */
+  own(body: Buffer): PreparedStatement {
+    return this.#intern(body, `own ${this.#nextId}`, true);
+  }
+
+  #intern(body: Buffer, parseKey: string, own: boolean): PreparedStatement {
     const content = parseKey === '' ? body.toString('latin1') : `${parseKey}\0${body.toString('latin1')}`;
     const known = this.#byContent.get(content);
     if (known !== undefined) return known;
@@ -39,7 +56,8 @@ export class PreparedStatements {
       id,
       serverName,
       body: copy,
-      parse: message(0x50, Buffer.concat([cstrings(serverName), copy])),
+      parse: parseMessage(serverName, copy),
+      own,
     });
     this.#byContent.set(content, made);
     this.#bytes += content.length;
@@ -52,9 +70,9 @@ export class PreparedStatements {
   }
 }
 
-/** A Parse under the empty name. */
-export function unnamedParse(statement: PreparedStatement): Buffer {
-  return message(0x50, Buffer.concat([cstrings(''), statement.body]));
+/** @param body text, zero byte, parameter count and OIDs */
+export function parseMessage(serverName: string, body: Buffer): Buffer {
+  return message(0x50, Buffer.concat([cstrings(serverName), body]));
 }
 
 export function closeStatement(serverName: string): Buffer {

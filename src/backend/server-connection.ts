@@ -6,23 +6,20 @@ import { Carry } from '../wire/carry.ts';
 import { type ErrorFields, readErrorFields, readParameterStatus } from '../wire/fields.ts';
 import { lengthAt } from '../wire/frame-reader.ts';
 import { HEADER_BYTES, SERVER, STATUS } from '../wire/message-type.ts';
-import { CLOSE_COMPLETE, PARSE_COMPLETE, SYNC, TERMINATE } from '../wire/writer.ts';
+import { CLOSE_COMPLETE, SYNC, TERMINATE } from '../wire/writer.ts';
 import { Cancels } from './cancel-request.ts';
+import { clientsWords } from './clients-words.ts';
 import { EXPECT, type Exchange } from './exchange.ts';
 import type { LinkHolder } from './link-holder.ts';
+import { OUTDATED } from './prepared-statement.ts';
 import type { LoggedIn } from './server-login.ts';
 import { ServerOutput } from './server-output.ts';
 import { ServerStatements } from './server-statements.ts';
 import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
 
-const NOTHING = Buffer.alloc(0);
-
 /** Types of which only the header is looked at: rows and copied data pass whatever their size. All others are seen whole. */
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
-
-/** Prepared statement missing or there already; "cached plan must not change result type". */
-const DISTRUST: ReadonlySet<string> = new Set(['26000', '42P05', '0A000']);
 
 /** Who made the connection and gets it back. */
 export type ServerConnectionHost = {
@@ -111,7 +108,6 @@ export class ServerConnection {
     return this.#queue.peek()?.startedMs ?? null;
   }
 
-  /** Our end of the connection. */
   get local(): { readonly address: string; readonly port: number } {
     return { address: this.#socket.localAddress ?? '', port: this.#socket.localPort ?? 0 };
   }
@@ -274,7 +270,7 @@ export class ServerConnection {
 
   /** Answers at once what needs no server and stands before all that does: a client that flushed waits for it. */
   settle(exchange: Exchange): void {
-    if (this.#queue.peek() === exchange) this.#synthesize(exchange, NOTHING, 0, 0);
+    if (this.#queue.peek() === exchange) this.#synthesize(exchange, CLOSE_COMPLETE, 0, 0);
   }
 
   /** Sends the Sync that was kept back, once the server cannot ask for copied data any more. */
@@ -290,11 +286,10 @@ export class ServerConnection {
     let next = from;
     while (exchange.head < exchange.codes.length) {
       const code = exchange.codes[exchange.head];
-      if (code !== EXPECT.PARSE_SYNTH && code !== EXPECT.CLOSE_SYNTH) break;
+      if (code !== EXPECT.CLOSE_SYNTH) break;
       this.#forward(buffer, next, pos);
       next = pos;
-      const ours = code === EXPECT.PARSE_SYNTH ? PARSE_COMPLETE : CLOSE_COMPLETE;
-      this.#forward(ours, 0, ours.length);
+      this.#forward(CLOSE_COMPLETE, 0, CLOSE_COMPLETE.length);
       exchange.head++;
     }
     return next;
@@ -304,6 +299,8 @@ export class ServerConnection {
   #answers(exchange: Exchange, type: number): boolean {
     const entry = exchange.entries[exchange.head] ?? null;
     if (type === SERVER.PARSE_COMPLETE && entry !== null) this.statements.parsed(entry);
+    // what we believed of its statements is wrong
+    else if (type === SERVER.PARSE_COMPLETE) this.tainted = true;
     // a Close that we put in: only now the server has forgotten the statement
     else if (type === SERVER.CLOSE_COMPLETE && entry !== null) this.statements.closed(entry.statement);
     return exchange.tick(type);
@@ -311,12 +308,13 @@ export class ServerConnection {
 
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
     const fields = readErrorFields(buffer, pos, end);
+    const { ownFault } = exchange;
     if (exchange.extended) {
       exchange.abandonExpected();
       // a Parse under the empty name that fails leaves none there
       this.statements.dropUnnamed();
       // what we believe of its statements is wrong, or a plan is outdated by DDL: nobody else shall meet that
-      if (DISTRUST.has(fields.sqlState)) this.tainted = true;
+      if (!ownFault && OUTDATED.has(fields.sqlState)) this.tainted = true;
     }
     if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
       // the connection dies with it; what the client is told depends on what it was doing
@@ -325,17 +323,19 @@ export class ServerConnection {
       return end;
     }
     if (exchange.sqlState === null) exchange.sqlState = fields.sqlState;
-    if (exchange.held !== null && exchange.refusable?.(fields.sqlState)) {
+    if (exchange.held !== null && !ownFault && exchange.refusable?.(fields.sqlState)) {
       exchange.refusedBy = fields.sqlState;
       exchange.held = null;
       return end;
     }
-    if (exchange.held !== null) {
-      this.#forward(buffer, from, pos);
-      this.#release(exchange);
-      return pos;
-    }
-    return from;
+    if (exchange.reopen()) exchange.owner.skipping?.();
+    const named = clientsWords(buffer, pos, end, fields, exchange.owner);
+    if (named === null && exchange.held === null) return from;
+    this.#forward(buffer, from, pos);
+    this.#release(exchange);
+    if (named === null) return pos;
+    this.#forward(named, 0, named.length);
+    return end;
   }
 
   #ready(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {

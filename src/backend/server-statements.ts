@@ -1,4 +1,4 @@
-import type { ParseEntry } from './exchange.ts';
+import type { StatementEntry } from './exchange.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 
 /** The prepared statements that one server connection has, as far as its replies tell. */
@@ -29,7 +29,7 @@ export class ServerStatements {
   }
 
   /** ParseComplete came. */
-  parsed(entry: ParseEntry): void {
+  parsed(entry: StatementEntry): void {
     if (entry.unnamed) this.#unnamed = entry.statement;
     else this.#named.set(entry.statement.id, entry.statement);
   }

@@ -1,5 +1,11 @@
-import { EXPECT, type Exchange } from '../backend/exchange.ts';
-import { closeStatement, type PreparedStatement, unnamedParse } from '../backend/prepared-statement.ts';
+import { EXPECT, type Exchange, type StatementEntry, UNKNOWN_NAME } from '../backend/exchange.ts';
+import {
+  closeStatement,
+  NOBODYS,
+  type PreparedStatement,
+  parseMessage,
+  SHARED_PREFIX,
+} from '../backend/prepared-statement.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
@@ -18,6 +24,8 @@ type Item = {
   /** Statement name as the client wrote it; null where the message has none. */
   readonly name: string | null;
   readonly statement: SessionStatement | null;
+  /** What the name stood for before: Close and Parse. */
+  readonly before: SessionStatement | null;
   /** Length of the whole message where `raw` is only its beginning. */
   readonly wholeLength: number | null;
 };
@@ -59,8 +67,14 @@ export class Batch {
     return this.#items;
   }
 
-  add(type: number, raw: Buffer, name: string | null, statement: SessionStatement | null): void {
-    this.#items.push({ type, raw, name, statement, wholeLength: null });
+  add(
+    type: number,
+    raw: Buffer,
+    name: string | null,
+    statement: SessionStatement | null,
+    before: SessionStatement | null = null,
+  ): void {
+    this.#items.push({ type, raw, name, statement, before, wholeLength: null });
     this.#bytes += raw.length;
     if (type === CLIENT.EXECUTE) this.#executes = true;
     if (type === CLIENT.BIND) {
@@ -117,7 +131,7 @@ class Encoder {
       case CLIENT.BIND:
         this.#require(item);
         this.#out.push(rewrittenBind(item, this.#serverName(item)));
-        return this.#exchange.expect(EXPECT.BIND);
+        return this.#exchange.expect(EXPECT.BIND, item.statement === null ? UNKNOWN_NAME : null);
       case CLIENT.DESCRIBE:
         if (item.name === null) {
           this.#out.push(item.raw);
@@ -125,30 +139,55 @@ class Encoder {
         }
         this.#require(item);
         this.#out.push(rewrittenDescribe(item, this.#serverName(item)));
-        return this.#exchange.expect(EXPECT.DESCRIBE_STATEMENT);
+        return this.#exchange.expect(EXPECT.DESCRIBE_STATEMENT, item.statement === null ? UNKNOWN_NAME : null);
       case CLIENT.EXECUTE:
         this.#out.push(item.raw);
         return this.#exchange.expect(EXPECT.EXECUTE);
       case CLIENT.CLOSE:
-        if (item.name !== null) return this.#exchange.expect(EXPECT.CLOSE_SYNTH);
+        if (item.name !== null) return this.#close(item);
         this.#out.push(item.raw);
         return this.#exchange.expect(EXPECT.CLOSE);
     }
   }
 
+  /**
+   * Always the server's to answer: what a text means may have changed since it was parsed here last, and whoever prepares it now is to
+   * get an error, or the types, as of now.
+   */
   #parse(item: Item): void {
     const statement = this.#variant((item.statement as SessionStatement).prepared);
+    const before = item.before?.prepared ?? null;
     if (item.name === '') {
       this.#plan(statement, true);
       this.#out.push(item.raw);
-      this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: true, clientName: '' });
-    } else if (this.#has(statement)) {
-      this.#exchange.expect(EXPECT.PARSE_SYNTH, { statement, unnamed: false, clientName: item.name });
-    } else {
-      this.#plan(statement, false);
-      this.#out.push(statement.parse);
-      this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: false, clientName: item.name });
+      return this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: true, clientName: '', before });
     }
+    if (item.before !== null) return this.#parseInUse(item, item.before);
+    if (this.#has(statement)) this.#forget(statement);
+    this.#plan(statement, false);
+    this.#out.push(statement.parse);
+    this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: false, clientName: item.name, before });
+  }
+
+  /** The name stands for another statement: the server has that one, and refuses. */
+  #parseInUse(item: Item, inUse: SessionStatement): void {
+    const statement = this.#variant(inUse.prepared);
+    this.#require({ ...item, statement: inUse });
+    const body = item.raw.subarray(item.raw.indexOf(0, 5) + 1);
+    this.#out.push(parseMessage(statement.serverName, body));
+    this.#exchange.expect(EXPECT.PARSE_REFUSED);
+  }
+
+  #close(item: Item): void {
+    const before = item.before?.prepared ?? null;
+    // without a statement there is nothing to undo
+    const entry = before && { statement: before, unnamed: false, clientName: item.name, before };
+    this.#exchange.expect(EXPECT.CLOSE_SYNTH, entry);
+  }
+
+  #forget(statement: PreparedStatement): void {
+    this.#out.push(closeStatement(statement.serverName));
+    this.#exchange.expect(EXPECT.CLOSE_SKIP, ours(statement, false));
   }
 
   /** Puts a Parse in where the server connection lacks the statement. */
@@ -158,19 +197,20 @@ class Encoder {
     if (item.name === '') {
       if (this.#unnamed === statement) return;
       this.#plan(statement, true);
-      this.#out.push(unnamedParse(statement));
-      this.#exchange.expect(EXPECT.PARSE_SKIP, { statement, unnamed: true, clientName: null });
+      this.#out.push(parseMessage('', statement.body));
+      this.#exchange.expect(EXPECT.PARSE_SKIP, ours(statement, true));
       return;
     }
     if (this.#has(statement)) return;
     this.#plan(statement, false);
     this.#out.push(statement.parse);
-    this.#exchange.expect(EXPECT.PARSE_SKIP, { statement, unnamed: false, clientName: null });
+    this.#exchange.expect(EXPECT.PARSE_SKIP, ours(statement, false));
   }
 
-  /** Null where the client's name stands: the empty one, or one that nobody knows. */
+  /** Null where the client's name stands: the empty one, or one that is not known here. */
   #serverName(item: Item): string | null {
-    return item.statement === null || item.name === '' ? null : this.#variant(item.statement.prepared).serverName;
+    if (item.statement === null) return item.name?.startsWith(SHARED_PREFIX) ? NOBODYS + item.name : null;
+    return item.name === '' ? null : this.#variant(item.statement.prepared).serverName;
   }
 
   #has(statement: PreparedStatement): boolean {
@@ -190,10 +230,14 @@ class Encoder {
     for (const statement of statements.oldestFirst()) {
       if (surplus-- <= 0) break;
       // at the end of the batch, so that nothing in it still needs the statement; forgotten when the server says that it is gone
-      this.#out.push(closeStatement(statement.serverName));
-      this.#exchange.expect(EXPECT.CLOSE_SKIP, { statement, unnamed: false, clientName: null });
+      this.#forget(statement);
     }
   }
+}
+
+/** Of a message that we put in: the client's names do not change. */
+function ours(statement: PreparedStatement, unnamed: boolean): StatementEntry {
+  return { statement, unnamed, clientName: null, before: null };
 }
 
 function rewrittenBind(item: Item, serverName: string | null): Buffer {

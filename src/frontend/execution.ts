@@ -18,7 +18,7 @@ import type { Transaction } from './client-output.ts';
 import { noteEffects, readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
-import { afterLoss, endOfSession } from './loss.ts';
+import { afterLoss, endOfSession, lostTransaction } from './loss.ts';
 import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
@@ -60,6 +60,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #home: ServerConnection | null = null;
   #lastRoute: LastRoute | null = null;
 
+  /** The statement as it is under the settings of the session. */
+  readonly #variant = (statement: PreparedStatement): PreparedStatement => {
+    const { parseKey } = this.memory;
+    return parseKey === '' || statement.own ? statement : this.#services.statements.intern(statement.body, parseKey);
+  };
+
   constructor(client: Client, services: Services, requests: RequestReader, host: ExecutionHost) {
     this.#client = client;
     this.#services = services;
@@ -74,7 +80,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
-      variant: (statement) => this.#variant(statement),
+      variant: this.#variant,
       added: (verdicts, runs) => this.#added(verdicts, runs),
       violation: (reason) => host.violation(reason),
     });
@@ -203,18 +209,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const { batch } = work;
     const exchange = new Exchange(this, batch !== null, work.startedMs);
     exchange.syncOwed = owesSync(work);
-    const variant = (statement: PreparedStatement) => this.#variant(statement);
     const end = exchange.syncOwed ? 'flush' : endOf(work);
-    const bytes = batch?.encode(link.connection, exchange, variant, end) ?? [];
+    const bytes = batch?.encode(link.connection, exchange, this.#variant, end) ?? [];
     this.#verdicts = work.verdicts;
     this.#running = batch === null ? work.verdicts : [...batch.bound, ...work.verdicts.slice(batch.verdicts.length)];
     if (work.raw !== null) {
       bytes.push(work.raw);
-      exchange.dropsUnnamed = true;
+      exchange.expectQuery();
     }
     const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
-    exchange.refusable = refusable(where, this.#transaction !== 'none', this.#summary as Summary, work);
-    if (exchange.refusable !== null) exchange.held = [];
+    exchange.holdBack(this.#keepsLink ? null : refusable(where, this.#summary as Summary, work));
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
     exchange.swallowReady = work.describeOnly || restores || this.#host.listening.listens;
@@ -238,6 +242,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#host.readOn();
   }
 
+  skipping(): void {
+    this.#host.readOn();
+  }
+
+  clientName(serverName: string): string | null {
+    return this.#requests.statements.clientName(serverName, this.#variant);
+  }
+
   async(buffer: Buffer, start: number, end: number): void {
     const listens = this.memory.pinned !== null || this.#running.some((verdict) => verdict.pin === 'listen');
     if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);
@@ -256,7 +268,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
     if (!link.readOnly && this.#sequences.ran(this.#running, link.connection)) this.memory.pin('sequence state');
     if (status === STATUS.IDLE) this.#writes.acknowledge(this.#services.cluster, this.causality, this.#client.address);
-    if (exchange.failedParses !== null) this.#requests.statements.forget(exchange.failedParses);
+    if (exchange.undone !== null) this.#requests.statements.undo(exchange.undone);
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     const succeeded = exchange.sqlState === null;
     const { memory, options } = this;
@@ -334,12 +346,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#link === null || this.#state !== 'idle') return;
     this.#link = null;
     const { pinned } = this.memory;
-    if (pinned !== null) {
-      return this.#host.terminate(endOfSession(error, `the session kept its server connection for: ${pinned}`));
-    }
+    const why = `the session kept its server connection for: ${pinned}`;
+    if (pinned !== null) return this.#host.terminate(endOfSession(error, why));
     if (this.#transaction === 'none') return;
     this.#transaction = 'lost';
-    this.#host.lostSilently(new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`));
+    this.#host.lostSilently(lostTransaction(error));
   }
 
   /** Statements that came after the exchange had begun. */
@@ -350,18 +361,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#summary = summarize(this.#verdicts);
   }
 
-  #variant(statement: PreparedStatement): PreparedStatement {
-    const { parseKey } = this.memory;
-    return parseKey === '' ? statement : this.#services.statements.intern(statement.body, parseKey);
-  }
-
   // --- between requests ----------------------------------------------------------------------------------------------
+
+  get #keepsLink(): boolean {
+    return this.#transaction !== 'none' || this.memory.pinned !== null || this.settings.now.mode === 'session';
+  }
 
   /** The link is given back unless something keeps it. */
   #rest(skip: boolean): void {
     const link = this.#link;
-    const keep = this.#transaction !== 'none' || this.memory.pinned !== null;
-    if (link !== null && !keep && this.settings.now.mode !== 'session') {
+    if (link !== null && !this.#keepsLink) {
       this.#link = null;
       link.release();
     }

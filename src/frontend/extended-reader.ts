@@ -1,8 +1,10 @@
+import type { Undone } from '../backend/exchange.ts';
+import type { PreparedStatement } from '../backend/prepared-statement.ts';
 import type { Catalog } from '../sql/catalog.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { stringEnd } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
-import type { Batch, SessionStatement } from './batch.ts';
+import type { Batch, SessionStatement, Variant } from './batch.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -37,12 +39,15 @@ export class ExtendedReader {
         const textEnd = nameEnd === -1 ? -1 : stringEnd(buffer, nameEnd + 1, end);
         if (textEnd === -1 || end - textEnd < 3) return 'Parse';
         const name = buffer.toString('utf8', start + 5, nameEnd);
-        const statement = {
-          prepared: this.#services.statements.intern(buffer.subarray(nameEnd + 1, end)),
-          verdict: this.classify(buffer, nameEnd + 1, textEnd),
-        };
-        this.#statements.set(name, statement);
-        batch.add(type, raw, name, statement);
+        const verdict = this.classify(buffer, nameEnd + 1, textEnd);
+        const { statements } = this.#services;
+        const body = buffer.subarray(nameEnd + 1, end);
+        const prepared = verdict.ofSession === true ? statements.own(body) : statements.intern(body);
+        const before = this.#statements.get(name) ?? null;
+        const statement = { prepared, verdict };
+        // a name in use stands for what it stood for: the server will refuse
+        if (before === null || name === '') this.#statements.set(name, statement);
+        batch.add(type, raw, name, statement, before);
         return null;
       }
       case CLIENT.BIND: {
@@ -62,9 +67,11 @@ export class ExtendedReader {
           return null;
         }
         const name = buffer.toString('utf8', start + 6, nameEnd);
-        const statement = type === CLIENT.CLOSE ? null : this.#current(name);
-        if (type === CLIENT.CLOSE) this.#statements.delete(name);
-        batch.add(type, raw, name, statement);
+        if (type === CLIENT.DESCRIBE) batch.add(type, raw, name, this.#current(name));
+        else {
+          batch.add(type, raw, name, null, this.#statements.get(name) ?? null);
+          this.#statements.delete(name);
+        }
         return null;
       }
       case CLIENT.EXECUTE:
@@ -92,9 +99,25 @@ export class ExtendedReader {
     return this.#statements.has(name);
   }
 
-  /** Their Parse failed. */
-  forget(names: readonly string[]): void {
-    for (const name of names) this.#statements.delete(name);
+  /** A simple query takes the unnamed statement with it. */
+  dropUnnamed(): void {
+    this.#statements.delete('');
+  }
+
+  /** What the server did not do because of an error. */
+  undo(changes: readonly Undone[]): void {
+    for (const { name, statement } of changes) {
+      if (statement === null) this.#statements.delete(name);
+      else this.#statements.set(name, { prepared: statement, verdict: this.#verdictOf(statement) });
+    }
+  }
+
+  /** What the client calls a statement of servers. @param variant the statement as it is under the session's settings */
+  clientName(serverName: string, variant: Variant): string | null {
+    for (const [name, { prepared }] of this.#statements) {
+      if (name !== '' && variant(prepared).serverName === serverName) return name;
+    }
+    return null;
   }
 
   /** DEALLOCATE, DISCARD ALL. `name` null: all. */
@@ -119,11 +142,14 @@ export class ExtendedReader {
   #current(name: string): SessionStatement | null {
     const known = this.#statements.get(name);
     if (known === undefined) return null;
-    const { body } = known.prepared;
-    const verdict = this.classify(body, 0, body.indexOf(0));
+    const verdict = this.#verdictOf(known.prepared);
     if (verdict === known.verdict) return known;
     const renewed = { prepared: known.prepared, verdict };
     this.#statements.set(name, renewed);
     return renewed;
+  }
+
+  #verdictOf({ body }: PreparedStatement): Verdict {
+    return this.classify(body, 0, body.indexOf(0));
   }
 }

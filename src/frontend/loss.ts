@@ -52,7 +52,7 @@ export function afterLoss(
     return {
       kind: 'error',
       transaction: 'lost',
-      error: new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`),
+      error: lostTransaction(error),
     };
   }
   const complete = work.synced || work.describeOnly;
@@ -85,6 +85,10 @@ class SaidByServer extends FairleadError {
     super('session_lost', message, why);
     this.serverState = sqlState;
   }
+}
+
+export function lostTransaction(error: FairleadError): FairleadError {
+  return new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`);
 }
 
 /** What is not understood may hold a COMMIT. */

@@ -81,7 +81,7 @@ export class OwnAnswers {
     const deallocated = only?.deallocates?.name;
     if (deallocated && this.#statements.has(deallocated)) {
       // made by Parse: servers know it under another name
-      this.#statements.forget([deallocated]);
+      this.#statements.deallocate(deallocated);
       const done = { tag: 'DEALLOCATE', row: null };
       const { batch } = work;
       const bytes = batch === null ? commandComplete(done.tag) : batchAnswer(batch, nothing, () => done);

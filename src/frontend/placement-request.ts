@@ -7,7 +7,7 @@ import type { Consistency } from '../routing/route-read.ts';
 import type { Client } from './session.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { SessionOptions } from './session-options.ts';
-import type { Summary, Work } from './work.ts';
+import { queryEndsBatch, type Summary, type Work } from './work.ts';
 
 /** What has to be placed. */
 export type PlacementRequest = {
@@ -40,7 +40,7 @@ export type Known = {
 /** Where a request of a session may go. */
 export function placementRequest(client: Client, work: Work, known: Known, config: Config): PlacementRequest {
   const { summary, memory, options, causality } = known;
-  const whole = work.synced || work.describeOnly;
+  const whole = (work.synced || work.describeOnly) && !queryEndsBatch(work);
   // a session that keeps its connection for good keeps one that can write
   const mustBePrimary = memory.primaryOnly || known.mode === 'session';
   const read = {

@@ -1,4 +1,5 @@
-import type { Summary, Work } from './work.ts';
+import { OUTDATED } from '../backend/prepared-statement.ts';
+import { queryEndsBatch, type Summary, type Work } from './work.ts';
 
 /** Errors of a replica that the primary may not have: the statement runs there instead. */
 const OF_REPLICA = new Set([
@@ -8,20 +9,19 @@ const OF_REPLICA = new Set([
   ...['42P01', '42883', '42703', '42704', '3F000'], // DDL that has not arrived yet
 ]);
 
-/** Errors about prepared statements: what we believe of the server connection is wrong, or DDL has outdated a plan (0A000). */
-const OUTDATED = new Set(['26000', '42P05', '0A000']);
-
 /** What a standby says of itself: news for sessions that may write, not for those of the read-only port. */
 const OF_STANDBY = new Set(['25006', '55000']);
 
-/** Which errors are kept from the client for another try, as long as nothing was answered; null: none. */
+/**
+ * Which errors are kept from the client for another try, as long as nothing was answered; null: none. Of a session that can go on on any
+ * server connection.
+ */
 export function refusable(
   { onReplica, readOnlyPort }: { readonly onReplica: boolean; readonly readOnlyPort: boolean },
-  inTransaction: boolean,
   summary: Summary,
   work: Work,
 ): ((sqlState: string) => boolean) | null {
-  if (inTransaction || !(work.synced || work.describeOnly)) return null;
+  if (!(work.synced || work.describeOnly) || queryEndsBatch(work)) return null;
   if (onReplica && summary.read && summary.class !== 'begin')
     return (sqlState) =>
       (OF_REPLICA.has(sqlState) && !(readOnlyPort && OF_STANDBY.has(sqlState))) || OUTDATED.has(sqlState);

@@ -39,7 +39,8 @@ export class RequestReader {
   read(type: number, buffer: Buffer, start: number, end: number, linked: boolean): Request {
     switch (type) {
       case CLIENT.QUERY:
-        return this.#query(buffer, start, end);
+      case CLIENT.FUNCTION_CALL:
+        return this.#query(type, buffer, start, end);
       case CLIENT.PARSE:
       case CLIENT.BIND:
       case CLIENT.DESCRIBE:
@@ -53,8 +54,6 @@ export class RequestReader {
         return this.#batch.empty ? EMPTY_SYNC : this.#work({ ...this.#unsynced(false), synced: true });
       case CLIENT.FLUSH:
         return this.#batch.empty ? NONE : this.#work(this.#unsynced(!linked && !this.#batch.executes));
-      case CLIENT.FUNCTION_CALL:
-        return this.#work({ ...newWork('query', []), raw: buffer.subarray(start, end) });
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
@@ -93,14 +92,23 @@ export class RequestReader {
     return batch;
   }
 
-  #query(buffer: Buffer, start: number, end: number): Request {
-    if (buffer[end - 1] !== 0) return { kind: 'violation', reason: 'query without its terminator' };
-    const verdict = this.statements.classify(buffer, start + 5, end - 1);
+  /** The verdicts on a query or a function call. */
+  queried(type: number, buffer: Buffer, start: number, end: number): Verdict[] {
+    if (type !== CLIENT.QUERY) return [];
+    this.statements.dropUnnamed();
+    return [this.statements.classify(buffer, start + 5, end - 1)];
+  }
+
+  #query(type: number, buffer: Buffer, start: number, end: number): Request {
+    if (type === CLIENT.QUERY && buffer[end - 1] !== 0) {
+      return { kind: 'violation', reason: 'query without its terminator' };
+    }
+    const verdicts = this.queried(type, buffer, start, end);
     const raw = buffer.subarray(start, end);
-    if (this.#batch.empty) return this.#work({ ...newWork('query', [verdict]), raw });
+    if (this.#batch.empty) return this.#work({ ...newWork('query', verdicts), raw });
     // a query instead of a Sync ends the batch and runs in its transaction
     const work = this.#unsynced(false);
-    return this.#work({ ...work, verdicts: [...work.verdicts, verdict], raw, synced: true });
+    return this.#work({ ...work, verdicts: [...work.verdicts, ...verdicts], raw, synced: true });
   }
 
   /** Only the beginning of the text is here: unless it is one INSERT, it may leave behind anything. */

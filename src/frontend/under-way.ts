@@ -82,11 +82,8 @@ export class UnderWay {
       case CLIENT.FLUSH:
         return this.#send(this.#reader.takeBatch(), 'flush');
       case CLIENT.QUERY:
-        this.#send(this.#reader.takeBatch(), 'none');
-        exchange.open = false;
-        exchange.dropsUnnamed = true;
-        this.#addQuery(this.#reader.statements.classify(buffer, start + 5, end - 1));
-        return this.#passOn(buffer.subarray(start, end));
+      case CLIENT.FUNCTION_CALL:
+        return this.#query(exchange, type, buffer, start, end);
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
@@ -134,8 +131,16 @@ export class UnderWay {
     this.#pace(link);
   }
 
-  #addQuery(verdict: Verdict): void {
-    this.#host.added([verdict], [verdict]);
+  /** Instead of a Sync. */
+  #query(exchange: Exchange, type: number, buffer: Buffer, start: number, end: number): void {
+    // after an error the server would skip it
+    if (exchange.abandoned) return;
+    this.#send(this.#reader.takeBatch(), 'none');
+    exchange.open = false;
+    exchange.expectQuery();
+    const verdicts = this.#reader.queried(type, buffer, start, end);
+    this.#host.added(verdicts, verdicts);
+    this.#passOn(buffer.subarray(start, end));
   }
 
   #passOn(bytes: Buffer): void {

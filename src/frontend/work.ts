@@ -98,6 +98,11 @@ export function summarize(verdicts: readonly Verdict[]): Summary {
   return { ...decisive, class: control === undefined ? decisive.class : 'unknown', read: false };
 }
 
+/** After an error in the batch the server skips the query and wants a Sync: there is no second try. */
+export function queryEndsBatch(work: Work): boolean {
+  return work.batch !== null && work.raw !== null;
+}
+
 /** What closes the stretch of the batch that is sent with the request. */
 export function endOf(work: Work): 'sync' | 'flush' | 'none' {
   if (work.describeOnly || (work.synced && work.raw === null)) return 'sync';

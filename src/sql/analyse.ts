@@ -85,6 +85,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return draft(findings, 'session-state', 'prepares a statement');
     case 'ExecuteStmt':
       walkQuery(node.params, findings);
+      findings.ofSession = true;
       return write(findings, 'executes a prepared statement');
     case 'DeallocateStmt': {
       const all = node.isall === true;
@@ -103,6 +104,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return d;
     }
     case 'FetchStmt':
+      findings.ofSession = true;
       return write(findings, 'fetches from a cursor');
     case 'ClosePortalStmt':
       findings.mayUnpin = true;

@@ -58,6 +58,7 @@ function finish(d: Draft): Part {
     deallocates: d.deallocates,
     ...(d.vacates === null ? {} : { vacates: d.vacates }),
     mayAdvanceSequence: f.mayAdvanceSequence,
+    ofSession: f.ofSession,
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
     listenSteps: f.listenSteps,
     signal: f.signal,

@@ -19,6 +19,7 @@ export class Findings {
   /** A node that is not known to be a read. */
   notUnderstood: string | null = null;
   pin: PinReason | null = null;
+  ofSession = false;
   changesSettings = false;
   signal: BackendSignal | null = null;
 

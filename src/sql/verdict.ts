@@ -98,6 +98,11 @@ export type Verdict = {
   readonly signal?: BackendSignal | null;
   /** In the order of the statements; absent: none. */
   readonly listenSteps?: readonly ListenStep[];
+  /**
+   * FETCH, EXECUTE: it stands for a cursor or a statement of the session. Prepared, it is of no use to others, and PostgreSQL crashes when
+   * a prepared FETCH whose cursor is gone is described.
+   */
+  readonly ofSession?: boolean;
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
   /** It needs these databases to itself: no other connection may be open to them. Empty: one that the text does not name as an identifier. */

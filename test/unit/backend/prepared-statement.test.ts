@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { closeStatement, PreparedStatements, unnamedParse } from '../../../src/backend/prepared-statement.ts';
+import { closeStatement, PreparedStatements, parseMessage } from '../../../src/backend/prepared-statement.ts';
 
 const body = (text: string, ...oids: number[]) => {
   const tail = Buffer.alloc(2 + 4 * oids.length);
@@ -41,7 +41,7 @@ describe('PreparedStatements', () => {
     const one = new PreparedStatements().intern(body('SELECT 1'));
     assert.equal(one.parse.readInt32BE(1), one.parse.length - 1);
     assert.equal(one.parse.toString('latin1', 5), `${one.serverName}\0SELECT 1\0\0\0`);
-    assert.equal(unnamedParse(one).toString('latin1', 5), '\0SELECT 1\0\0\0');
+    assert.equal(parseMessage('', one.body).toString('latin1', 5), '\0SELECT 1\0\0\0');
     assert.equal(closeStatement('a').toString('latin1'), 'C\0\0\0\x07Sa\0');
   });
 });

@@ -70,7 +70,7 @@ function extendedScene(random: Random): Scene {
     codes.push(code);
     if (failed) continue;
     parts.push(...asides(random));
-    if (random.chance(0.08) && code !== EXPECT.PARSE_SYNTH && code !== EXPECT.CLOSE_SYNTH) {
+    if (code === EXPECT.PARSE_REFUSED || (random.chance(0.08) && code !== EXPECT.CLOSE_SYNTH)) {
       parts.push(writer.errorResponse('ERROR', random.chance(0.5) ? '25006' : '42601', 'bad'));
       failed = true;
       continue;
@@ -88,9 +88,9 @@ function extendedScene(random: Random): Scene {
   const swallow = random.chance(0.2);
   const prepare = (exchange: Exchange) => {
     for (const code of codes) {
-      const parses = code === EXPECT.PARSE || code === EXPECT.PARSE_SKIP || code === EXPECT.PARSE_SYNTH;
+      const parses = code === EXPECT.PARSE || code === EXPECT.PARSE_SKIP;
       const clientName = code === EXPECT.PARSE_SKIP ? null : 'name';
-      exchange.expect(code, parses ? { statement, unnamed: false, clientName } : null);
+      exchange.expect(code, parses ? { statement, unnamed: false, clientName, before: null } : null);
     }
     exchange.swallowReady = swallow;
     if (!held) return;
@@ -122,7 +122,9 @@ function run(scenes: readonly Scene[], chunks: readonly Buffer[]): string {
   const owner: ExchangeOwner = {
     reply: (_exchange, buffer, start, end) => bytes.push(Buffer.from(buffer.subarray(start, end))),
     copyIn: () => note('copy in'),
-    finished: (exchange, status) => note(`finished ${status} ${exchange.sqlState} ${exchange.failedParses}`),
+    skipping: () => note('skipping'),
+    clientName: () => null,
+    finished: (exchange, status) => note(`finished ${status} ${exchange.sqlState} ${JSON.stringify(exchange.undone)}`),
     refused: (_exchange, sqlState, status) => note(`refused ${sqlState} ${status}`),
     lost: (_exchange, error) => note(`lost ${error.message}`),
   };
