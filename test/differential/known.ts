@@ -1,0 +1,50 @@
+/** What is known to be different through the proxy. The same list, for users: docs/compatibility.md. */
+export type Deviation = {
+  /** Of conversations, by their names. */
+  readonly in: RegExp;
+  readonly why: string;
+  /** It depends on what ran before on the server connection, or on time, whether it shows. */
+  readonly sometimes?: true;
+};
+
+export const KNOWN: readonly Deviation[] = [
+  {
+    in: /^read only that (would write|turns to writing) \((simple|extended|named)\)/,
+    why: 'a READ ONLY transaction runs on a replica, which takes no strong locks and never turns to writing',
+  },
+  {
+    in: /^read only with state of the session \((simple|extended|named)\)/,
+    why: 'a READ ONLY transaction on a replica refuses what would live in its server connection',
+  },
+  {
+    in: /^a custom setting in a transaction /,
+    why: 'that a setting was once used is remembered by the server connection, not by the session',
+    sometimes: true,
+  },
+  {
+    in: /^sequence of the session /,
+    why: 'the first currval or lastval of a user on a connection that is not its own is an error',
+    sometimes: true,
+  },
+  {
+    in: /^startup settings \(/,
+    why: 'RESET falls back to the server’s value first, then to the startup value: ParameterStatus tells both, and statements of the same text see the former',
+  },
+  {
+    in: /^startup settings of a dialect \((simple|extended)\)/,
+    why: 'as above',
+  },
+  {
+    in: /^startup settings of a dialect \(named\)/,
+    why: 'a statement is parsed again on another server connection, with the warnings that its text gives',
+  },
+  {
+    in: /^views, indexes, sequences, functions /,
+    why: 'what a sequence holds is read from a replica until the catalog with the new sequence is read',
+    sometimes: true,
+  },
+];
+
+export function deviationOf(name: string): Deviation | null {
+  return KNOWN.find((deviation) => deviation.in.test(name)) ?? null;
+}
