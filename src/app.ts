@@ -22,6 +22,7 @@ import { Deadlines } from './core/deadlines.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { Access } from './frontend/access.ts';
 import { Credentials } from './frontend/credentials.ts';
 import { HoldRoom } from './frontend/hold-room.ts';
 import { Lifecycle } from './frontend/lifecycle.ts';
@@ -35,6 +36,7 @@ import { Classifier } from './sql/classifier.ts';
 import { LagKeeper } from './store/lag-keeper.ts';
 import { migrate } from './store/migrate.ts';
 import { Store } from './store/store.ts';
+import { ClientTls } from './transport/client-tls.ts';
 import { tlsOptions } from './transport/server-tls.ts';
 
 /** Statement shapes whose verdict is kept. */
@@ -103,6 +105,10 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const anyNode = new AnyNode(cluster, target);
   const credentials = new Credentials(() => current, new AuthQuery(anyNode, () => current, log), log);
   credentials.load();
+  const access = new Access(() => current);
+  access.prepare(config)();
+  const clientTls = new ClientTls();
+  clientTls.prepare(config.tls)();
   const catalogs = new Catalogs(cluster, target, log);
   const leadsTo = (name: string) => (database: string) => serverDatabase(current, database) === name;
   const databases = new DatabaseWatch(
@@ -124,6 +130,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     cluster,
     pools,
     notifications,
+    access,
+    clientTls,
     credentials,
     logins: new LoginFactsReader(anyNode, (role) => pools.roleReplaced(role)),
     databases,
@@ -143,7 +151,9 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
     const read = readConfig();
     const changes = difference(current, read);
+    const door = [clientTls.prepare(read.tls), access.prepare(read)];
     credentials.load(read);
+    for (const open of door) open();
     current = afterReload(current, read);
     cluster.setMaxLag(current.routing.max_lag);
     log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
@@ -204,6 +214,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     const listen = await listener.start(config.listen);
     const readOnly = config.listen_read_only;
     const listenReadOnly = readOnly === null ? null : await listener.start(readOnly, true);
+    await listener.startUnixSocket(config.unix_socket, listen.port);
     const http = await api.start();
     await migrate(config, log).catch((error) =>
       log.warn({ error: messageOf(error) }, 'schema fairlead is not up to date'),

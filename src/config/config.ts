@@ -25,6 +25,40 @@ const serverTls = z.strictObject({
     .describe('where a server gets a password in clear text: over TLS and loopback only, or anywhere'),
 });
 
+const clientTls = z.strictObject({
+  mode: z
+    .enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+    .default('prefer')
+    .describe('TLS towards clients: offered where there is a certificate; require and above refuse clients without it'),
+  cert: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('certificate that clients are shown, and its chain: a file, or PEM'),
+  key: secret.nullable().default(null).describe('its private key: a file, or PEM'),
+  ca: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe("certificates that clients' certificates are verified with: a file, or PEM"),
+  min_version: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2').describe('oldest version of TLS that is spoken'),
+  ciphers: z.string().nullable().default(null).describe('cipher suites as OpenSSL lists them'),
+});
+
+const unixSocket = z.strictObject({
+  directory: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('where clients on this machine find .s.PGSQL.PORT; no Unix socket without it'),
+  mode: z
+    .union([z.string(), z.number()])
+    .transform(String)
+    .pipe(z.string().regex(/^0?[0-7]{3}$/, 'write an octal mode such as "0770"'))
+    .default('0777')
+    .describe('who may connect to it: its permissions, in octal'),
+});
+
 const node = z.preprocess(
   (value) => (typeof value === 'object' ? value : { address: value }),
   z.strictObject({
@@ -84,6 +118,8 @@ export const configSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe('where clients connect that only read: a port that looks like a standby'),
+  tls: clientTls.prefault({}),
+  unix_socket: unixSocket.prefault({}),
   http: address.default({ host: '127.0.0.1', port: 8432 }).describe('dashboard, API and metrics'),
   http_token: secret.nullable().default(null).describe('bearer token; required for POST when http is not loopback'),
   cluster: z.strictObject({
@@ -169,7 +205,20 @@ export const configSchema = z.strictObject({
     .prefault({}),
   auth: z
     .strictObject({
-      type: z.enum(['scram-sha-256', 'trust']).default('scram-sha-256').describe('how clients prove who they are'),
+      type: z
+        .enum(['scram-sha-256', 'md5', 'password', 'cert', 'trust'])
+        .default('scram-sha-256')
+        .describe('how clients prove who they are where there are no rules'),
+      rules: z
+        .array(z.string())
+        .default([])
+        .describe('who may come in and how, in lines of pg_hba.conf; the first that fits decides'),
+      hba_file: z.string().nullable().default(null).describe('further rules: a file such as pg_hba.conf'),
+      ident_file: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe('which user the owner of a certificate may be: a file such as pg_ident.conf'),
       users: z.record(z.string(), user).default({}).describe('users that may connect, with their passwords'),
       users_file: z
         .string()
@@ -199,6 +248,9 @@ export type ConfigInput = z.input<typeof configSchema>;
 
 /** TLS towards one server. Files are read when a connection is made, so that renewed certificates need no restart. */
 export type ServerTls = Readonly<z.output<typeof serverTls>>;
+
+/** TLS towards clients. Files are read at the start and at each reload. */
+export type ClientTlsSettings = Readonly<Config['tls']>;
 
 /** One PostgreSQL server as configured. */
 export type NodeConfig = {

@@ -11,7 +11,7 @@ export type Change = {
 };
 
 /** Sections that are read anew for every statement, login or checkout. */
-const LIVE = ['routing.', 'pool.', 'databases', 'users', 'auth.', 'failover.hold', 'shutdown_timeout'];
+const LIVE = ['routing.', 'pool.', 'databases', 'users', 'auth.', 'tls.', 'failover.hold', 'shutdown_timeout'];
 const SECRET = /(^|[._])(password|http_token|key)$/;
 
 /** True when a reload changes it without a restart. */
@@ -39,8 +39,8 @@ export function difference(before: Config, after: Config): Change[] {
 
 /** The configuration in force after a reload: what cannot change while running stays as it was. */
 export function afterReload(running: Config, read: Config): Config {
-  const { routing, pool, databases, users, auth, shutdown_timeout } = read;
-  const live = { routing, pool, databases, users, auth, shutdown_timeout };
+  const { routing, pool, databases, users, auth, tls, shutdown_timeout } = read;
+  const live = { routing, pool, databases, users, auth, tls, shutdown_timeout };
   return { ...running, ...live, failover: { ...running.failover, hold: read.failover.hold } };
 }
 

@@ -3,12 +3,14 @@
  * one line that names the place, the key and what to write there.
  */
 import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import { readRules } from './access-rules.ts';
 import { type Config, configSchema, type ServerTls } from './config.ts';
 import { readEnvironment, splitPair } from './environment.ts';
 import { explainIssues } from './explain-issue.ts';
+import { readUserMaps } from './user-maps.ts';
 
 /** What the command line can say without a file. */
 export type ConfigFlags = {
@@ -30,7 +32,7 @@ type Tree = { [key: string]: unknown };
 type Origin = { readonly path: readonly string[]; readonly where: string };
 
 /** Keys whose texts are paths of files, relative to the configuration file; or, where it says so, what would stand in them. */
-const FILE_KEY = /(^|\.)(tls\.(ca|cert|key)|users_file)$/;
+const FILE_KEY = /(^|\.)(tls\.(ca|cert|key)|(users|hba|ident)_file|unix_socket\.directory)$/;
 const NOT_A_PATH = /-----BEGIN |^(system)?$/;
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
@@ -101,8 +103,10 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   }
   checkTls(config.cluster.tls, 'cluster.tls', fail);
   for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
-  const { type, users, users_file: file, query } = config.auth;
-  if (type === 'trust') {
+  checkDoor(config, fail);
+  const { type, users, users_file: file, query, rules, hba_file } = config.auth;
+  const byRules = rules.length > 0 || hba_file !== null;
+  if (type === 'trust' && !byRules) {
     for (const address of [config.listen, config.listen_read_only]) {
       if (address === null || LOOPBACK.test(address.host)) continue;
       const text = `trust lets in everybody who reaches ${address.host}; set a password, or listen on 127.0.0.1`;
@@ -112,11 +116,44 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   }
   if (!/^(auto|off)$/.test(query) && !query.includes('$1'))
     fail('auth.query', 'write auto, off, or SQL with $1 for the user');
+  if (byRules || type === 'cert') return;
   if (Object.keys(users).length === 0 && file === null && query === 'off') {
     fail('auth.users', 'nobody could connect: add users with their passwords, or set auth.query: auto');
   }
   for (const [name, { password }] of Object.entries(users)) {
     if (password === null) fail(`auth.users.${name}`, 'write a password, or a SCRAM-SHA-256$… verifier');
+  }
+}
+
+/** What clients meet: their TLS, and the rules of access. */
+function checkDoor(
+  { tls, auth, unix_socket: { directory } }: Config,
+  fail: (path: string, text: string) => never,
+): void {
+  if ((tls.cert === null) !== (tls.key === null)) fail('tls', 'write cert and key, or neither');
+  if (tls.cert === null && /^(require|verify)/.test(tls.mode)) {
+    fail('tls.mode', `${tls.mode} needs tls.cert and tls.key: the certificate that clients are shown`);
+  }
+  if (tls.ca === null && /^verify/.test(tls.mode)) {
+    fail('tls.mode', `${tls.mode} needs tls.ca: the certificates that those of the clients are verified with`);
+  }
+  if (directory !== null && !isAbsolute(directory)) fail('unix_socket.directory', 'write an absolute path');
+  const rules = readRules(auth);
+  const maps = readUserMaps(auth.ident_file);
+  const offersCa = tls.mode !== 'disable' && tls.cert !== null && tls.ca !== null;
+  if (rules.length === 0 && auth.hba_file === null && auth.type === 'cert' && !offersCa) {
+    fail('auth.type', 'cert needs tls.cert, tls.key and tls.ca: client certificates are verified with that');
+  }
+  for (const { where, clientCertificate, map } of rules) {
+    if (clientCertificate !== null && !offersCa) {
+      throw new FairleadError(
+        'bad_config',
+        `${where}: client certificates can only be verified with tls.cert, tls.key and tls.ca`,
+      );
+    }
+    if (map !== null && !maps.has(map)) {
+      throw new FairleadError('bad_config', `${where}: auth.ident_file has no map "${map}"`);
+    }
   }
 }
 

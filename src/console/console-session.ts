@@ -1,6 +1,7 @@
 /** One operator's connection to the admin database. Commands run one after the other; what comes meanwhile waits. */
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Admitted } from '../frontend/handshake.ts';
+import { peerOf } from '../frontend/peer.ts';
 import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
 import { commandComplete, EMPTY_QUERY, errorResponse, readyForQuery } from '../wire/writer.ts';
@@ -43,7 +44,7 @@ export class ConsoleSession implements FrameSink {
     this.#console = console;
     this.#operator = {
       user: client.identity.user,
-      address: `${client.socket.remoteAddress}:${client.socket.remotePort}`,
+      address: peerOf(client.socket),
       asPgbouncer: client.database === 'pgbouncer',
     };
     this.#reader = new FrameReader(this, MAX_MESSAGE_BYTES);

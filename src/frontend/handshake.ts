@@ -1,23 +1,26 @@
 import type { Socket } from 'node:net';
 import type { Identity } from '../backend/pools.ts';
-import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
+import { NO_SETTINGS, type SettingsSet } from '../backend/settings-set.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import { Causality } from '../routing/causality.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
-import { MAX_STARTUP_BYTES, negotiateVersion, readOptions, readStartup, type StartupPacket } from '../wire/startup.ts';
+import type { Secret } from '../wire/secret.ts';
+import { NEWEST_MINOR, negotiateVersion } from '../wire/startup.ts';
 import { authenticationOk, backendKeyData, errorResponse, parameterStatus, readyForQuery } from '../wire/writer.ts';
+import type { Admission } from './access.ts';
 import { refusalOf } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
+import { type Encryption, Opening, type Startup } from './opening.ts';
+import { peerOf } from './peer.ts';
 import { standbyTemplate } from './read-only-port.ts';
-import { asksForReplication, openReplication } from './replication-login.ts';
+import { asksForPhysicalReplication, asksForReplication, openReplication } from './replication-login.ts';
 import { ReplicationRelay } from './replication-relay.ts';
 import type { Services } from './services.ts';
-import { SessionOptions } from './session-options.ts';
 import type { CancelKey, Sessions } from './sessions.ts';
+import { type StartupSettings, startupSettings } from './startup-settings.ts';
 
 /** A client that has proved who it is. */
 export type Admitted = {
@@ -42,6 +45,8 @@ export type HandshakeHost = {
   readonly readOnly: boolean;
   /** Client connections now, this one included. */
   clients(): number;
+  /** One socket has taken the place of another: TLS lies on it. */
+  encrypted(before: Socket, now: Socket): void;
   admit(client: Admitted): void;
   /** A client for the admin console; it has been told that it is ready for queries. */
   admitToConsole(client: Admitted): void;
@@ -61,34 +66,44 @@ const CONSOLE_PARAMETERS: LoginTemplate = new Map([
 
 /** Before authentication nothing longer than this is taken. */
 const MAX_PASSWORD_BYTES = 64 * 1024;
-const REFUSED = Buffer.from('N');
 
 /** One client from its first byte to its login, or to the end of its cancel request. */
 export class Handshake implements Expiring {
   deadlineMs = Number.POSITIVE_INFINITY;
-  readonly #socket: Socket;
   readonly #host: HandshakeHost;
-  #received: Buffer = Buffer.alloc(0);
+  readonly #opening: Opening;
+  #socket: Socket;
   #reader: FrameReader | null = null;
-  #authentication: Authentication | null = null;
-  #startup: (StartupPacket & { kind: 'startup' }) | null = null;
+  #startup: Startup | null = null;
   #ended = false;
   #giveUp: () => void = () => {};
-  readonly #onData = (chunk: Buffer) => this.#data(chunk);
+  readonly #onData = (chunk: Buffer) => this.#reader?.feed(chunk);
   readonly #onEnd = () => this.#stop();
 
   constructor(socket: Socket, host: HandshakeHost) {
     this.#socket = socket;
     this.#host = host;
+    this.#opening = new Opening(socket, {
+      tls: host.services.clientTls,
+      encrypted: (secured) => this.#encrypted(secured),
+      startup: (packet, encryption, rest) => this.#begin(packet, encryption, rest),
+      cancel: (pid, secret) => {
+        host.sessions.cancel(pid, secret);
+        this.#stop();
+      },
+      failed: (error) => this.#fail(error),
+      broken: (reason) => {
+        host.services.log.debug({ from: peerOf(socket), reason }, 'connection of a client not accepted');
+        this.#stop();
+      },
+    });
   }
 
   start(): void {
     const { services } = this.#host;
     services.deadlines.set(this, nowMs() + services.config().pool.startup_timeout);
-    this.#socket.on('data', this.#onData);
-    this.#socket.on('error', this.#onEnd);
-    this.#socket.on('end', this.#onEnd);
-    this.#socket.on('close', this.#onEnd);
+    this.#listen();
+    this.#opening.start();
   }
 
   expire(): void {
@@ -100,115 +115,124 @@ export class Handshake implements Expiring {
     this.#stop();
   }
 
-  #data(chunk: Buffer): void {
-    if (this.#ended) return;
-    if (this.#reader !== null) return this.#reader.feed(chunk);
-    this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
-    while (!this.#ended && this.#reader === null && this.#received.length >= 4) {
-      const length = this.#received.readInt32BE(0);
-      if (length < 8 || length > MAX_STARTUP_BYTES) {
-        return this.#fail(new FairleadError('protocol_violation', 'invalid length of startup packet'));
-      }
-      if (this.#received.length < length) return;
-      const packet = readStartup(this.#received.subarray(0, length));
-      this.#received = this.#received.subarray(length);
-      this.#packet(packet);
-    }
+  #encrypted(secured: Socket): void {
+    this.#unlisten();
+    this.#host.encrypted(this.#socket, secured);
+    this.#socket = secured;
+    this.#listen();
   }
 
-  #packet(packet: StartupPacket): void {
-    switch (packet.kind) {
-      case 'ssl':
-      case 'gss':
-        // bytes that were sent before our answer could be smuggled past the encryption that follows it elsewhere
-        if (this.#received.length > 0) {
-          return this.#fail(
-            new FairleadError('protocol_violation', 'received unencrypted data after an encryption request'),
-          );
-        }
-        this.#socket.write(REFUSED);
-        return;
-      case 'cancel':
-        this.#host.sessions.cancel(packet.pid, packet.secret);
-        return this.#stop();
-      case 'invalid':
-        return this.#fail(new FairleadError('protocol_violation', packet.reason));
-      case 'startup':
-        return this.#begin(packet);
-    }
-  }
-
-  #begin(packet: StartupPacket & { kind: 'startup' }): void {
+  #begin(packet: Startup, encryption: Encryption | null, rest: Buffer): void {
     const { services } = this.#host;
     const { parameters } = packet;
+    this.#startup = packet;
     const user = parameters.get('user') ?? '';
-    if (user === '')
-      return this.#fail(new FairleadError('auth_failed', 'no PostgreSQL user name specified in startup packet'));
+    if (user === '') {
+      const text = 'no PostgreSQL user name specified in startup packet';
+      return this.#fail(new FairleadError('access_denied', text, 'name the user'));
+    }
     if (this.#host.clients() > services.config().pool.max_clients) {
       return this.#fail(new FairleadError('too_many_clients', 'sorry, too many clients already'));
     }
     const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
-    if (packet.minor > 0 || unknown.length > 0) this.#socket.write(negotiateVersion(0, unknown));
-    this.#startup = packet;
-    this.#reader = new FrameReader(
+    if (packet.minor > NEWEST_MINOR || unknown.length > 0) {
+      this.#socket.write(negotiateVersion(Math.min(packet.minor, NEWEST_MINOR), unknown));
+    }
+    // what came behind the packet waits: under trust it is the client's first request
+    const reader = this.#passwordReader();
+    reader.stop();
+    if (rest.length > 0) reader.feed(rest);
+    this.#reader = reader;
+    this.#socket.on('data', this.#onData);
+    void this.#challenge(user, encryption).catch((error) => this.#refuse(error));
+  }
+
+  /** The rules of access say how the client has to prove who it is. @throws FairleadError */
+  async #challenge(user: string, encryption: Encryption | null): Promise<void> {
+    const { services } = this.#host;
+    const { parameters } = this.#startup as Startup;
+    const database = this.#database();
+    const method = services.access.judge(
+      {
+        address: this.#socket.remoteAddress ?? null,
+        encrypted: encryption !== null,
+        database,
+        user,
+        replication: asksForPhysicalReplication(parameters),
+      },
+      encryption?.certificate ?? null,
+    );
+    const secret = await this.#secretOf(database, user, method);
+    if (this.#ended) return;
+    const authentication = new Authentication({ user, method, secret, binding: encryption?.binding ?? null });
+    this.#answer = (payload) => authentication.receive(payload);
+    this.#step(authentication.start());
+  }
+
+  /** What is not needed to let the client in may be unknown. @throws FairleadError */
+  async #secretOf(database: string, user: string, method: Admission): Promise<Secret | null> {
+    const { services } = this.#host;
+    const unneeded = method === 'trust' || method === 'cert';
+    const found = await services.credentials.lookup(database, user).catch((error) => {
+      if (unneeded) return null;
+      throw error;
+    });
+    const { user: control, password } = services.config().cluster;
+    // the control user may always enter the console; and where no password is asked for, ours lets it in to the servers
+    const own = user === control && (unneeded || CONSOLE_DATABASES.has(database)) && password !== null;
+    return found ?? (own ? { kind: 'plain', password } : null);
+  }
+
+  #answer: (payload: Buffer) => Promise<AuthStep> = async () => {
+    throw new FairleadError('protocol_violation', 'a password that was not asked for');
+  };
+
+  #passwordReader(): FrameReader {
+    const violation = (reason: string) => this.#fail(new FairleadError('protocol_violation', reason));
+    return new FrameReader(
       {
         message: (type, buffer, start, end) => {
-          if (type !== CLIENT.PASSWORD)
-            this.#fail(new FairleadError('protocol_violation', 'expected a password message'));
-          else this.#step((this.#authentication as Authentication).receive(buffer, start + 5, end));
-          return !this.#ended;
-        },
-        piece: () => {
-          this.#fail(new FairleadError('protocol_violation', 'password message too long'));
+          if (type !== CLIENT.PASSWORD) violation('expected a password message');
+          else {
+            this.#answer(Buffer.from(buffer.subarray(start + 5, end))).then(
+              (step) => this.#step(step),
+              (error) => this.#refuse(error),
+            );
+          }
           return false;
         },
-        violation: (reason) => this.#fail(new FairleadError('protocol_violation', reason)),
+        piece: () => {
+          violation('password message too long');
+          return false;
+        },
+        violation,
       },
       MAX_PASSWORD_BYTES,
     );
-    // what came behind the packet waits: under trust it is the client's first request
-    this.#reader.stop();
-    if (this.#received.length > 0) this.#reader.feed(this.#received);
-    this.#received = Buffer.alloc(0);
-    void this.#challenge(user, this.#database());
-  }
-
-  /** What is known of the user decides how it proves who it is. */
-  async #challenge(user: string, database: string): Promise<void> {
-    const { services } = this.#host;
-    const trust = services.config().auth.type === 'trust';
-    try {
-      const secret = await services.credentials.lookup(database, user).catch((error) => {
-        if (trust) return null;
-        throw error;
-      });
-      if (this.#ended) return;
-      this.#authentication = new Authentication(services.config(), user, secret, CONSOLE_DATABASES.has(database));
-      const step = this.#authentication.start();
-      this.#step(step);
-      if (step.kind === 'send') this.#reader?.resume();
-    } catch (error) {
-      this.#fail(error instanceof FairleadError ? error : new FairleadError('internal', messageOf(error)));
-    }
   }
 
   #database(): string {
-    const parameters = (this.#startup as StartupPacket & { kind: 'startup' }).parameters;
+    const { parameters } = this.#startup as Startup;
     return parameters.get('database') || (parameters.get('user') as string);
   }
 
   #step(step: AuthStep): void {
-    switch (step.kind) {
-      case 'send':
-        this.#socket.write(step.bytes);
-        return;
-      case 'refused':
-        this.#host.services.credentials.failed(this.#startup?.parameters.get('user') ?? '');
-        return this.#fail(step.error);
-      case 'done':
-        if (step.bytes !== null) this.#socket.write(step.bytes);
-        return this.#logIn(step.identity);
-    }
+    if (this.#ended) return;
+    if (step.bytes !== null) this.#socket.write(step.bytes);
+    if (step.kind === 'send') this.#reader?.resume();
+    else this.#logIn(step.identity);
+  }
+
+  /** Who or what did not prove itself. */
+  #refuse(cause: unknown): void {
+    if (this.#ended) return;
+    const error = cause instanceof FairleadError ? cause : new FairleadError('internal', messageOf(cause));
+    const { services } = this.#host;
+    const user = this.#startup?.parameters.get('user') ?? '';
+    if (error.code === 'auth_failed') services.credentials.failed(user);
+    const facts = { user, database: this.#database(), from: peerOf(this.#socket), error: error.message };
+    services.log.info(facts, 'login refused');
+    this.#fail(error);
   }
 
   #logIn(identity: Identity): void {
@@ -220,7 +244,7 @@ export class Handshake implements Expiring {
     const { services, sessions } = this.#host;
     const refusal = refusalOf(services, sessions, database, identity.user);
     if (refusal !== null) return this.#fail(refusal);
-    const { parameters } = this.#startup as StartupPacket & { kind: 'startup' };
+    const { parameters } = this.#startup as Startup;
     if (asksForReplication(parameters)) return this.#enterReplication(identity, database, parameters);
     let read: StartupSettings;
     try {
@@ -283,7 +307,7 @@ export class Handshake implements Expiring {
     services.deadlines.clear(this);
     this.#ended = true;
     this.#unlisten();
-    const key = sessions.newKey();
+    const key = sessions.newKey((this.#startup as Startup).minor);
     const parts = [authenticationOk()];
     for (const [name, value] of template) parts.push(parameterStatus(name, value));
     parts.push(backendKeyData(key.pid, key.secret), readyForQuery(STATUS.IDLE));
@@ -304,11 +328,18 @@ export class Handshake implements Expiring {
     if (this.#ended) return;
     this.#ended = true;
     this.#giveUp();
+    this.#opening.stop();
     this.#host.services.deadlines.clear(this);
     this.#reader?.end();
     this.#unlisten();
     this.#socket.on('error', () => {});
     this.#socket.destroySoon();
+  }
+
+  #listen(): void {
+    this.#socket.on('error', this.#onEnd);
+    this.#socket.on('end', this.#onEnd);
+    this.#socket.on('close', this.#onEnd);
   }
 
   #unlisten(): void {
@@ -317,36 +348,4 @@ export class Handshake implements Expiring {
     this.#socket.off('end', this.#onEnd);
     this.#socket.off('close', this.#onEnd);
   }
-}
-
-type StartupSettings = { readonly settings: SettingsSet; readonly options: (readonly [string, string])[] };
-
-const NOT_SETTINGS = new Set(['user', 'database', 'options', 'replication']);
-const UTF8 = /^['"]?(utf-?8|unicode|auto)['"]?$/i;
-
-/** @throws FairleadError bad_parameter */
-function startupSettings(parameters: ReadonlyMap<string, string>): StartupSettings {
-  const given = readOptions(parameters.get('options') ?? '');
-  if (given === null) {
-    throw new FairleadError(
-      'bad_parameter',
-      'connection parameter options has more than settings',
-      'write -c name=value only',
-    );
-  }
-  const values = new Map<string, string>();
-  const options: (readonly [string, string])[] = [];
-  for (const [written, value] of [...parameters].filter(([name]) => !NOT_SETTINGS.has(name)).concat([...given])) {
-    const name = written.toLowerCase();
-    if (name.startsWith('_pq_.')) continue;
-    if (name.startsWith('fairlead.')) options.push([name.slice('fairlead.'.length), value]);
-    // what server connections have anyway
-    else if (name !== 'client_encoding' || !UTF8.test(value)) values.set(name, value);
-  }
-  const probe = new SessionOptions();
-  for (const [name, value] of options) {
-    if (name !== 'token') probe.set(name, value, false);
-    else if (!Causality.isToken(value)) throw new FairleadError('bad_parameter', `invalid token "${value}"`);
-  }
-  return { settings: settingsSet(values), options };
 }

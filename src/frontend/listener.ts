@@ -1,12 +1,16 @@
 /** Accepts clients. */
 import net from 'node:net';
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
 import type { Address } from '../config/units.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { type Admitted, Handshake } from './handshake.ts';
 import { LoginTemplates } from './login-templates.ts';
+import { peerOf } from './peer.ts';
 import type { Services } from './services.ts';
 import { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import { listenOnUnixSocket } from './unix-socket.ts';
 
 export class Listener {
   readonly #services: Services;
@@ -54,6 +58,14 @@ export class Listener {
     });
   }
 
+  /** @param port of the TCP socket: the file is named after it. @throws FairleadError port_taken, bad_config */
+  async startUnixSocket({ directory, mode }: Config['unix_socket'], port: number): Promise<void> {
+    if (directory === null) return;
+    const server = net.createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket, false));
+    await listenOnUnixSocket(server, join(directory, `.s.PGSQL.${port}`), Number.parseInt(mode, 8));
+    this.#servers.push(server);
+  }
+
   /** Takes no new clients; those there are ended. */
   async stop(): Promise<void> {
     const closed = Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
@@ -62,15 +74,23 @@ export class Listener {
     await closed;
   }
 
-  #accept(socket: net.Socket, readOnly: boolean): void {
+  #watch(socket: net.Socket): void {
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
+  }
+
+  #accept(socket: net.Socket, readOnly: boolean): void {
+    this.#watch(socket);
     new Handshake(socket, {
       services: this.#services,
       sessions: this.#sessions,
       templates: this.#templates,
       readOnly,
       clients: () => this.#sockets.size,
+      encrypted: (before, now) => {
+        this.#sockets.delete(before);
+        this.#watch(now);
+      },
       admit: (client) => this.#admit(client, readOnly),
       admitToConsole: this.#console,
     }).start();
@@ -84,7 +104,7 @@ export class Listener {
         database,
         pid: key.pid,
         startupSettings: settings,
-        address: `${socket.remoteAddress}:${socket.remotePort}`,
+        address: peerOf(socket),
         readOnly,
         superuser,
       },

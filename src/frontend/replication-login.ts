@@ -10,6 +10,11 @@ export function asksForReplication(parameters: ReadonlyMap<string, string>): boo
   return value !== undefined && !/^(f|fa|fal|fals|false|of|off|n|no|0)$/i.test(value);
 }
 
+/** Physical replication belongs to no database: rules of access name it `replication`. */
+export function asksForPhysicalReplication(parameters: ReadonlyMap<string, string>): boolean {
+  return asksForReplication(parameters) && parameters.get('replication')?.toLowerCase() !== 'database';
+}
+
 /** Who the server must not hear of from the client: it is told by us. */
 const OURS = new Set(['user', 'database']);
 

@@ -9,6 +9,8 @@ import type { Config } from '../config/config.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Log } from '../core/log.ts';
 import type { Classifier } from '../sql/classifier.ts';
+import type { ClientTls } from '../transport/client-tls.ts';
+import type { Access } from './access.ts';
 import type { Credentials } from './credentials.ts';
 import type { HoldRoom } from './hold-room.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -17,6 +19,8 @@ import type { Traffic } from './traffic.ts';
 
 /** What every session works with; made once, shared by all. */
 export type Services = {
+  readonly access: Access;
+  readonly clientTls: ClientTls;
   readonly cluster: Cluster;
   readonly pools: Pools;
   readonly notifications: Notifications;

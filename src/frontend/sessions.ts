@@ -54,11 +54,15 @@ export class Sessions {
     return counts;
   }
 
-  /** A key nobody has. The pid is a positive int4, as drivers expect, and no process of a server has it. */
-  newKey(): CancelKey {
+  /**
+   * A key nobody has. The pid is a positive int4, as drivers expect, and no process of a server has it.
+   * @param minor version of the protocol: before 3.2 a secret has four bytes
+   */
+  newKey(minor: number): CancelKey {
+    const secretBytes = minor >= 2 ? 32 : 4;
     for (;;) {
       const pid = randomInt(MAX_PROCESS_ID + 1, 2 ** 31 - 1);
-      if (!this.#sessions.has(pid) && !this.#others.has(pid)) return { pid, secret: randomBytes(4) };
+      if (!this.#sessions.has(pid) && !this.#others.has(pid)) return { pid, secret: randomBytes(secretBytes) };
     }
   }
 

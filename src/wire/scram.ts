@@ -1,7 +1,11 @@
 /** SCRAM-SHA-256, both sides. RFC 5802, RFC 7677; https://www.postgresql.org/docs/18/sasl-authentication.html */
-import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, pbkdf2, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import { FairleadError } from '../core/errors.ts';
 
-const ITERATIONS = 4096;
+const pbkdf2Async = promisify(pbkdf2);
+
+export const ITERATIONS = 4096;
 export const MECHANISM = 'SCRAM-SHA-256';
 export const MECHANISM_PLUS = 'SCRAM-SHA-256-PLUS';
 
@@ -46,6 +50,12 @@ export function makeVerifier(password: string, salt = randomBytes(16), iteration
   return { iterations, salt, storedKey: sha256(hmac(salted, 'Client Key')), serverKey: hmac(salted, 'Server Key') };
 }
 
+/** As `makeVerifier`, in another thread. */
+export async function deriveVerifier(password: string, salt: Buffer, iterations = ITERATIONS): Promise<Verifier> {
+  const salted = await pbkdf2Async(prepared(password), salt, iterations, 32, 'sha256');
+  return { iterations, salt, storedKey: sha256(hmac(salted, 'Client Key')), serverKey: hmac(salted, 'Server Key') };
+}
+
 export function formatVerifier(v: Verifier): string {
   const b64 = (bytes: Buffer) => bytes.toString('base64');
   return `SCRAM-SHA-256$${v.iterations}:${b64(v.salt)}$${b64(v.storedKey)}:${b64(v.serverKey)}`;
@@ -53,10 +63,20 @@ export function formatVerifier(v: Verifier): string {
 
 const MOCK_SECRET = randomBytes(32);
 
-/** For a user that does not exist: always the same salt for the same name, and a key nobody has. */
+/** The salt of a user without a verifier of its own: one that does not exist, or whose password is stored as it is. Always the same for the same name. */
+export function saltFor(user: string): Buffer {
+  return hmac(MOCK_SECRET, user).subarray(0, 16);
+}
+
+/** For a user that does not exist: a key nobody has. */
 export function mockVerifier(user: string): Verifier {
-  const seed = hmac(MOCK_SECRET, user);
-  return { iterations: ITERATIONS, salt: seed.subarray(0, 16), storedKey: randomBytes(32), serverKey: randomBytes(32) };
+  return { iterations: ITERATIONS, salt: saltFor(user), storedKey: randomBytes(32), serverKey: randomBytes(32) };
+}
+
+/** True when the password is the one that the verifier was made of. Costs milliseconds, in another thread. */
+export async function passwordFits(password: string, { iterations, salt, storedKey }: Verifier): Promise<boolean> {
+  const salted = await pbkdf2Async(prepared(password), salt, iterations, 32, 'sha256');
+  return timingSafeEqual(sha256(hmac(salted, 'Client Key')), storedKey);
 }
 
 function attribute(message: string, name: string): string | null {
@@ -64,45 +84,116 @@ function attribute(message: string, name: string): string | null {
   return null;
 }
 
-/** The server's side of one exchange: two messages in, two messages out. */
+/**
+ * The server's side of one exchange: two messages in, two messages out.
+ * What is not a proof of the wrong password is an error of its own, as with PostgreSQL (auth-scram.c).
+ */
 export class ScramServer {
-  readonly #verifier: Verifier;
+  readonly #salt: Buffer;
+  readonly #iterations: number;
+  readonly #binding: Buffer | null;
+  readonly #plus: boolean;
   #clientFirstBare = '';
   #gs2Header = '';
   #serverFirst = '';
   #nonce: string;
 
-  /** @param nonce our part of it; given only to replay a known exchange */
-  constructor(verifier: Verifier, nonce = randomBytes(18).toString('base64')) {
-    this.#verifier = verifier;
+  /**
+   * @param binding channel binding of the connection where SCRAM-SHA-256-PLUS was offered
+   * @param plus it was chosen
+   * @param nonce our part of it; given only to replay a known exchange
+   */
+  constructor(
+    { salt, iterations }: Pick<Verifier, 'salt' | 'iterations'>,
+    { binding, plus }: { readonly binding: Buffer | null; readonly plus: boolean } = { binding: null, plus: false },
+    nonce = randomBytes(18).toString('base64'),
+  ) {
+    this.#salt = salt;
+    this.#iterations = iterations;
+    this.#binding = binding;
+    this.#plus = plus;
     this.#nonce = nonce;
   }
 
-  /** @returns server-first-message, or null when the client's first is malformed. */
-  first(clientFirst: string): string | null {
-    const match = /^([ny],(?:a=[^,]*)?,)((?:m=[^,]*,)?n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?)$/s.exec(clientFirst);
-    if (match === null || match[2]?.startsWith('m=')) return null;
-    this.#gs2Header = match[1] as string;
-    this.#clientFirstBare = match[2] as string;
-    this.#nonce = `${match[3]}${this.#nonce}`;
-    this.#serverFirst = `r=${this.#nonce},s=${this.#verifier.salt.toString('base64')},i=${this.#verifier.iterations}`;
+  /** @returns server-first-message. @throws FairleadError protocol_violation, unsupported, access_denied */
+  first(clientFirst: string): string {
+    const match = /^([ny]|p=([A-Za-z0-9.-]+)),([^,]*),(.*)$/s.exec(clientFirst);
+    if (match === null) throw malformed('no channel binding flag');
+    const [, flag, type, authorization, bare] = match as unknown as string[];
+    this.#checkFlag(flag as string, type);
+    if (authorization !== '')
+      throw new FairleadError(
+        'unsupported',
+        'client uses authorization identity, but it is not supported',
+        SCRAM_REMEDY,
+      );
+    if (bare?.startsWith('m='))
+      throw new FairleadError('unsupported', 'client requires an unsupported SCRAM extension', SCRAM_REMEDY);
+    const nonce = /^n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,.*)?$/s.exec(bare as string)?.[1];
+    if (nonce === undefined) throw malformed('no user name and nonce');
+    this.#gs2Header = `${flag},,`;
+    this.#clientFirstBare = bare as string;
+    this.#nonce = `${nonce}${this.#nonce}`;
+    this.#serverFirst = `r=${this.#nonce},s=${this.#salt.toString('base64')},i=${this.#iterations}`;
     return this.#serverFirst;
   }
 
-  /** @returns server-final-message and the client's key when the proof holds, else null. */
-  final(clientFinal: string): { readonly message: string; readonly clientKey: Buffer } | null {
+  /**
+   * @param verifier with the salt and iterations of the first message
+   * @returns server-final-message and the client's key when the proof holds, else null.
+   * @throws FairleadError protocol_violation, access_denied
+   */
+  final(clientFinal: string, { storedKey, serverKey }: Pick<Verifier, 'storedKey' | 'serverKey'>): ScramProof | null {
     const proofAt = clientFinal.lastIndexOf(',p=');
-    if (proofAt === -1) return null;
+    if (proofAt === -1) throw malformed('no proof');
     const withoutProof = clientFinal.slice(0, proofAt);
     const proof = Buffer.from(clientFinal.slice(proofAt + 3), 'base64');
-    if (proof.length !== 32) return null;
-    if (attribute(withoutProof, 'c') !== Buffer.from(this.#gs2Header).toString('base64')) return null;
-    if (attribute(withoutProof, 'r') !== this.#nonce) return null;
+    if (proof.length !== 32) throw malformed('a proof of a wrong length');
+    this.#checkBinding(attribute(withoutProof, 'c'));
+    if (attribute(withoutProof, 'r') !== this.#nonce) throw malformed('nonce does not match');
     const authMessage = `${this.#clientFirstBare},${this.#serverFirst},${withoutProof}`;
-    const clientKey = xor(proof, hmac(this.#verifier.storedKey, authMessage));
-    if (!timingSafeEqual(sha256(clientKey), this.#verifier.storedKey)) return null;
-    return { message: `v=${hmac(this.#verifier.serverKey, authMessage).toString('base64')}`, clientKey };
+    const clientKey = xor(proof, hmac(storedKey, authMessage));
+    if (!timingSafeEqual(sha256(clientKey), storedKey)) return null;
+    return { message: `v=${hmac(serverKey, authMessage).toString('base64')}`, clientKey };
   }
+
+  /** A client that could bind but was told that we cannot has talked to somebody in between. RFC 5802, section 6. */
+  #checkFlag(flag: string, type: string | undefined): void {
+    if (flag === 'y' && !this.#plus && this.#binding !== null) {
+      throw new FairleadError(
+        'access_denied',
+        'SCRAM channel binding negotiation error',
+        'the client supports channel binding but thinks that it was not offered: somebody may have changed the offer on the way',
+      );
+    }
+    if (type === undefined && this.#plus) throw malformed('SCRAM-SHA-256-PLUS without channel binding data');
+    if (type !== undefined && !this.#plus) throw malformed('SCRAM-SHA-256 with channel binding data');
+    if (type !== undefined && type !== 'tls-server-end-point') {
+      throw malformed(`unsupported SCRAM channel-binding type "${type}"`);
+    }
+  }
+
+  #checkBinding(given: string | null): void {
+    const header = Buffer.from(this.#gs2Header);
+    const bound = this.#plus && this.#binding !== null;
+    const expected = bound ? Buffer.concat([header, this.#binding as Buffer]) : header;
+    if (given === expected.toString('base64')) return;
+    if (!bound) throw malformed('unexpected channel-binding attribute in the final message');
+    throw new FairleadError(
+      'access_denied',
+      'SCRAM channel binding check failed',
+      'the client saw another certificate than the one of Fairlead: somebody may stand between, or a TLS proxy does',
+    );
+  }
+}
+
+/** What a client has proved with, and what proves to it that we knew. */
+export type ScramProof = { readonly message: string; readonly clientKey: Buffer };
+
+const SCRAM_REMEDY = 'use another driver, or another method of authentication';
+
+function malformed(what: string): FairleadError {
+  return new FairleadError('protocol_violation', `malformed SCRAM message: ${what}`, SCRAM_REMEDY);
 }
 
 /**

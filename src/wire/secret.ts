@@ -1,12 +1,12 @@
 /** What is known about a user's password. `pg_authid.rolpassword`, PgBouncer's `userlist.txt` and `auth.users` write the same three forms. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { makeVerifier, parseVerifier, type ScramSecret, type Verifier } from './scram.ts';
+import { parseVerifier, type ScramSecret, type Verifier } from './scram.ts';
 
 /** Enough to check a client; only a plain password logs in to a server by every method. */
 export type Secret =
   | { readonly kind: 'plain'; readonly password: string }
   | { readonly kind: 'scram'; readonly verifier: Verifier }
-  /** @property hash 32 hexadecimal digits: md5 of the password followed by the user's name */
+  /** `hash`: 32 hexadecimal digits, the md5 of the password followed by the user's name. */
   | { readonly kind: 'md5'; readonly hash: string };
 
 /**
@@ -47,18 +47,4 @@ export function md5Answer(hash: string, salt: Buffer): string {
 export function sameText(a: string, b: string): boolean {
   const [digestA, digestB] = [a, b].map((text) => createHash('sha256').update(text).digest()) as [Buffer, Buffer];
   return timingSafeEqual(digestA, digestB);
-}
-
-/** Verifiers of plain passwords: PBKDF2 takes milliseconds, and the passwords stay the same. */
-const VERIFIERS = new Map<string, Verifier>();
-const MAX_VERIFIERS = 10_000;
-
-/** What SCRAM checks a plain password with; always the same one for the same password. */
-export function verifierOf(password: string): Verifier {
-  const known = VERIFIERS.get(password);
-  if (known !== undefined) return known;
-  const made = makeVerifier(password);
-  if (VERIFIERS.size >= MAX_VERIFIERS) VERIFIERS.clear();
-  VERIFIERS.set(password, made);
-  return made;
 }

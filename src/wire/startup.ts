@@ -18,9 +18,16 @@ export type StartupPacket =
       readonly minor: number;
       readonly parameters: ReadonlyMap<string, string>;
     }
-  | { readonly kind: 'invalid'; readonly reason: string };
+  | { readonly kind: 'invalid'; readonly reason: string }
+  /** Another major version of the protocol. */
+  | { readonly kind: 'unsupported'; readonly reason: string };
 
-/** @param packet one whole packet with its length word */
+/** The newest minor version of protocol 3 that we speak. 3.2 has cancel keys of up to 256 bytes. */
+export const NEWEST_MINOR = 2;
+
+const LAYOUT = 'invalid startup packet layout: expected terminator as last byte';
+
+/** Of a parameter that is given twice the last holds, as with PostgreSQL. @param packet one whole packet with its length word */
 export function readStartup(packet: Buffer): StartupPacket {
   if (packet.length < 8) return { kind: 'invalid', reason: 'startup packet too short' };
   const code = packet.readUInt32BE(4);
@@ -28,37 +35,46 @@ export function readStartup(packet: Buffer): StartupPacket {
   if (code === GSS_CODE) return { kind: 'gss' };
   if (code === CANCEL_CODE) {
     if (packet.length < 16 || packet.length > 12 + 256)
-      return { kind: 'invalid', reason: 'cancel request of a wrong length' };
+      return { kind: 'invalid', reason: 'invalid length of cancel request packet' };
     return { kind: 'cancel', pid: packet.readInt32BE(8), secret: packet.subarray(12) };
   }
   const major = code >>> 16;
-  if (major !== 3) return { kind: 'invalid', reason: `protocol ${major}.${code & 0xffff} is not supported` };
+  if (major !== 3) {
+    const asked = `${major}.${code & 0xffff}`;
+    return {
+      kind: 'unsupported',
+      reason: `unsupported frontend protocol ${asked}: server supports 3.0 to 3.${NEWEST_MINOR}`,
+    };
+  }
   const parameters = new Map<string, string>();
   let pos = 8;
   while (pos < packet.length && packet[pos] !== 0) {
     const nameEnd = stringEnd(packet, pos, packet.length);
     const valueEnd = nameEnd === -1 ? -1 : stringEnd(packet, nameEnd + 1, packet.length);
-    if (valueEnd === -1) return { kind: 'invalid', reason: 'startup packet is not terminated' };
+    if (valueEnd === -1) return { kind: 'invalid', reason: LAYOUT };
     parameters.set(packet.toString('utf8', pos, nameEnd), packet.toString('utf8', nameEnd + 1, valueEnd));
     pos = valueEnd + 1;
   }
-  if (pos !== packet.length - 1) return { kind: 'invalid', reason: 'startup packet is not terminated' };
+  if (pos !== packet.length - 1) return { kind: 'invalid', reason: LAYOUT };
   return { kind: 'startup', major, minor: code & 0xffff, parameters };
 }
 
-export function startupPacket(parameters: Iterable<readonly [string, string]>): Buffer {
+export function startupPacket(parameters: Iterable<readonly [string, string]>, minor = 0): Buffer {
   const parts: string[] = [];
   for (const [name, value] of parameters) parts.push(name, value);
   const body = Buffer.from(`${parts.join('\0')}\0\0`, 'utf8');
   const packet = Buffer.allocUnsafe(8 + body.length);
   packet.writeInt32BE(packet.length, 0);
-  packet.writeInt32BE(3 << 16, 4);
+  packet.writeInt32BE((3 << 16) | minor, 4);
   body.copy(packet, 8);
   return packet;
 }
 
 /** Asks a server for TLS; it answers with one byte. */
 export const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+
+/** Asks a server for GSSAPI encryption. */
+export const GSS_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30]);
 
 export function cancelPacket(pid: number, secret: Buffer): Buffer {
   const packet = Buffer.allocUnsafe(12 + secret.length);
@@ -69,7 +85,7 @@ export function cancelPacket(pid: number, secret: Buffer): Buffer {
   return packet;
 }
 
-/** NegotiateProtocolVersion: the newest minor version we speak, and the `_pq_.` options we do not know. */
+/** NegotiateProtocolVersion: the minor version that will be spoken, and the `_pq_.` options that we do not know. */
 export function negotiateVersion(minor: number, unknown: readonly string[]): Buffer {
   const names = Buffer.from(unknown.map((name) => `${name}\0`).join(''), 'utf8');
   const out = Buffer.allocUnsafe(13 + names.length);

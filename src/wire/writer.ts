@@ -60,6 +60,15 @@ export function authenticationOk(): Buffer {
   return message(SERVER.AUTHENTICATION, int32(0));
 }
 
+export function authenticationCleartext(): Buffer {
+  return message(SERVER.AUTHENTICATION, int32(3));
+}
+
+/** @param salt four bytes */
+export function authenticationMd5(salt: Buffer): Buffer {
+  return message(SERVER.AUTHENTICATION, Buffer.concat([int32(5), salt]));
+}
+
 /** AuthenticationSASL with the mechanisms offered. */
 export function authenticationSasl(mechanisms: readonly string[]): Buffer {
   return message(SERVER.AUTHENTICATION, Buffer.concat([int32(10), cstrings(...mechanisms, '')]));

@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { readErrorFields } from '../../src/wire/fields.ts';
 import { ScramClient } from '../../src/wire/scram.ts';
+import { md5Answer, md5Hash } from '../../src/wire/secret.ts';
 import { cancelPacket, startupPacket } from '../../src/wire/startup.ts';
 import { cstrings, message } from '../../src/wire/writer.ts';
 
@@ -122,9 +123,13 @@ export class RawClient {
   #bytes = 0;
   #wake: () => void = () => {};
 
-  constructor(url: string) {
+  /** How it was asked to prove who it is, as the protocol numbers it: 0 not at all, 3 clear text, 5 md5, 10 SASL. */
+  method = 0;
+
+  /** @param socket a connection that is there; left out: a new one */
+  constructor(url: string, socket?: net.Socket) {
     this.#url = new URL(url);
-    this.socket = net.connect({ host: this.#url.hostname, port: Number(this.#url.port), noDelay: true });
+    this.socket = socket ?? net.connect({ host: this.#url.hostname, port: Number(this.#url.port), noDelay: true });
     this.socket.on('data', (chunk) => this.#data(chunk));
     this.socket.on('error', () => this.#end());
     this.socket.on('close', () => this.#end());
@@ -137,6 +142,16 @@ export class RawClient {
     return client;
   }
 
+  /** On a connection that is there, not yet logged in. */
+  static on(socket: net.Socket, url: string): RawClient {
+    return new RawClient(url, socket);
+  }
+
+  /** What cancels its statement. */
+  get cancelPacket(): Buffer {
+    return cancelPacket(this.pid, this.secret);
+  }
+
   send(...messages: readonly Buffer[]): void {
     this.socket.write(messages.length === 1 ? (messages[0] as Buffer) : Buffer.concat(messages));
   }
@@ -145,9 +160,11 @@ export class RawClient {
     const user = decodeURIComponent(this.#url.username);
     const database = this.#url.pathname.slice(1);
     this.send(startupPacket([['user', user], ['database', database], ...Object.entries(parameters)]));
-    const scram = new ScramClient({ kind: 'password', password: decodeURIComponent(this.#url.password) });
+    const password = decodeURIComponent(this.#url.password);
+    const scram = new ScramClient({ kind: 'password', password });
     for (;;) {
       const m = await this.next();
+      if (m.type === 'R' && this.method === 0) this.method = m.body.readInt32BE(0);
       if (m.type === 'E') throw Object.assign(new Error(errorOf(m).message), { code: errorOf(m).sqlState });
       else if (m.type === 'S') this.parameters.set(...parameterOf(m));
       else if (m.type === 'K') {
@@ -157,6 +174,10 @@ export class RawClient {
       else if (m.type === 'R' && m.body.readInt32BE(0) === 10) {
         const first = Buffer.from(scram.first());
         this.send(message(0x70, Buffer.concat([cstrings('SCRAM-SHA-256'), int32(first.length), first])));
+      } else if (m.type === 'R' && m.body.readInt32BE(0) === 3) {
+        this.send(message(0x70, cstrings(password)));
+      } else if (m.type === 'R' && m.body.readInt32BE(0) === 5) {
+        this.send(message(0x70, cstrings(md5Answer(md5Hash(password, user), m.body.subarray(4)))));
       } else if (m.type === 'R' && m.body.readInt32BE(0) === 11) {
         this.send(message(0x70, Buffer.from(scram.final(m.body.toString('utf8', 4)))));
       }

@@ -18,6 +18,7 @@ import { Deadlines } from '../../../src/core/deadlines.ts';
 import { SILENT } from '../../../src/core/log.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { Signal } from '../../../src/core/signal.ts';
+import { Access } from '../../../src/frontend/access.ts';
 import { Credentials } from '../../../src/frontend/credentials.ts';
 import { HoldRoom } from '../../../src/frontend/hold-room.ts';
 import { Lifecycle } from '../../../src/frontend/lifecycle.ts';
@@ -26,6 +27,7 @@ import { Sessions } from '../../../src/frontend/sessions.ts';
 import { Traffic } from '../../../src/frontend/traffic.ts';
 import type { ReplicationState } from '../../../src/replication/replication.ts';
 import { Classifier } from '../../../src/sql/classifier.ts';
+import { ClientTls } from '../../../src/transport/client-tls.ts';
 import { startupPacket } from '../../../src/wire/startup.ts';
 
 const CONFIG = configSchema.parse({
@@ -65,6 +67,8 @@ export class ConsoleFixture {
     const anyNode = new AnyNode(cluster, nowhere);
     const holders = { names: () => [], vacate() {}, gone() {} };
     const services = {
+      access: new Access(config),
+      clientTls: new ClientTls(),
       cluster,
       pools: this.pools,
       notifications: new Notifications(cluster, this.pools, config, SILENT, () => {}),

@@ -16,20 +16,21 @@ const password = (text: string): ScramSecret => ({ kind: 'password', password: t
 function logIn(secret: ScramSecret, verifier: Verifier) {
   const client = new ScramClient(secret);
   const server = new ScramServer(verifier);
-  const done = server.final(client.final(server.first(client.first()) as string));
+  const done = server.final(client.final(server.first(client.first())), verifier);
   return { done, proved: done !== null && client.verify(done.message) };
 }
 
 describe('SCRAM-SHA-256', () => {
   it('has the exchange of RFC 7677, section 3', () => {
     const verifier = makeVerifier('pencil', Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64'), 4096);
-    const server = new ScramServer(verifier, '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0');
+    const server = new ScramServer(verifier, undefined, '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0');
     assert.equal(
       server.first('n,,n=user,r=rOprNGfwEbeRWgbNEkqO'),
       'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
     );
     const done = server.final(
       'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
+      verifier,
     );
     assert.equal(done?.message, 'v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=');
   });
@@ -61,8 +62,9 @@ describe('SCRAM-SHA-256', () => {
   it('does not believe a server that does not know the verifier', () => {
     const verifier = makeVerifier('pencil');
     const client = new ScramClient(password('pencil'));
-    const server = new ScramServer({ ...verifier, serverKey: Buffer.alloc(32) });
-    const done = server.final(client.final(server.first(client.first()) as string));
+    const server = new ScramServer(verifier);
+    const final = client.final(server.first(client.first()));
+    const done = server.final(final, { ...verifier, serverKey: Buffer.alloc(32) });
     assert.equal(client.verify(done?.message as string), false);
     assert.equal(client.verify('e=other-error'), false);
     assert.equal(new ScramClient(password('x')).verify('v='), false, 'nothing was proved before the exchange');
@@ -76,11 +78,14 @@ describe('SCRAM-SHA-256', () => {
       'n,,n=a',
       'n,,r=x,n=a',
       'p=tls-server-end-point,,n=,r=x',
-      'n,,m=ext,n=,r=x',
       'n,,n=,r=',
+      'x,,n=,r=a',
     ];
-    for (const text of malformed) assert.equal(new ScramServer(makeVerifier('x')).first(text), null, text);
-    assert.notEqual(new ScramServer(makeVerifier('x')).first('y,a=other,n=,r=abc,ext=1'), null);
+    const first = (text: string) => new ScramServer(makeVerifier('x')).first(text);
+    for (const text of malformed) assert.throws(() => first(text), { sqlState: '08P01' }, text);
+    assert.throws(() => first('n,,m=ext,n=,r=x'), { sqlState: '0A000' });
+    assert.throws(() => first('n,a=other,n=,r=x'), { sqlState: '0A000' });
+    assert.match(first('y,,n=,r=abc,ext=1'), /^r=abc/);
   });
 
   it('refuses final messages that were tampered with', () => {
@@ -88,37 +93,63 @@ describe('SCRAM-SHA-256', () => {
     const tamper = (change: (text: string) => string) => {
       const client = new ScramClient(password('pencil'));
       const server = new ScramServer(verifier);
-      return server.final(change(client.final(server.first(client.first()) as string)));
+      return server.final(change(client.final(server.first(client.first()))), verifier);
     };
     assert.notEqual(
       tamper((t) => t),
       null,
     );
     assert.equal(
-      tamper((t) => t.replace('c=biws', 'c=eSws')),
-      null,
-    );
-    assert.equal(
-      tamper((t) => t.replace('r=', 'r=x')),
-      null,
-    );
-    assert.equal(
-      tamper((t) => t.replace(',p=', ',p=AAAA')),
-      null,
-    );
-    assert.equal(
-      tamper((t) => t.replace(/,p=.*/, '')),
-      null,
-    );
-    assert.equal(
       tamper((t) => t.replace(',p=', ',x=1,p=')),
       null,
     );
-    assert.equal(
-      tamper(() => ''),
-      null,
-    );
-    assert.equal(new ScramServer(verifier).final('c=biws,r=,p=AAAA'), null);
+    const malformed: ((text: string) => string)[] = [
+      (t) => t.replace('c=biws', 'c=eSws'),
+      (t) => t.replace('r=', 'r=x'),
+      (t) => t.replace(',p=', ',p=AAAA'),
+      (t) => t.replace(/,p=.*/, ''),
+      () => '',
+    ];
+    for (const change of malformed) assert.throws(() => tamper(change), { sqlState: '08P01' });
+    assert.throws(() => new ScramServer(verifier).final('c=biws,r=,p=AAAA', verifier), { sqlState: '08P01' });
+  });
+
+  describe('with channel binding', () => {
+    const verifier = makeVerifier('pencil');
+    const endPoint = Buffer.alloc(32, 1);
+    const exchange = (client: ScramClient, server: ScramServer) =>
+      server.final(client.final(server.first(client.first())), verifier);
+
+    it('lets in who saw our certificate', () => {
+      const client = new ScramClient(password('pencil'), { endPoint });
+      const done = exchange(client, new ScramServer(verifier, { binding: endPoint, plus: true }));
+      assert.equal(client.verify(done?.message as string), true);
+    });
+
+    it('refuses who saw another one', () => {
+      const client = new ScramClient(password('pencil'), { endPoint: Buffer.alloc(32, 2) });
+      const server = new ScramServer(verifier, { binding: endPoint, plus: true });
+      assert.throws(() => exchange(client, server), { sqlState: '28000', message: /check failed/ });
+    });
+
+    it('notices that the offer was taken away', () => {
+      const client = new ScramClient(password('pencil'), 'unoffered');
+      const server = new ScramServer(verifier, { binding: endPoint, plus: false });
+      assert.throws(() => server.first(client.first()), { sqlState: '28000', message: /negotiation/ });
+      assert.notEqual(exchange(client, new ScramServer(verifier)), null);
+      // a client without channel binding is none that was cheated
+      const plain = new ScramClient(password('pencil'));
+      assert.notEqual(exchange(plain, new ScramServer(verifier, { binding: endPoint, plus: false })), null);
+    });
+
+    it('refuses a mechanism that does not fit its flag', () => {
+      const first = (plus: boolean, text: string) => () =>
+        new ScramServer(verifier, { binding: endPoint, plus }).first(text);
+      assert.throws(first(true, 'n,,n=,r=abc'), { sqlState: '08P01' });
+      assert.throws(first(true, 'y,,n=,r=abc'), { sqlState: '08P01' });
+      assert.throws(first(false, 'p=tls-server-end-point,,n=,r=abc'), { sqlState: '08P01' });
+      assert.throws(first(true, 'p=tls-unique,,n=,r=abc'), { sqlState: '08P01' });
+    });
   });
 
   it('refuses malformed messages of a server', () => {

@@ -29,7 +29,9 @@ describe('readStartup', () => {
     assert.deepEqual(readStartup(packet(80877104, '')), { kind: 'gss' });
     const later = readStartup(packet(V3 + 2, 'user\0a\0\0'));
     assert.equal(later.kind === 'startup' && later.minor, 2);
-    assert.equal(readStartup(packet(2 << 16, 'user\0a\0\0')).kind, 'invalid');
+    for (const code of [2 << 16, 4 << 16, 80877105]) {
+      assert.equal(readStartup(packet(code, 'user\0a\0\0')).kind, 'unsupported');
+    }
   });
 
   it('reads a cancel request with a short and a long secret', () => {
@@ -46,6 +48,11 @@ describe('readStartup', () => {
       assert.equal(readStartup(packet(V3, body)).kind, 'invalid', JSON.stringify(body));
     }
     assert.equal(readStartup(Buffer.alloc(4)).kind, 'invalid');
+  });
+
+  it('takes the last of a parameter that is given twice', () => {
+    const read = readStartup(packet(V3, 'user\0a\0user\0b\0\0'));
+    assert.equal(read.kind === 'startup' && read.parameters.get('user'), 'b');
   });
 
   it('takes any bytes without throwing', () => {
