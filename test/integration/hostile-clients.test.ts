@@ -115,7 +115,8 @@ describe('hostile clients', () => {
       it(`${what}: is refused and closed`, async () => {
         const answer = await answerTo(bytes);
         const cancels = what.startsWith('a cancel request') && !what.includes('too');
-        if (cancels) assert.equal(answer.length, 0);
+        // who speaks TLS understands nothing that is said without
+        if (cancels || what.startsWith('a TLS')) assert.equal(answer.length, 0);
         else assert.match(answer.toString('latin1'), /SFATAL\0VFATAL\0C(08P01|28P01|28000|0A000)\0/);
       });
     }
@@ -126,23 +127,23 @@ describe('hostile clients', () => {
       );
     });
 
-    it('encryption that is asked for again and again is declined, up to the deadline', async () => {
-      const socket = open();
-      for (const [request, count] of [
-        [SSL_REQUEST, 1],
-        [SSL_REQUEST, 2],
-        [GSS_REQUEST, 3],
-      ] as const) {
-        socket.write(request);
-        let declined = 0;
-        while (declined === 0) {
-          const chunk = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
-          declined += chunk.length;
-          assert.equal(chunk.toString(), 'N');
+    it('encryption that is asked for is declined, each kind once', async () => {
+      for (const order of [
+        [SSL_REQUEST, GSS_REQUEST, SSL_REQUEST],
+        [GSS_REQUEST, SSL_REQUEST, GSS_REQUEST],
+      ]) {
+        const socket = open();
+        const answers: string[] = [];
+        for (const request of order) {
+          socket.write(request);
+          answers.push(
+            await new Promise((resolve) => socket.once('data', (chunk: Buffer) => resolve(chunk.toString('latin1')))),
+          );
         }
-        assert.ok(count > 0);
+        assert.deepEqual(answers.slice(0, 2), ['N', 'N']);
+        assert.match(answers[2] ?? '', /SFATAL\0VFATAL\0C08P01\0/);
+        await new Promise((resolve) => socket.once('close', resolve));
       }
-      await new Promise((resolve) => socket.once('close', resolve));
     });
 
     it('connections that say nothing, or half of something, are closed at the deadline', async () => {
