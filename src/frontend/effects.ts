@@ -23,13 +23,17 @@ export function noteEffects(
   inTransaction: boolean,
   effects: Effects,
 ): void {
+  const { memory, connection } = effects;
   for (const verdict of verdicts) {
-    effects.memory.note(verdict, succeeded, inTransaction);
+    const { settings } = memory;
+    memory.note(verdict, succeeded, inTransaction);
+    // what a RESET leaves needs no question
+    if (memory.settings !== settings && connection !== null) connection.settings = memory.settings;
     if (!succeeded) continue;
     const gone = verdict.deallocates ?? null;
     // in SQL it also takes statements made by Parse; of their shared names on the server only ALL takes any
     if (gone !== null) effects.statements.deallocate(gone.name);
-    if (gone?.name === null) effects.connection?.statements.forgetAll();
+    if (gone?.name === null) connection?.statements.forgetAll();
     if (verdict.unpin === 'all') effects.options.resetAll();
   }
 }

@@ -5,9 +5,11 @@ import type { ServerConnection } from '../backend/server-connection.ts';
 import {
   captureQuery,
   NO_SETTINGS,
+  namedQuery,
   type SettingsSet,
   settingsDifference,
   settingsSet,
+  withNamed,
 } from '../backend/settings-set.ts';
 import type { TopologyNode } from '../cluster/topology.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
@@ -78,16 +80,24 @@ export class Link {
     });
   }
 
-  /** Reads back which settings the session has now. */
-  capture(named: readonly string[], then: (settings: SettingsSet | null) => void): void {
+  /**
+   * Reads back which settings the session has now.
+   * @param named those that may have changed, or are not listed by the server
+   * @param all whether others may have changed too
+   */
+  capture(named: readonly string[], all: boolean, then: (settings: SettingsSet | null) => void): void {
+    const { settings: before } = this.connection;
     // custom settings that were applied before are not listed by the server either
-    const asked = new Set([...named, ...this.connection.settings.values.keys()]);
-    this.ask(captureQuery([...asked]), (rows, error) => {
+    const query = all ? captureQuery([...new Set([...named, ...before.values.keys()])]) : namedQuery(named);
+    if (query === null) return then(before);
+    this.ask(query, (rows, error) => {
       if (error !== null) {
         this.connection.tainted = true;
         return then(null);
       }
-      const settings = settingsSet(rows.map(([name, value]) => [(name as string).toLowerCase(), value ?? ''] as const));
+      const settings = all
+        ? settingsSet(rows.map(([name, value]) => [(name as string).toLowerCase(), value ?? ''] as const))
+        : withNamed(before, rows);
       this.connection.settings = settings;
       then(settings);
     });
@@ -138,7 +148,7 @@ export class Link {
         return this.release();
       }
       // what a text of the operator's leaves is asked for
-      this.ask('DEALLOCATE ALL', () => this.capture([], () => this.release()));
+      this.ask('DEALLOCATE ALL', () => this.capture([], true, () => this.release()));
     });
   }
 

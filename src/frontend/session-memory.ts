@@ -37,6 +37,8 @@ export class SessionMemory {
   /** What pins the session may be gone. */
   #doubt = false;
   #changed = false;
+  /** Settings may have changed that no statement mentioned. */
+  #changedAny = false;
   #ownKey = '';
 
   /** @param startup settings of the startup packet: what RESET falls back to */
@@ -83,11 +85,7 @@ export class SessionMemory {
    * @param inTransaction a transaction block is open now: what it released comes back if it rolls back
    */
   note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
-    if (verdict.changesSettings) {
-      this.#changed = true;
-      this.#ownKey = `own ${++owners}`;
-      for (const name of verdict.settings) this.#named.add(name);
-    }
+    if (verdict.changesSettings) this.#noteSettings(verdict, succeeded && !inTransaction);
     // of several statements some may have been committed before one failed
     const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
     if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);
@@ -100,6 +98,29 @@ export class SessionMemory {
     if (verdict.unpin !== 'all') return;
     this.#pins.clear();
     this.#readsCounters = false;
+  }
+
+  #noteSettings(verdict: Verdict, lasts: boolean): void {
+    const { resets = [] } = verdict;
+    if (lasts && !this.#changed && verdict.settingsByName === true && verdict.class !== 'unknown') {
+      const role = this.#settings.values.get('role');
+      // RESET ALL leaves the role
+      const kept: [string, string][] = role === undefined || verdict.unpin === 'all' ? [] : [['role', role]];
+      if (resets === 'all' && verdict.settings.length === 0) {
+        this.#settings = settingsSet([...this.#startup.values, ...kept]);
+        return;
+      }
+      if (verdict.statements === 1 && resets.length > 0 && resets.length === verdict.settings.length) {
+        const left = [...this.#settings.values].filter(([name]) => !resets.includes(name));
+        const back = [...this.#startup.values].filter(([name]) => resets.includes(name));
+        this.#settings = settingsSet([...left, ...back]);
+        return;
+      }
+    }
+    this.#changed = true;
+    if (verdict.settingsByName !== true || resets === 'all') this.#changedAny = true;
+    this.#ownKey = `own ${++owners}`;
+    for (const name of verdict.settings) this.#named.add(name);
   }
 
   /** True when the statements may reset settings that the client gave at its login. */
@@ -143,8 +164,13 @@ export class SessionMemory {
 
   /** Reads back from the server which settings the session has now. `then(false)`: the answer did not come, and they are unknown. */
   capture(link: Link, then: (known: boolean) => void): void {
+    const named = [...this.#named];
+    const all = this.#changedAny;
     this.#changed = false;
-    link.capture([...this.#named], (settings) => {
+    this.#changedAny = false;
+    // by name they are asked for again only when all are
+    for (const name of named) if (!name.includes('.')) this.#named.delete(name);
+    link.capture(named, all, (settings) => {
       if (settings === null) return then(false);
       // what the client reset falls back to what it asked for at its start
       const startup = this.#startup.values;

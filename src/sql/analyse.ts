@@ -34,6 +34,7 @@ export function notUnderstood(
   findings.mayWrite = true;
   findings.mayAdvanceSequence = true;
   findings.changesSettings = changesSettings;
+  findings.settingsByName = false;
   return freeze({ ...join([draft(findings, statementClass, reason)]), statements: 1, hint });
 }
 
@@ -190,6 +191,7 @@ function doBlock(node: Fields, findings: Findings): Draft {
     findings.pin ??= found.pin;
     if (found.changesSettings) {
       findings.changesSettings = true;
+      findings.settingsByName = false;
       for (const name of bodySettings(body)) findings.setting(name);
     }
   }

@@ -47,6 +47,7 @@ function finish(d: Draft): Part {
     unpin: d.unpin,
     changesSettings: f.changesSettings,
     settings: f.settings,
+    settingsByName: f.settingsByName,
     resets: d.resets,
     relations: f.relations,
     functions: f.functions,
@@ -95,6 +96,7 @@ export function join(drafts: readonly Draft[]): Part {
     unpin,
     changesSettings: parts.some((part) => part.changesSettings),
     settings: [...new Set(parts.flatMap((part) => part.settings))],
+    settingsByName: parts.every((part) => part.settingsByName === true),
     resets: parts.some((part) => part.resets === 'all')
       ? 'all'
       : parts.flatMap((part) => (part.resets ?? []) as readonly string[]),

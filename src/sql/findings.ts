@@ -21,6 +21,7 @@ export class Findings {
   pin: PinReason | null = null;
   ofSession = false;
   changesSettings = false;
+  settingsByName = true;
   signal: BackendSignal | null = null;
 
   constructor(catalog: Catalog | null) {
@@ -57,7 +58,10 @@ export class Findings {
       if (finding.mayWrite) this.mayAdvanceSequence = true;
     }
     this.pin ??= finding.pin;
-    if (finding.changesSettings) this.changesSettings = true;
+    if (finding.changesSettings) {
+      this.changesSettings = true;
+      this.settingsByName = false;
+    }
     for (const setting of finding.settings) this.setting(setting);
     if (name.startsWith('pg_advisory_unlock')) this.mayUnpin = true;
     if (name === 'pg_advisory_unlock_all') this.releases.push('session advisory lock');

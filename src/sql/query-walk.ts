@@ -167,15 +167,19 @@ function call(node: Fields, findings: Findings): void {
   const names = namesOf(node.funcname);
   const name = names.at(-1) ?? '';
   const args = listOf(node.args);
-  const before = findings.changesSettings;
+  const { changesSettings, settingsByName } = findings;
   findings.call(names.at(-2) ?? null, name, args.length, node.func_variadic === true ? [] : args.map(typeOf));
   if (name !== 'set_config') return;
   const setting = constantText(args[0]);
+  const userFunction = findings.catalog?.hasUserFunction(name) === true;
   if (setting !== null) findings.setting(setting);
+  if (setting !== null && !userFunction) findings.settingsByName = settingsByName;
   // is_local: gone with the transaction.
   const local = unwrap(args[2]);
   const constant = local?.tag === 'A_Const' && local.node.boolval !== undefined && constantText(args[2]) === 'true';
-  if (constant && findings.catalog?.hasUserFunction(name) !== true) findings.changesSettings = before;
+  if (!constant || userFunction) return;
+  findings.changesSettings = changesSettings;
+  findings.settingsByName = settingsByName;
 }
 
 function jsonCall(tag: string, node: Fields, findings: Findings): void {

@@ -76,6 +76,8 @@ export type Verdict = {
   readonly changesSettings: boolean;
   /** Names of the settings it mentions, lower case; custom ones (`myapp.user`) must be asked by name. */
   readonly settings: readonly string[];
+  /** True when no other settings can have changed than those it mentions, or resets. */
+  readonly settingsByName?: boolean;
   /** Settings that go back to what the session began with, lower case: RESET, SET … TO DEFAULT; `all`: RESET ALL, DISCARD ALL. */
   readonly resets?: readonly string[] | 'all';
   readonly relations: readonly QualifiedName[];

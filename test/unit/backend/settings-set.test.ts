@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { captureQuery, NO_SETTINGS, settingsDifference, settingsSet } from '../../../src/backend/settings-set.ts';
+import {
+  captureQuery,
+  NO_SETTINGS,
+  namedQuery,
+  settingsDifference,
+  settingsSet,
+  withNamed,
+} from '../../../src/backend/settings-set.ts';
 
 const set = (values: Record<string, string>) => settingsSet(Object.entries(values));
 
@@ -49,5 +56,35 @@ describe('captureQuery', () => {
   it('asks for the role and for what is named, as literals', () => {
     const text = captureQuery(["my.it's"]);
     assert.ok(text.includes("(VALUES ('role'),('my.it''s')) v(n)"), text);
+  });
+});
+
+describe('settings asked for by name', () => {
+  it('are asked as literals, without those that nobody keeps', () => {
+    const text = namedQuery(["my.it's", 'seed', 'session_authorization', 'search_path']);
+    assert.ok(text?.endsWith("(VALUES ('my.it''s'),('search_path')) v(n)"), text ?? '');
+    assert.equal(namedQuery(['transaction_isolation']), null);
+  });
+
+  it('replace what was known of them; empty is a value, except of custom ones', () => {
+    const before = settingsSet([
+      ['role', 'reader'],
+      ['my.tenant', 'seven'],
+      ['work_mem', '5MB'],
+      ['my.gone', 'x'],
+    ]);
+    const after = withNamed(before, [
+      ['role', 'none'],
+      ['my.tenant', ''],
+      ['search_path', ''],
+      ['my.gone', null],
+    ]);
+    assert.equal(
+      after,
+      settingsSet([
+        ['work_mem', '5MB'],
+        ['search_path', ''],
+      ]),
+    );
   });
 });
