@@ -14,10 +14,13 @@ import { Pools } from './backend/pools.ts';
 import { PreparedStatements } from './backend/prepared-statement.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { type Config, nodesOf } from './config/config.ts';
-import { afterReload, difference } from './config/difference.ts';
-import { databaseEntry, serverDatabase } from './config/pool-settings.ts';
+import { afterReload, type Change, difference } from './config/difference.ts';
+import { pgbouncerKey } from './config/pgbouncer-keys.ts';
+import { databaseEntry, sameOnServers, serverDatabase } from './config/pool-settings.ts';
+import { withKey } from './config/set-key.ts';
 import type { Address } from './config/units.ts';
 import { ConsoleSession } from './console/console-session.ts';
+import { Consoles } from './console/consoles.ts';
 import { Deadlines } from './core/deadlines.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
@@ -29,6 +32,8 @@ import { Lifecycle } from './frontend/lifecycle.ts';
 import { Listener } from './frontend/listener.ts';
 import type { Services } from './frontend/services.ts';
 import { Sessions } from './frontend/sessions.ts';
+import { Shutdown, type ShutdownMode } from './frontend/shutdown.ts';
+import { Statistics } from './frontend/statistics.ts';
 import { Traffic } from './frontend/traffic.ts';
 import { Monitor } from './monitor/monitor.ts';
 import { Replication } from './replication/replication.ts';
@@ -50,10 +55,14 @@ export type App = {
   readonly http: Address;
   readonly cluster: Cluster;
   /**
-   * Reads the configuration again. @returns one sentence for each thing that changed.
+   * Reads the configuration again. @returns what has changed, also what takes effect only after a restart.
    * @throws FairleadError bad_config; then nothing was applied
    */
-  reload(): Promise<readonly string[]>;
+  reload(): Promise<readonly Change[]>;
+  /** Resolves when nothing of it runs any more. A later call may hasten an earlier one. */
+  shutDown(mode: ShutdownMode): Promise<void>;
+  /** Resolves when it has come to its end, whoever asked for that. */
+  readonly done: Promise<void>;
   /** Clients are ended, server connections closed; resolves when nothing of it runs any more. */
   stop(): Promise<void>;
 };
@@ -147,22 +156,31 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     log,
     config: () => current,
   };
-  const reload = async (): Promise<readonly string[]> => {
-    if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
-    const read = readConfig();
+  const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
     const door = [clientTls.prepare(read.tls), access.prepare(read)];
     credentials.load(read);
     for (const open of door) open();
+    const before = current;
     current = afterReload(current, read);
     cluster.setMaxLag(current.routing.max_lag);
+    for (const pool of pools.all()) {
+      // whoever is logged in under a database's old name or user is not what the next client wants
+      if (!sameOnServers(before, current, pool.key.database)) pool.reconnect();
+    }
     log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
-    return changes.length === 0 ? ['nothing has changed'] : changes.map((change) => change.text);
+    return changes;
   };
+  const reload = async (): Promise<readonly Change[]> => {
+    if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
+    return apply(readConfig());
+  };
+  const set = (key: string, value: string) => apply(withKey(current, key, value));
   const operations = new OperatorControls(cluster, controller);
   const events = new EventJournal(store, log);
   const version = versionOf();
   const { traffic } = services;
+  const statistics = new Statistics(pools.counters, sessions, () => current.pool.stats_period);
   const admin = {
     version,
     cluster,
@@ -175,9 +193,15 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     operations,
     log,
     config: services.config,
+    consoles: new Consoles(),
+    statistics,
     reload,
+    set,
+    isSetting: (key: string) => pgbouncerKey(key) !== null,
+    shutDown: (mode: ShutdownMode) => void shutdown.begin(mode),
+    clients: () => listener.clients,
   };
-  const listener = new Listener(services, sessions, (client) => new ConsoleSession(client, admin).start());
+  const listener: Listener = new Listener(services, sessions, (client) => new ConsoleSession(client, admin).start());
   const api = new ApiServer({
     http: config.http,
     token: config.http_token,
@@ -190,6 +214,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication,
     pools: { pools: () => pools.statistics() },
     sessions: { sessions: () => sessions.statistics(holdRoom.size) },
+    accepting: () => services.lifecycle.state === 'serving',
+    reload,
     log,
   });
 
@@ -206,9 +232,17 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     databases.stop();
     pools.stop();
     anyNode.stop();
+    statistics.stop();
     holdRoom.stop();
     services.deadlines.stop();
   };
+  const shutdown = new Shutdown({
+    lifecycle: services.lifecycle,
+    sessions,
+    log,
+    timeoutMs: () => current.shutdown_timeout,
+    stop,
+  });
   try {
     // both ports first: whoever cannot have them shall not touch a cluster
     const listen = await listener.start(config.listen);
@@ -224,13 +258,16 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     holdRoom.start();
     pools.start();
     databases.start();
+    statistics.start();
     events.start();
     store.start();
     controller.start();
     replication.start();
     lagKeeper.start();
     monitor.start();
-    return { listen, listenReadOnly, http, cluster, reload, stop };
+    const shutDown = (mode: ShutdownMode) => shutdown.begin(mode);
+    const { done } = shutdown;
+    return { listen, listenReadOnly, http, cluster, reload, shutDown, done, stop: () => shutDown('now') };
   } catch (error) {
     await stop();
     throw error;

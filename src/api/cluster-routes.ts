@@ -5,13 +5,14 @@ import type { HoldClock } from './hold-clock.ts';
 import { onlyBy } from './problem.ts';
 import type { ApiDependencies } from './sources.ts';
 
-type Dependencies = Pick<ApiDependencies, 'cluster' | 'replication' | 'version'>;
+type Dependencies = Pick<ApiDependencies, 'cluster' | 'replication' | 'version' | 'accepting'>;
 
 /** A primary whose last answer is older than this does not count as reachable, whatever the monitor thinks. */
 const READY_SILENT_MS = 10_000;
 
 /** `/api/cluster`, `/api/lag`, `/healthz`, `/readyz`: the model as it is now. */
-export function clusterRoutes({ cluster, replication, version }: Dependencies, hold: HoldClock): ExpressRouter {
+export function clusterRoutes(dependencies: Dependencies, hold: HoldClock): ExpressRouter {
+  const { cluster, replication, version } = dependencies;
   const router = Router();
 
   router
@@ -39,6 +40,9 @@ export function clusterRoutes({ cluster, replication, version }: Dependencies, h
     .route('/readyz')
     .get((_request, response) => {
       const { primary, reason } = cluster.topology.value;
+      if (!dependencies.accepting()) {
+        return response.status(503).json({ ready: false, primary: primary?.name ?? null, reason: 'shutting down' });
+      }
       if (primary === null) return response.status(503).json({ ready: false, primary: null, reason });
       const { failure } = cluster.observations.of(primary.name);
       const silent = cluster.silentMs(primary.name) > READY_SILENT_MS;

@@ -1,4 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts';
+import type { OperatorIntent } from '../cluster/operator.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Moved, Operations } from './sources.ts';
 
@@ -23,12 +24,22 @@ export class OperatorControls implements Operations {
     return this.#failover.failover();
   }
 
-  pause(): void {
-    this.#set({ paused: true });
+  pause(database?: string): void {
+    const { pausedDatabases } = this.#cluster.operator.value;
+    this.#set(database === undefined ? { paused: true } : { pausedDatabases: new Set([...pausedDatabases, database]) });
   }
 
-  resume(): void {
-    this.#set({ paused: false });
+  resume(database?: string): void {
+    const { pausedDatabases } = this.#cluster.operator.value;
+    if (database === undefined) this.#set({ paused: false, pausedDatabases: new Set() });
+    else this.#set({ pausedDatabases: without(pausedDatabases, database) });
+  }
+
+  allow(database: string, allowed: boolean): void {
+    const { disabledDatabases } = this.#cluster.operator.value;
+    this.#set({
+      disabledDatabases: allowed ? without(disabledDatabases, database) : new Set([...disabledDatabases, database]),
+    });
   }
 
   /** @throws FairleadError `refused` for a node that is not configured. */
@@ -39,7 +50,7 @@ export class OperatorControls implements Operations {
 
   undrain(node: string): void {
     this.#known(node);
-    this.#set({ drained: new Set([...this.#cluster.operator.value.drained].filter((n) => n !== node)) });
+    this.#set({ drained: without(this.#cluster.operator.value.drained, node) });
   }
 
   #known(node: string): void {
@@ -47,7 +58,11 @@ export class OperatorControls implements Operations {
     throw new FairleadError('refused', `there is no node ${node}`, 'GET /api/cluster lists the nodes');
   }
 
-  #set(change: { paused?: boolean; drained?: ReadonlySet<string> }): void {
+  #set(change: Partial<OperatorIntent>): void {
     this.#cluster.operator.set(Object.freeze({ ...this.#cluster.operator.value, ...change }));
   }
+}
+
+function without(names: ReadonlySet<string>, name: string): ReadonlySet<string> {
+  return new Set([...names].filter((n) => n !== name));
 }

@@ -6,14 +6,22 @@ import { authorized, sameOrigin } from './guard.ts';
 import { onlyBy, sendProblem } from './problem.ts';
 import type { ApiDependencies } from './sources.ts';
 
-type Dependencies = Pick<ApiDependencies, 'cluster' | 'operations' | 'token' | 'log'>;
+type Dependencies = Pick<ApiDependencies, 'cluster' | 'operations' | 'reload' | 'token' | 'log'>;
 
 const NOTHING = z.strictObject({}).optional();
 const TARGET = z.strictObject({ to: z.string().nullish() }).optional();
-const GUARDED = ['/api/switchover', '/api/failover', '/api/pause', '/api/resume', '/api/nodes/:name/:action'];
+const GUARDED = [
+  '/api/reload',
+  '/api/switchover',
+  '/api/failover',
+  '/api/pause',
+  '/api/resume',
+  '/api/nodes/:name/:action',
+];
 
 /** What operators POST. Each answers when it is done, or 409 with the reason why not. */
-export function operatorRoutes({ cluster, operations, token, log }: Dependencies, onLoopback: boolean): ExpressRouter {
+export function operatorRoutes(dependencies: Dependencies, onLoopback: boolean): ExpressRouter {
+  const { cluster, operations, token, log } = dependencies;
   const router = Router();
   router.post(GUARDED, sameOrigin, authorized(token, onLoopback), json({ limit: '16kb' }));
 
@@ -40,6 +48,15 @@ export function operatorRoutes({ cluster, operations, token, log }: Dependencies
       note(request, 'a failover');
       const { tookMs } = await operations.failover();
       response.json({ ...outcome(cluster), tookMs });
+    })
+    .all(onlyBy('POST'));
+
+  router
+    .route('/api/reload')
+    .post(async (request, response) => {
+      bodyOf(NOTHING, request);
+      note(request, 'a reload');
+      response.json({ done: true, changes: await dependencies.reload() });
     })
     .all(onlyBy('POST'));
 

@@ -1,5 +1,6 @@
 /** What the HTTP side needs from the other parts. `app.ts` hands it over; nothing here opens a connection to PostgreSQL itself. */
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Change } from '../config/difference.ts';
 import type { Address } from '../config/units.ts';
 import type { Log } from '../core/log.ts';
 import type { Signal } from '../core/signal.ts';
@@ -58,8 +59,12 @@ export type Moved = { readonly tookMs: number };
 export type Operations = {
   switchover(to?: string): Promise<Moved>;
   failover(): Promise<Moved>;
-  pause(): void;
-  resume(): void;
+  /** @param database as clients name it; left out: all traffic */
+  pause(database?: string): void;
+  /** @param database left out: everything that is paused */
+  resume(database?: string): void;
+  /** Whether the database takes new clients. */
+  allow(database: string, allowed: boolean): void;
   drain(node: string): void;
   undrain(node: string): void;
 };
@@ -116,5 +121,9 @@ export type ApiDependencies = {
   readonly replication: ReplicationSource;
   readonly pools: PoolSource;
   readonly sessions: SessionSource;
+  /** False while Fairlead takes no new clients because it is about to end. */
+  accepting(): boolean;
+  /** @throws FairleadError bad_config; then nothing was applied */
+  reload(): Promise<readonly Change[]>;
   readonly log: Log;
 };

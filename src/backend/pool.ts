@@ -89,8 +89,21 @@ export class Pool implements ServerConnectionHost {
     return this.#all.size + this.#opening;
   }
 
+  /** True while connections are there that are not used again. */
+  get closing(): boolean {
+    const atMs = nowMs();
+    for (const connection of this.#all) if (connection.tainted || connection.retireAtMs <= atMs) return true;
+    return false;
+  }
+
   get checkingCount(): number {
     return this.#checking;
+  }
+
+  /** Idle for so long that it is asked whether it lives before it is used. */
+  isStale(connection: ServerConnection, atMs: number): boolean {
+    const { checkDelayMs } = this.settings;
+    return checkDelayMs > 0 && atMs - connection.idleSinceMs > checkDelayMs;
   }
 
   get idleCount(): number {
@@ -193,6 +206,14 @@ export class Pool implements ServerConnectionHost {
     for (const connection of this.#idle.splice(0)) connection.end();
   }
 
+  /** Cuts what there is, statements in flight included; new ones may be opened. */
+  cut(reason: string): void {
+    for (const connection of [...this.#all]) {
+      connection.tainted = true;
+      connection.destroy(reason);
+    }
+  }
+
   /** Every connection there is now is closed, those in use when they are given back. */
   reconnect(): void {
     for (const connection of this.#all) connection.retireAtMs = Number.NEGATIVE_INFINITY;
@@ -253,13 +274,13 @@ export class Pool implements ServerConnectionHost {
    * long as there are enough connections.
    */
   #takeIdle(holder: object | null, atMs: number): ServerConnection | null {
-    const { checkDelayMs, connectTimeoutMs } = this.settings;
+    const { connectTimeoutMs } = this.settings;
     for (;;) {
       const at = this.#choose(holder);
       if (at === -1) return null;
       const [connection] = this.#idle.splice(at, 1) as [ServerConnection];
       if (atMs > connection.retireAtMs || connection.tainted) connection.end();
-      else if (checkDelayMs === 0 || atMs - connection.idleSinceMs <= checkDelayMs) return connection;
+      else if (!this.isStale(connection, atMs)) return connection;
       else {
         this.#checking++;
         ConnectionCheck.run(connection, connectTimeoutMs, () => {

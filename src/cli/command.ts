@@ -1,15 +1,21 @@
 /** What every command has in common. One command per file; they print, and hold no logic. */
 import type { Config } from '../config/config.ts';
+import type { Change } from '../config/difference.ts';
 import type { Address } from '../config/units.ts';
 import type { Log } from '../core/log.ts';
+import type { ShutdownMode } from '../frontend/shutdown.ts';
 
 /** A running Fairlead, as the composition root hands it out. */
 export type RunningApp = {
   readonly listen: Address;
   readonly listenReadOnly: Address | null;
   readonly http: Address;
-  /** Reads the configuration again. @returns one sentence for each thing that changed. */
-  reload(): Promise<readonly string[]>;
+  /** Reads the configuration again. @returns what changed */
+  reload(): Promise<readonly Change[]>;
+  /** Ends it; a later call may hasten an earlier one. Resolves when nothing of it runs any more. */
+  shutDown(mode: ShutdownMode): Promise<void>;
+  /** Resolves when it has come to its end, whoever asked for that. */
+  readonly done: Promise<void>;
   stop(): Promise<void>;
 };
 

@@ -47,7 +47,7 @@ export const demo: Command = async (args, context) => {
     await Promise.race([running, stop.asked]);
     // asked while still starting: the exit handlers remove whatever there is already
     if (stop.isAsked && !demonstration.isUp) return 0;
-    await stop.asked;
+    await Promise.race([stop.asked, demonstration.ended]);
     return await demonstration.stop();
   } catch (error) {
     await demonstration.stop();
@@ -96,6 +96,11 @@ class Demonstration {
     this.#json = json;
   }
 
+  /** Resolves when the proxy has been ended from its console. */
+  get ended(): Promise<void> {
+    return this.#app?.done ?? new Promise(() => {});
+  }
+
   get isUp(): boolean {
     return this.#isUp;
   }
@@ -140,7 +145,9 @@ class Demonstration {
       const late = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, STOP_MS);
       });
-      const stopped = this.#app.stop().catch((error) => this.#log.warn({ error: messageOf(error) }, 'unclean stop'));
+      const stopped = this.#app
+        .shutDown('now')
+        .catch((error) => this.#log.warn({ error: messageOf(error) }, 'unclean stop'));
       await Promise.race([stopped, late]);
       clearTimeout(timer);
     }

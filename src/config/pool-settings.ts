@@ -59,6 +59,16 @@ export function serverDatabase(config: Config, name: string): string {
   return databaseEntry(config, name)?.dbname ?? name;
 }
 
+/** True when both configurations lead clients of a database to the same one, as the same user. */
+export function sameOnServers(before: Config, after: Config, name: string): boolean {
+  const [a, b] = [databaseEntry(before, name), databaseEntry(after, name)];
+  return (
+    serverDatabase(before, name) === serverDatabase(after, name) &&
+    (a?.user ?? null) === (b?.user ?? null) &&
+    (a?.password ?? null) === (b?.password ?? null)
+  );
+}
+
 function own<T>(entries: Readonly<Record<string, T>>, name: string): T | null {
   return Object.hasOwn(entries, name) ? (entries[name] as T) : null;
 }

@@ -8,6 +8,10 @@ export type Operator = {
   readonly address: string;
   /** Connected to database `pgbouncer`: exporters for PgBouncer want one row per database and user, whatever the nodes. */
   readonly asPgbouncer: boolean;
+  /** False for those who may only look. */
+  readonly mayOperate: boolean;
+  /** Aborted when the operator cancels the command, or is gone. */
+  readonly signal: AbortSignal;
 };
 
 export type Outcome = {
@@ -25,6 +29,8 @@ export type Command = {
   readonly argument: { readonly name: string; readonly required: boolean } | null;
   /** Null: listed nowhere, it is there for drivers. */
   readonly help: string | null;
+  /** Its argument is all the words that follow. */
+  readonly takesRest?: boolean;
   /** Null when it answers no rows. Known before it runs: drivers ask first. */
   readonly columns: Columns | null;
   /** @throws FairleadError */

@@ -3,25 +3,34 @@ import { FairleadError } from '../core/errors.ts';
 import { type Command, show } from './command.ts';
 import { DRIVER_COMMANDS } from './driver-commands.ts';
 import { OPERATE_COMMANDS } from './operate.ts';
+import { SET_COMMAND } from './set-command.ts';
+import { ABSENT_COMMANDS } from './show-absent.ts';
 import { SHOW_CLIENTS } from './show-clients.ts';
 import { SHOW_CONFIG } from './show-config.ts';
 import { SHOW_DATABASES } from './show-databases.ts';
 import { SHOW_EVENTS } from './show-events.ts';
 import { SHOW_LAG } from './show-lag.ts';
 import { SHOW_LISTS } from './show-lists.ts';
+import { SHOW_MEM } from './show-mem.ts';
 import { SHOW_NODES } from './show-nodes.ts';
 import { SHOW_POOLS } from './show-pools.ts';
 import { SHOW_SERVERS } from './show-servers.ts';
+import { SOCKET_COMMANDS } from './show-sockets.ts';
 import { SHOW_STATE } from './show-state.ts';
-import { SHOW_STATS } from './show-stats.ts';
+import { STATS_COMMANDS } from './show-stats.ts';
+import { SHOW_TRAFFIC } from './show-traffic.ts';
 import { SHOW_USERS } from './show-users.ts';
 import type { Statement } from './statement.ts';
+import { TRAFFIC_COMMANDS } from './traffic-commands.ts';
 
 const SHOW_VERSION = show({
   name: 'VERSION',
   help: 'version of this program',
   columns: { version: 'text' },
-  rows: ({ version }) => [{ version: `fairlead ${version}` }],
+  // programs look for the number behind PgBouncer's name: the one whose tables these are
+  rows: ({ version }, { asPgbouncer }) => [
+    { version: asPgbouncer ? `PgBouncer 1.25.2 (fairlead ${version})` : `fairlead ${version}` },
+  ],
 });
 
 const SHOW_HELP = show({
@@ -39,14 +48,20 @@ export const COMMANDS: readonly Command[] = [
   SHOW_POOLS,
   SHOW_CLIENTS,
   SHOW_SERVERS,
-  SHOW_STATS,
+  ...SOCKET_COMMANDS,
+  ...STATS_COMMANDS,
+  SHOW_TRAFFIC,
   SHOW_DATABASES,
   SHOW_USERS,
   SHOW_LISTS,
   SHOW_CONFIG,
   SHOW_EVENTS,
   SHOW_VERSION,
+  SHOW_MEM,
+  ...ABSENT_COMMANDS,
+  ...TRAFFIC_COMMANDS,
   ...OPERATE_COMMANDS,
+  SET_COMMAND,
   ...DRIVER_COMMANDS,
 ];
 
@@ -61,7 +76,7 @@ export function resolve(statement: Statement): Resolved {
     throw new FairleadError('unknown_command', `unknown command "${statement.join(' ').slice(0, 60)}"`);
   }
   const rest = statement.slice(command.words.length);
-  if (command.help === null) return { command, argument: rest.join(' ') };
+  if (command.help === null || command.takesRest === true) return { command, argument: rest.join(' ') };
   const { argument } = command;
   if (rest.length > (argument === null ? 0 : 1)) {
     throw new FairleadError('unknown_command', `syntax error at or near "${rest.at(-1)}"`, `write ${usageOf(command)}`);

@@ -1,4 +1,5 @@
 /** One operator's connection to the admin database. Commands run one after the other; what comes meanwhile waits. */
+import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Admitted } from '../frontend/handshake.ts';
 import { peerOf } from '../frontend/peer.ts';
@@ -10,6 +11,7 @@ import { type Resolved, resolve } from './commands.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 import { ExtendedProtocol } from './extended-protocol.ts';
 import { describeRows, encodeNotices, encodeRows } from './result.ts';
+import { SET_COMMAND } from './set-command.ts';
 import { readStatements } from './statement.ts';
 
 /** No command is longer. */
@@ -28,9 +30,14 @@ const EXTENDED: ReadonlySet<number> = new Set([
 const READY = readyForQuery(STATUS.IDLE);
 
 export class ConsoleSession implements FrameSink {
-  readonly #client: Admitted;
+  readonly client: Admitted;
+  readonly startedMs = nowMs();
+  /** When its latest command came, monotonic milliseconds. */
+  lastRequestMs = this.startedMs;
   readonly #console: ConsoleDependencies;
-  readonly #operator: Operator;
+  readonly #who: Omit<Operator, 'signal'>;
+  #running = new AbortController();
+  #forget: () => void = () => {};
   readonly #reader: FrameReader;
   readonly #extended: ExtendedProtocol;
   #closed = false;
@@ -40,19 +47,28 @@ export class ConsoleSession implements FrameSink {
   #skipToSync = false;
 
   constructor(client: Admitted, console: ConsoleDependencies) {
-    this.#client = client;
+    this.client = client;
     this.#console = console;
-    this.#operator = {
+    const { auth, cluster } = console.config();
+    this.#who = {
       user: client.identity.user,
       address: peerOf(client.socket),
       asPgbouncer: client.database === 'pgbouncer',
+      mayOperate: client.identity.user === cluster.user || auth.admins.includes(client.identity.user),
     };
     this.#reader = new FrameReader(this, MAX_MESSAGE_BYTES);
     this.#extended = new ExtendedProtocol((resolved) => this.#run(resolved));
   }
 
+  /** True while a command runs. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
   start(): void {
-    const { socket, rest } = this.#client;
+    const { socket, rest } = this.client;
+    this.#console.consoles.add(this);
+    this.#forget = this.#console.sessions.addCancellable(this.client.key, this);
     socket.on('data', (chunk) => this.#received(chunk));
     socket.on('drain', () => this.#readOn());
     socket.on('error', () => this.close());
@@ -65,8 +81,16 @@ export class ConsoleSession implements FrameSink {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#running.abort();
+    this.#forget();
+    this.#console.consoles.remove(this);
     this.#reader.end();
-    this.#client.socket.destroySoon();
+    this.client.socket.destroySoon();
+  }
+
+  /** A CancelRequest with this connection's key. */
+  cancel(): void {
+    this.#running.abort();
   }
 
   message(type: number, buffer: Buffer, start: number, end: number): boolean {
@@ -74,14 +98,18 @@ export class ConsoleSession implements FrameSink {
     else if (this.#skipToSync && type !== CLIENT.SYNC) return true;
     else if (type === CLIENT.QUERY) {
       if (buffer[end - 1] !== 0) this.violation('query without its terminator');
-      else this.#answer(this.#query(buffer.toString('utf8', start + 5, end - 1)));
+      else {
+        const text = buffer.toString('utf8', start + 5, end - 1);
+        this.#answer(() => this.#query(text));
+      }
     } else if (type === CLIENT.SYNC) {
       this.#skipToSync = false;
       this.#extended.sync();
       this.#write(READY);
     } else if (EXTENDED.has(type)) {
       // the bytes are not ours beyond this call
-      this.#answer(this.#extendedMessage(type, Buffer.from(buffer.subarray(start, end))));
+      const bytes = Buffer.from(buffer.subarray(start, end));
+      this.#answer(() => this.#extendedMessage(type, bytes));
     } else if (type !== CLIENT.FLUSH) this.violation(`type ${type}`);
     return this.#wantsMore();
   }
@@ -100,23 +128,24 @@ export class ConsoleSession implements FrameSink {
   #received(chunk: Buffer): void {
     if (this.#closed) return;
     this.#reader.feed(chunk);
-    if (this.#reader.backlogBytes > BACKLOG_BYTES) this.#client.socket.pause();
+    if (this.#reader.backlogBytes > BACKLOG_BYTES) this.client.socket.pause();
   }
 
   #wantsMore(): boolean {
-    return !this.#closed && !this.#busy && !this.#client.socket.writableNeedDrain;
+    return !this.#closed && !this.#busy && !this.client.socket.writableNeedDrain;
   }
 
   #readOn(): void {
     if (!this.#wantsMore()) return;
     this.#reader.resume();
-    if (!this.#closed && this.#reader.backlogBytes <= BACKLOG_BYTES) this.#client.socket.resume();
+    if (!this.#closed && this.#reader.backlogBytes <= BACKLOG_BYTES) this.client.socket.resume();
   }
 
   /** Nothing further is read until `work`, which does not reject, is done. */
-  #answer(work: Promise<void>): void {
+  #answer(work: () => Promise<void>): void {
     this.#busy = true;
-    void work.finally(() => {
+    this.lastRequestMs = nowMs();
+    void work().finally(() => {
       this.#busy = false;
       this.#readOn();
     });
@@ -151,7 +180,10 @@ export class ConsoleSession implements FrameSink {
   }
 
   async #run({ command, argument }: Resolved): Promise<Outcome> {
-    return command.run(argument, this.#console, this.#operator);
+    const looks = command.words[0] === 'SHOW' || command.help === null || command === SET_COMMAND;
+    if (!looks && !this.#who.mayOperate) throw new FairleadError('not_allowed', 'admin access needed');
+    this.#running = new AbortController();
+    return command.run(argument, this.#console, { ...this.#who, signal: this.#running.signal });
   }
 
   #writeError(severity: 'ERROR' | 'FATAL', error: unknown): void {
@@ -163,6 +195,6 @@ export class ConsoleSession implements FrameSink {
   }
 
   #write(bytes: Buffer): void {
-    if (!this.#closed && bytes.length > 0) this.#client.socket.write(bytes);
+    if (!this.#closed && bytes.length > 0) this.client.socket.write(bytes);
   }
 }

@@ -3,16 +3,21 @@ import type { EventSource, Operations, ReplicationSource } from '../api/sources.
 import type { Pools } from '../backend/pools.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
+import type { Change } from '../config/difference.ts';
 import type { Log } from '../core/log.ts';
 import type { HoldRoom } from '../frontend/hold-room.ts';
 import type { Sessions } from '../frontend/sessions.ts';
+import type { Statistics } from '../frontend/statistics.ts';
 import type { Traffic } from '../frontend/traffic.ts';
+import type { Consoles } from './consoles.ts';
 
 export type ConsoleDependencies = {
   readonly version: string;
   readonly cluster: Cluster;
   readonly pools: Pick<Pools, 'all'>;
-  readonly sessions: Pick<Sessions, 'all' | 'size'>;
+  readonly sessions: Pick<Sessions, 'all' | 'size' | 'countOf' | 'addCancellable'>;
+  readonly consoles: Consoles;
+  readonly statistics: Pick<Statistics, 'databases'>;
   readonly holdRoom: Pick<HoldRoom, 'size'>;
   readonly traffic: Pick<Traffic, 'snapshot' | 'histograms'>;
   readonly replication: ReplicationSource;
@@ -22,8 +27,18 @@ export type ConsoleDependencies = {
   config(): Config;
   /**
    * Reads the configuration again and applies what may change while running.
-   * @returns one sentence for each thing the operator should know
    * @throws FairleadError `bad_config`; then nothing was applied
    */
-  reload(): Promise<readonly string[]>;
+  reload(): Promise<readonly Change[]>;
+  /** True for what PgBouncer would call a setting. */
+  isSetting(key: string): boolean;
+  /**
+   * Changes one key until the next reload.
+   * @throws FairleadError `bad_parameter`
+   */
+  set(key: string, value: string): readonly Change[];
+  /** Ends the program: at once, when open transactions are done, or when all clients have left. Returns at once. */
+  shutDown(mode: 'now' | 'drain' | 'wait'): void;
+  /** Client connections, those that are still logging in included. */
+  clients(): number;
 };

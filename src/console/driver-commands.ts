@@ -23,7 +23,6 @@ export const DRIVER_COMMANDS: readonly Command[] = [
   accepted('COMMIT'),
   accepted('END', 'COMMIT'),
   accepted('ROLLBACK'),
-  accepted('SET'),
   accepted('RESET'),
   accepted('DISCARD', 'DISCARD ALL'),
   {

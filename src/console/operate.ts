@@ -1,5 +1,4 @@
-/** Commands that change something. What they do is what the HTTP API does on request. */
-import { FairleadError } from '../core/errors.ts';
+/** Commands that move roles and reads, and the reload. What they do is what the HTTP API does on request. */
 import { type Command, nodeNamed, type Operator, type Outcome } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 import type { Columns } from './table.ts';
@@ -15,29 +14,8 @@ export const OPERATE_COMMANDS: readonly Command[] = [
     columns: null,
     async run(_argument, console, operator) {
       note(console, operator, 'a reload');
-      return done('RELOAD', await console.reload());
-    },
-  },
-  {
-    words: ['PAUSE'],
-    argument: null,
-    help: 'hold all statements that have not begun',
-    columns: null,
-    run(_argument, console, operator) {
-      note(console, operator, 'a pause');
-      console.operations.pause();
-      return done('PAUSE');
-    },
-  },
-  {
-    words: ['RESUME'],
-    argument: null,
-    help: 'let statements run again',
-    columns: null,
-    run(_argument, console, operator) {
-      note(console, operator, 'the end of the pause');
-      console.operations.resume();
-      return done('RESUME');
+      const changes = await console.reload();
+      return done('RELOAD', changes.length === 0 ? ['nothing has changed'] : changes.map((change) => change.text));
     },
   },
   {
@@ -85,24 +63,9 @@ export const OPERATE_COMMANDS: readonly Command[] = [
       return done('UNDRAIN');
     },
   },
-  {
-    words: ['KILL_CLIENT'],
-    argument: { name: 'id', required: true },
-    help: 'end one client; SHOW CLIENTS has its id',
-    columns: null,
-    run(argument, console, operator) {
-      const session = [...console.sessions.all()].find((s) => String(s.client.pid) === argument);
-      if (session === undefined) {
-        throw new FairleadError('refused', `there is no client ${argument}`, 'SHOW CLIENTS lists them');
-      }
-      note(console, operator, `client ${argument} to be ended`);
-      session.terminate(new FairleadError('shutting_down', 'terminating connection due to administrator command'));
-      return done('KILL_CLIENT');
-    },
-  },
 ];
 
-function done(tag: string, notices: readonly string[] = []): Outcome {
+export function done(tag: string, notices: readonly string[] = []): Outcome {
   return { tag, rows: [], notices };
 }
 
@@ -111,6 +74,7 @@ function moved(tag: string, { cluster }: ConsoleDependencies, { tookMs }: { read
   return { tag, rows: [{ primary: primary?.name ?? null, epoch, took_ms: tookMs }], notices: [] };
 }
 
-function note({ log }: ConsoleDependencies, { user, address }: Operator, what: string): void {
+/** Whatever changes something is logged, with who asked. */
+export function note({ log }: ConsoleDependencies, { user, address }: Operator, what: string): void {
   log.info({ user, from: address }, `operator asks for ${what}`);
 }

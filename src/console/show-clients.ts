@@ -1,66 +1,49 @@
 import { nowMs } from '../core/clock.ts';
 import type { Session } from '../frontend/session.ts';
 import { clockText, secondsAndMicros } from './clock-text.ts';
-import { show } from './command.ts';
+import { type Operator, show } from './command.ts';
+import type { ConsoleSession } from './console-session.ts';
+import type { ConsoleDependencies } from './dependencies.ts';
+import { endsOf, SOCKET_COLUMNS } from './socket-row.ts';
 
 /** https://www.pgbouncer.org/usage.html#show-clients; from `node` on the columns are ours. */
 export const SHOW_CLIENTS = show({
   name: 'CLIENTS',
-  help: 'clients: what they do, what they wait for, what they hold',
+  help: 'clients: what they do, what they wait for, what they hold, and why they keep it',
   columns: {
-    type: 'text',
-    user: 'text',
-    database: 'text',
-    replication: 'text',
-    state: 'text',
-    addr: 'text',
-    port: 'int8',
-    local_addr: 'text',
-    local_port: 'int8',
-    connect_time: 'text',
-    request_time: 'text',
-    wait: 'int8',
-    wait_us: 'int8',
-    close_needed: 'int8',
-    ptr: 'text',
-    link: 'text',
-    remote_pid: 'int8',
-    tls: 'text',
-    application_name: 'text',
-    prepared_statements: 'int8',
-    id: 'int8',
+    ...SOCKET_COLUMNS,
     node: 'text',
     pinned: 'text',
     waiting_for: 'text',
     last_node: 'text',
     last_reason: 'text',
   },
-  rows: ({ sessions }) => [...sessions.all()].map(rowOf),
+  rows: clientRows,
 });
 
-function rowOf(session: Session) {
-  const { client, linkedTo, requestStartedMs, lastRoute } = session;
-  const waitedMs = session.state === 'waiting' && requestStartedMs !== null ? nowMs() - requestStartedMs : 0;
+export function clientRows({ sessions, consoles }: ConsoleDependencies, { asPgbouncer }: Operator) {
+  return [...[...sessions.all()].map((session) => rowOf(session, asPgbouncer)), ...[...consoles.all()].map(consoleRow)];
+}
+
+function rowOf(session: Session, asPgbouncer: boolean) {
+  const { client, linkedTo, lastRoute } = session;
+  const waitedMs = session.state === 'waiting' ? nowMs() - session.lastRequestMs : 0;
   const [wait, wait_us] = secondsAndMicros(waitedMs);
   return {
     type: 'C',
     user: client.identity.user,
     database: client.database,
     replication: 'none',
-    state: stateOf(session),
-    addr: client.socket.remoteAddress ?? '',
-    port: client.socket.remotePort ?? 0,
-    local_addr: client.socket.localAddress ?? '',
-    local_port: client.socket.localPort ?? 0,
+    state: stateOf(session, asPgbouncer),
+    ...endsOf(client.socket),
     connect_time: clockText(session.startedMs),
-    request_time: requestStartedMs === null ? null : clockText(requestStartedMs),
+    request_time: clockText(session.lastRequestMs),
     wait,
     wait_us,
     close_needed: 0,
     ptr: `client ${client.pid}`,
     link: linkedTo === null ? '' : `server ${linkedTo.node} ${linkedTo.pid}`,
     remote_pid: 0,
-    tls: '',
     application_name: session.applicationName,
     prepared_statements: session.preparedStatements,
     id: client.pid,
@@ -72,8 +55,38 @@ function rowOf(session: Session) {
   };
 }
 
-/** PgBouncer calls a client active whatever it does, unless it waits; we tell what it does. */
-function stateOf(session: Session): string {
+/** PgBouncer calls every client active that holds a server connection; we tell what it does. */
+function stateOf(session: Session, asPgbouncer: boolean): string {
   if (session.state !== 'idle') return session.state;
+  if (asPgbouncer) return session.linkedTo === null ? 'idle' : 'active';
   return session.inTransaction ? 'idle in transaction' : 'idle';
+}
+
+/** An operator at the console, whoever asks included. */
+function consoleRow(console: ConsoleSession) {
+  const { client, startedMs, lastRequestMs, busy } = console;
+  return {
+    type: 'C',
+    user: client.identity.user,
+    database: client.database,
+    replication: 'none',
+    state: busy ? 'active' : 'idle',
+    ...endsOf(client.socket),
+    connect_time: clockText(startedMs),
+    request_time: clockText(lastRequestMs),
+    wait: 0,
+    wait_us: 0,
+    close_needed: 0,
+    ptr: `console ${client.key.pid}`,
+    link: '',
+    remote_pid: 0,
+    application_name: '',
+    prepared_statements: 0,
+    id: client.key.pid,
+    node: null,
+    pinned: null,
+    waiting_for: null,
+    last_node: null,
+    last_reason: null,
+  };
 }

@@ -1,6 +1,7 @@
-import type { Config } from '../config/config.ts';
+import { type Config, configSchema } from '../config/config.ts';
 import { isLive, isSecret } from '../config/difference.ts';
 import { configKeys, type Key, textOf } from '../config/keys.ts';
+import { PGBOUNCER_KEYS, theirText } from '../config/pgbouncer-keys.ts';
 import { show } from './command.ts';
 
 /** https://www.pgbouncer.org/usage.html#show-config. Secrets are never shown, only whether there is one. */
@@ -8,7 +9,7 @@ export const SHOW_CONFIG = show({
   name: 'CONFIG',
   help: 'the configuration in force; secrets are not shown',
   columns: { key: 'text', value: 'text', default: 'text', changeable: 'text' },
-  rows: ({ config }) => settingsOf(config()),
+  rows: ({ config }, { asPgbouncer }) => [...(asPgbouncer ? theirs(config()) : []), ...settingsOf(config())],
 });
 
 type Setting = {
@@ -17,6 +18,17 @@ type Setting = {
   readonly default: string | null;
   readonly changeable: string;
 };
+
+/** PgBouncer's names first, for programs that look for them; its values are in its units. */
+function theirs(config: Config): Setting[] {
+  const defaults = configSchema.shape.pool.parse(undefined);
+  return PGBOUNCER_KEYS.map((key) => ({
+    key: key.name,
+    value: theirText(key, config),
+    default: theirText(key, { ...config, pool: defaults }),
+    changeable: 'yes',
+  }));
+}
 
 function settingsOf(config: Config): Setting[] {
   return configKeys()

@@ -1,70 +1,76 @@
+import { databaseEntry, poolSettings, serverDatabase } from '../config/pool-settings.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
 /** https://www.pgbouncer.org/usage.html#show-databases; `node` and `role` are ours. */
 export const SHOW_DATABASES = show({
   name: 'DATABASES',
-  help: 'databases that clients or pools use, by node',
+  help: 'databases that are configured or in use, by node',
   columns: {
     name: 'text',
     host: 'text',
-    port: 'int8',
+    port: 'int4',
     database: 'text',
     force_user: 'text',
-    pool_size: 'int8',
-    min_pool_size: 'int8',
-    reserve_pool_size: 'int8',
-    server_lifetime: 'int8',
+    pool_size: 'int4',
+    min_pool_size: 'int4',
+    reserve_pool_size: 'int4',
+    server_lifetime: 'int4',
     pool_mode: 'text',
     load_balance_hosts: 'text',
-    max_connections: 'int8',
-    current_connections: 'int8',
-    max_client_connections: 'int8',
-    current_client_connections: 'int8',
-    paused: 'int8',
-    disabled: 'int8',
+    max_connections: 'int4',
+    current_connections: 'int4',
+    max_client_connections: 'int4',
+    current_client_connections: 'int4',
+    paused: 'int4',
+    disabled: 'int4',
     node: 'text',
     role: 'text',
   },
   rows(console, { asPgbouncer }) {
-    const { pool } = console.config();
+    const config = console.config();
     const { nodes, paused, primary } = console.cluster.topology.value;
+    const { pausedDatabases, disabledDatabases } = console.cluster.operator.value;
     const servers = serversByPlace(console);
-    const clients = clientsByDatabase(console);
     const places = asPgbouncer ? [primary] : nodes;
-    return databaseNames(console).flatMap((name) =>
-      places.map((node) => ({
+    return databaseNames(console).flatMap((name) => {
+      const own = databaseEntry(config, name);
+      const settings = poolSettings(config, name, own?.user ?? '');
+      return places.map((node) => ({
         name,
-        host: node?.host ?? '',
+        host: node?.host ?? null,
         port: node?.port ?? 0,
-        database: name,
-        force_user: null,
-        pool_size: pool.size,
-        min_pool_size: 0,
-        reserve_pool_size: 0,
-        server_lifetime: pool.server_lifetime / 1000,
-        pool_mode: pool.mode,
+        database: serverDatabase(config, name),
+        force_user: own?.user ?? null,
+        pool_size: settings.size,
+        min_pool_size: settings.minSize,
+        reserve_pool_size: settings.reserveSize,
+        server_lifetime: settings.lifetimeMs / 1000,
+        pool_mode: own?.pool_mode ?? null,
         load_balance_hosts: null,
-        max_connections: 0,
+        max_connections: settings.maxDatabaseConnections,
         current_connections: nodes
           .filter((n) => asPgbouncer || n === node)
           .reduce((sum, n) => sum + (servers.get(`${n.name} ${name}`) ?? 0), 0),
-        max_client_connections: 0,
-        current_client_connections: clients.get(name) ?? 0,
-        paused: paused ? 1 : 0,
-        disabled: 0,
+        max_client_connections: own?.max_clients ?? config.pool.max_database_clients,
+        current_client_connections: console.sessions.countOf(name, null),
+        paused: paused || pausedDatabases.has(name) ? 1 : 0,
+        disabled: disabledDatabases.has(name) ? 1 : 0,
         node: asPgbouncer ? null : (node?.name ?? null),
         role: asPgbouncer ? null : (node?.role ?? null),
-      })),
-    );
+      }));
+    });
   },
 });
 
-/** Databases in use, in order. */
-export function databaseNames({ pools, sessions, config }: ConsoleDependencies): string[] {
-  const names = new Set([config().cluster.database]);
+/** Databases that are configured, in use or dealt with by an operator, in order. */
+export function databaseNames({ pools, sessions, config, cluster }: ConsoleDependencies): string[] {
+  const { pausedDatabases, disabledDatabases } = cluster.operator.value;
+  const names = new Set([config().cluster.database, ...Object.keys(config().databases)]);
+  for (const name of [...pausedDatabases, ...disabledDatabases]) names.add(name);
   for (const pool of pools.all()) names.add(pool.key.database);
   for (const session of sessions.all()) names.add(session.client.database);
+  names.delete('*');
   return [...names].sort();
 }
 
@@ -72,13 +78,7 @@ function serversByPlace({ pools }: ConsoleDependencies): Map<string, number> {
   const counts = new Map<string, number>();
   for (const pool of pools.all()) {
     const id = `${pool.key.node} ${pool.key.database}`;
-    counts.set(id, (counts.get(id) ?? 0) + pool.activeCount + pool.idleCount);
+    counts.set(id, (counts.get(id) ?? 0) + pool.totalCount);
   }
-  return counts;
-}
-
-function clientsByDatabase({ sessions }: ConsoleDependencies): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { client } of sessions.all()) counts.set(client.database, (counts.get(client.database) ?? 0) + 1);
   return counts;
 }

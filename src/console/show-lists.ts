@@ -6,7 +6,7 @@ import { userNames } from './show-users.ts';
 export const SHOW_LISTS = show({
   name: 'LISTS',
   help: 'how many there are of everything',
-  columns: { list: 'text', items: 'int8' },
+  columns: { list: 'text', items: 'int4' },
   rows(console) {
     const pools = [...console.pools.all()];
     const sessions = [...console.sessions.all()];
@@ -18,8 +18,8 @@ export const SHOW_LISTS = show({
       ['pools', pools.length],
       ['peer_pools', 0],
       ['free_clients', 0],
-      ['used_clients', sessions.length],
-      ['login_clients', 0],
+      ['used_clients', console.clients()],
+      ['login_clients', Math.max(0, console.clients() - sessions.length - console.consoles.size)],
       ['free_servers', pools.reduce((sum, pool) => sum + pool.idleCount, 0)],
       ['used_servers', pools.reduce((sum, pool) => sum + pool.activeCount, 0)],
       ['dns_names', 0],

@@ -1,7 +1,10 @@
 import type { Pool } from '../backend/pool.ts';
+import { databaseEntry, type PoolMode, poolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
+import type { Session } from '../frontend/session.ts';
 import { secondsAndMicros } from './clock-text.ts';
 import { show } from './command.ts';
+import type { ConsoleDependencies } from './dependencies.ts';
 
 /** https://www.pgbouncer.org/usage.html#show-pools; `node` and `purpose` are ours. */
 export const SHOW_POOLS = show({
@@ -10,50 +13,36 @@ export const SHOW_POOLS = show({
   columns: {
     database: 'text',
     user: 'text',
-    cl_active: 'int8',
-    cl_waiting: 'int8',
-    cl_active_cancel_req: 'int8',
-    cl_waiting_cancel_req: 'int8',
-    sv_active: 'int8',
-    sv_active_cancel: 'int8',
-    sv_being_canceled: 'int8',
-    sv_idle: 'int8',
-    sv_used: 'int8',
-    sv_tested: 'int8',
-    sv_login: 'int8',
-    maxwait: 'int8',
-    maxwait_us: 'int8',
+    cl_active: 'int4',
+    cl_waiting: 'int4',
+    cl_active_cancel_req: 'int4',
+    cl_waiting_cancel_req: 'int4',
+    sv_active: 'int4',
+    sv_active_cancel: 'int4',
+    sv_being_canceled: 'int4',
+    sv_idle: 'int4',
+    sv_used: 'int4',
+    sv_tested: 'int4',
+    sv_login: 'int4',
+    maxwait: 'int4',
+    maxwait_us: 'int4',
     pool_mode: 'text',
     load_balance_hosts: 'text',
     node: 'text',
     purpose: 'text',
   },
   rows(console, { asPgbouncer }) {
-    const { mode } = console.config().pool;
-    const counts = [...console.pools.all()].map(countsOf);
-    return (asPgbouncer ? merged(counts) : counts).map((c) => {
-      const [maxwait, maxwait_us] = secondsAndMicros(c.longestWaitMs);
-      return {
-        database: c.database,
-        user: c.user,
-        cl_active: c.linked,
-        cl_waiting: c.waiting,
+    const pools = [...console.pools.all()].map((pool) => countsOf(pool, nowMs()));
+    return (asPgbouncer ? merged(pools, console) : pools).map((counts) => {
+      const { longestWaitMs, ...rest } = counts;
+      const [maxwait, maxwait_us] = secondsAndMicros(longestWaitMs);
+      const fixed = {
         cl_active_cancel_req: 0,
         cl_waiting_cancel_req: 0,
-        sv_active: c.active,
         sv_active_cancel: 0,
-        sv_being_canceled: c.cancelling,
-        sv_idle: c.idle,
-        sv_used: 0,
-        sv_tested: 0,
-        sv_login: c.opening,
-        maxwait,
-        maxwait_us,
-        pool_mode: mode,
         load_balance_hosts: null,
-        node: c.node,
-        purpose: c.purpose,
       };
+      return { ...rest, ...fixed, maxwait, maxwait_us };
     });
   },
 });
@@ -63,48 +52,79 @@ type Counts = {
   readonly user: string;
   readonly node: string | null;
   readonly purpose: string | null;
-  readonly linked: number;
-  readonly waiting: number;
-  readonly active: number;
-  readonly cancelling: number;
-  readonly idle: number;
-  readonly opening: number;
-  readonly longestWaitMs: number;
+  readonly pool_mode: PoolMode;
+  cl_active: number;
+  cl_waiting: number;
+  sv_active: number;
+  sv_being_canceled: number;
+  sv_idle: number;
+  sv_used: number;
+  sv_tested: number;
+  sv_login: number;
+  longestWaitMs: number;
 };
 
-function countsOf(pool: Pool): Counts {
+function countsOf(pool: Pool, atMs: number): Counts {
   const connections = [...pool.connections()];
+  const count = (passes: (c: (typeof connections)[number]) => boolean) => connections.filter(passes).length;
+  const stale = count((c) => c.holder === null && c.depth === 0 && pool.isStale(c, atMs));
   return {
     ...pool.key,
-    linked: connections.filter((c) => c.holder !== null).length,
-    waiting: pool.waitingCount,
-    active: pool.activeCount,
-    cancelling: connections.filter((c) => c.cancelling).length,
-    idle: pool.idleCount,
-    opening: pool.openingCount,
-    longestWaitMs: pool.longestWaitMs(nowMs()),
+    pool_mode: pool.settings.mode,
+    cl_active: count((c) => c.holder !== null),
+    cl_waiting: pool.waitingCount,
+    sv_active: pool.activeCount,
+    sv_being_canceled: count((c) => c.cancelling),
+    sv_idle: pool.idleCount - stale,
+    sv_used: stale,
+    sv_tested: pool.checkingCount,
+    sv_login: pool.openingCount,
+    longestWaitMs: pool.longestWaitMs(atMs),
   };
 }
 
-/** One for each database and user. */
-function merged(all: readonly Counts[]): Counts[] {
+/** One for each database and user. Clients are counted as PgBouncer does: whoever does not wait is active, idle ones included. */
+function merged(all: readonly Counts[], { sessions, config }: ConsoleDependencies): Counts[] {
   const byName = new Map<string, Counts>();
+  const sumOf = (database: string, user: string): Counts => {
+    const id = JSON.stringify([database, user]);
+    const known = byName.get(id);
+    if (known !== undefined) return known;
+    const pool_mode = poolSettings(config(), database, user).mode;
+    const sum: Counts = { ...ZERO, database, user, pool_mode };
+    byName.set(id, sum);
+    return sum;
+  };
   for (const one of all) {
-    const id = JSON.stringify([one.database, one.user]);
-    const sum = byName.get(id);
-    byName.set(id, {
-      database: one.database,
-      user: one.user,
-      node: null,
-      purpose: null,
-      linked: one.linked + (sum?.linked ?? 0),
-      waiting: one.waiting + (sum?.waiting ?? 0),
-      active: one.active + (sum?.active ?? 0),
-      cancelling: one.cancelling + (sum?.cancelling ?? 0),
-      idle: one.idle + (sum?.idle ?? 0),
-      opening: one.opening + (sum?.opening ?? 0),
-      longestWaitMs: Math.max(one.longestWaitMs, sum?.longestWaitMs ?? 0),
-    });
+    const sum = sumOf(one.database, one.user);
+    for (const key of SUMMED) sum[key] += one[key];
+  }
+  for (const session of sessions.all()) {
+    const { database, identity } = session.client;
+    const sum = sumOf(database, databaseEntry(config(), database)?.user ?? identity.user);
+    if (session.state === 'waiting') sum.cl_waiting++;
+    else sum.cl_active++;
+    sum.longestWaitMs = Math.max(sum.longestWaitMs, waitedMs(session));
   }
   return [...byName.values()];
 }
+
+function waitedMs({ state, lastRequestMs }: Session): number {
+  return state === 'waiting' ? nowMs() - lastRequestMs : 0;
+}
+
+const SUMMED = ['sv_active', 'sv_being_canceled', 'sv_idle', 'sv_used', 'sv_tested', 'sv_login'] as const;
+
+const ZERO = {
+  node: null,
+  purpose: null,
+  cl_active: 0,
+  cl_waiting: 0,
+  sv_active: 0,
+  sv_being_canceled: 0,
+  sv_idle: 0,
+  sv_used: 0,
+  sv_tested: 0,
+  sv_login: 0,
+  longestWaitMs: 0,
+} as const;

@@ -1,84 +1,135 @@
-import type { NodeTraffic } from '../frontend/traffic.ts';
+import type { Counts } from '../backend/database-counters.ts';
+import { type DatabaseStatistics, sumOf } from '../frontend/statistics.ts';
 import { show } from './command.ts';
+import type { Columns, RowOf } from './table.ts';
 
-/** Statements are counted by node, not by database: this stands for all of them. */
-const ALL_DATABASES = '*';
+/** One figure of PgBouncer: its name in SHOW STATS, in its subsets and in SHOW TOTALS, what it is and what it is averaged over. */
+type Figure = {
+  readonly total: string;
+  readonly average: string;
+  readonly subset: string;
+  readonly averageSubset: string;
+  readonly ever: string;
+  /** Whole microseconds, bytes or times. */
+  of(counts: Readonly<Counts>): number;
+  /** Null: per second. */
+  readonly per: ((counts: Readonly<Counts>) => number) | null;
+};
 
-/** https://www.pgbouncer.org/usage.html#show-stats; null is what is not counted here; from `node` on the columns are ours. */
-export const SHOW_STATS = show({
-  name: 'STATS',
-  help: 'statements by node since the start, their rates now and their latencies over the last minute',
-  columns: {
-    database: 'text',
-    total_xact_count: 'int8',
-    total_query_count: 'int8',
-    total_received: 'int8',
-    total_sent: 'int8',
-    total_xact_time: 'int8',
-    total_query_time: 'int8',
-    total_wait_time: 'int8',
-    avg_xact_count: 'int8',
-    avg_query_count: 'int8',
-    avg_recv: 'int8',
-    avg_sent: 'int8',
-    avg_xact_time: 'int8',
-    avg_query_time: 'int8',
-    avg_wait_time: 'int8',
-    node: 'text',
-    total_read_count: 'int8',
-    total_write_count: 'int8',
-    avg_read_count: 'int8',
-    avg_write_count: 'int8',
-    read_share: 'float8',
-    p50_ms: 'float8',
-    p95_ms: 'float8',
-    p99_ms: 'float8',
-    p999_ms: 'float8',
-  },
-  rows({ traffic }, { asPgbouncer }) {
-    const { nodes, statements, reads, writes, readsOnReplicas } = traffic.snapshot();
-    if (!asPgbouncer) return nodes.map((node) => rowOf(node));
-    const { read, write } = traffic.histograms;
-    const timed = read.totalCount + write.totalCount;
-    const micros = (read.totalSumMs + write.totalSumMs) * 1000;
-    return [
-      {
-        ...rowOf({ ...statements, reads, writes, readShare: readsOnReplicas }),
-        total_query_time: micros,
-        avg_query_time: timed === 0 ? 0 : micros / timed,
-      },
-    ];
-  },
-});
+type Names = Partial<Pick<Figure, 'total' | 'average' | 'subset' | 'averageSubset' | 'ever'>>;
 
-type Counted = Omit<NodeTraffic, 'name' | 'latencyMs'> & Partial<Pick<NodeTraffic, 'name' | 'latencyMs'>>;
-
-function rowOf({ name, total, perSecond, reads, writes, readShare, latencyMs }: Counted) {
-  return {
-    database: ALL_DATABASES,
-    total_xact_count: null,
-    total_query_count: total,
-    total_received: null,
-    total_sent: null,
-    total_xact_time: null,
-    total_query_time: null as number | null,
-    total_wait_time: null,
-    avg_xact_count: null,
-    avg_query_count: perSecond,
-    avg_recv: null,
-    avg_sent: null,
-    avg_xact_time: null,
-    avg_query_time: null as number | null,
-    avg_wait_time: null,
-    node: name ?? null,
-    total_read_count: reads.total,
-    total_write_count: writes.total,
-    avg_read_count: reads.perSecond,
-    avg_write_count: writes.perSecond,
-    read_share: readShare,
-    p50_ms: latencyMs?.p50 ?? null,
-    p95_ms: latencyMs?.p95 ?? null,
-    p99_ms: latencyMs?.p99 ?? null,
-    p999_ms: latencyMs?.p999 ?? null,
-  };
+function figure(name: string, of: Figure['of'], per: Figure['per'] = null, names: Names = {}): Figure {
+  const plain = { total: `total_${name}`, average: `avg_${name}`, subset: name, averageSubset: name, ever: name };
+  return { ...plain, ...names, of, per };
 }
+
+const micros = (ms: number) => Math.round(ms * 1000);
+
+/** In PgBouncer's order, names and all. */
+const FIGURES: readonly Figure[] = [
+  figure('server_assignment_count', (c) => c.serverAssignments),
+  figure('xact_count', (c) => c.transactions),
+  figure('query_count', (c) => c.queries),
+  figure('received', (c) => c.receivedBytes, null, {
+    average: 'avg_recv',
+    subset: 'bytes_received',
+    averageSubset: 'bytes_received',
+    ever: 'client_bytes',
+  }),
+  figure('sent', (c) => c.sentBytes, null, {
+    subset: 'bytes_sent',
+    averageSubset: 'bytes_sent',
+    ever: 'server_bytes',
+  }),
+  figure(
+    'xact_time',
+    (c) => micros(c.transactionMs),
+    (c) => c.transactions,
+  ),
+  figure(
+    'query_time',
+    (c) => micros(c.queryMs),
+    (c) => c.queries,
+  ),
+  figure(
+    'wait_time',
+    (c) => micros(c.waitMs),
+    (c) => c.serverAssignments,
+  ),
+  figure('client_parse_count', (c) => c.clientParses, null, {
+    averageSubset: 'avg_client_parse_count',
+    ever: 'ps_client_parse_count',
+  }),
+  figure('server_parse_count', (c) => c.serverParses, null, {
+    averageSubset: 'avg_server_parse_count',
+    ever: 'ps_server_parse_count',
+  }),
+  figure('bind_count', (c) => c.binds, null, { averageSubset: 'avg_bind_count', ever: 'ps_bind_count' }),
+  figure('client_login_count', (c) => c.logins, null, { averageSubset: 'avg_client_login_count' }),
+];
+
+type Statistics = Omit<DatabaseStatistics, 'database'>;
+
+function average({ of, per }: Figure, { recent, recentMs }: Statistics): number {
+  if (per === null) return (of(recent) * 1000) / recentMs;
+  const times = per(recent);
+  return times === 0 ? 0 : of(recent) / times;
+}
+
+function columnsOf(names: readonly string[]): Columns {
+  return Object.fromEntries([['database', 'text'], ...names.map((name) => [name, 'numeric'] as const)]);
+}
+
+type Cells = (statistics: Statistics) => readonly (readonly [string, number])[];
+
+const totals = (name: 'total' | 'subset'): Cells => {
+  return ({ total }) => FIGURES.map((f) => [f[name], f.of(total)]);
+};
+const averages = (name: 'average' | 'averageSubset'): Cells => {
+  return (statistics) => FIGURES.map((f) => [f[name], average(f, statistics)]);
+};
+
+function rowsOf(databases: readonly DatabaseStatistics[], ...cells: readonly Cells[]): RowOf<Columns>[] {
+  return databases.map((statistics) =>
+    Object.fromEntries([['database', statistics.database], ...cells.flatMap((cell) => cell(statistics))]),
+  );
+}
+
+/** https://www.pgbouncer.org/usage.html#show-stats; times in microseconds. */
+export const STATS_COMMANDS = [
+  show({
+    name: 'STATS',
+    help: 'what clients did, by database: totals since the start, averages over the last stats_period',
+    columns: columnsOf([...FIGURES.map((f) => f.total), ...FIGURES.map((f) => f.average)]),
+    rows: ({ statistics }) => rowsOf(statistics.databases(), totals('total'), averages('average')),
+  }),
+  show({
+    name: 'STATS_TOTALS',
+    help: 'the totals of SHOW STATS',
+    columns: columnsOf(FIGURES.map((f) => f.subset)),
+    rows: ({ statistics }) => rowsOf(statistics.databases(), totals('subset')),
+  }),
+  show({
+    name: 'STATS_AVERAGES',
+    help: 'the averages of SHOW STATS',
+    columns: columnsOf(FIGURES.map((f) => f.averageSubset)),
+    rows: ({ statistics }) => rowsOf(statistics.databases(), averages('averageSubset')),
+  }),
+  show({
+    name: 'TOTALS',
+    help: 'SHOW STATS over all databases',
+    columns: { name: 'text', value: 'numeric' },
+    rows: ({ statistics }) => {
+      const databases = statistics.databases();
+      const all: Statistics = {
+        total: sumOf(databases.map((d) => d.total)),
+        recent: sumOf(databases.map((d) => d.recent)),
+        recentMs: databases[0]?.recentMs ?? 1,
+      };
+      return [
+        ...FIGURES.map((f) => ({ name: `total_${f.ever}`, value: f.of(all.total) })),
+        ...FIGURES.map((f) => ({ name: `avg_${f.ever}`, value: average(f, all) })),
+      ];
+    },
+  }),
+];

@@ -1,47 +1,47 @@
+import { poolSettings, userEntry } from '../config/pool-settings.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
 /** https://www.pgbouncer.org/usage.html#show-users */
 export const SHOW_USERS = show({
   name: 'USERS',
-  help: 'users that are configured or connected',
+  help: 'users that are configured or connected, with what they have of their own',
   columns: {
     name: 'text',
-    pool_size: 'int8',
-    reserve_pool_size: 'int8',
+    pool_size: 'text',
+    reserve_pool_size: 'text',
     pool_mode: 'text',
-    max_user_connections: 'int8',
-    current_connections: 'int8',
-    max_user_client_connections: 'int8',
-    current_client_connections: 'int8',
+    max_user_connections: 'int4',
+    current_connections: 'int4',
+    max_user_client_connections: 'int4',
+    current_client_connections: 'int4',
   },
   rows(console) {
     const servers = new Map<string, number>();
-    for (const { key, activeCount, idleCount } of console.pools.all()) {
-      servers.set(key.user, (servers.get(key.user) ?? 0) + activeCount + idleCount);
+    for (const { key, totalCount } of console.pools.all()) {
+      servers.set(key.user, (servers.get(key.user) ?? 0) + totalCount);
     }
-    const clients = new Map<string, number>();
-    for (const { client } of console.sessions.all()) {
-      clients.set(client.identity.user, (clients.get(client.identity.user) ?? 0) + 1);
-    }
-    const { pool } = console.config();
-    return userNames(console).map((name) => ({
-      name,
-      pool_size: pool.size,
-      reserve_pool_size: 0,
-      pool_mode: pool.mode,
-      max_user_connections: 0,
-      current_connections: servers.get(name) ?? 0,
-      max_user_client_connections: 0,
-      current_client_connections: clients.get(name) ?? 0,
-    }));
+    const config = console.config();
+    return userNames(console).map((name) => {
+      const own = userEntry(config, name);
+      return {
+        name,
+        pool_size: own?.size ?? null,
+        reserve_pool_size: own?.reserve_size ?? null,
+        pool_mode: own?.pool_mode ?? null,
+        max_user_connections: poolSettings(config, '', name).maxUserConnections,
+        current_connections: servers.get(name) ?? 0,
+        max_user_client_connections: own?.max_clients ?? config.pool.max_user_clients,
+        current_client_connections: console.sessions.countOf(null, name),
+      };
+    });
   },
 });
 
 /** Users that are configured or connected, in order. */
 export function userNames({ pools, sessions, config }: ConsoleDependencies): string[] {
-  const { auth, cluster } = config();
-  const names = new Set([cluster.user, ...Object.keys(auth.users)]);
+  const { auth, cluster, users } = config();
+  const names = new Set([cluster.user, ...Object.keys(auth.users), ...Object.keys(users)]);
   for (const { key } of pools.all()) names.add(key.user);
   for (const { client } of sessions.all()) names.add(client.identity.user);
   return [...names].sort();

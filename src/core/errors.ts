@@ -16,6 +16,7 @@ const CATALOGUE = {
     sqlState: '25P03',
     remedy: 'finish transactions sooner, or raise pool.idle_transaction_timeout',
   },
+  not_allowed: { sqlState: '42501', remedy: 'ask one of auth.admins' },
   idle_client: { sqlState: '57P05', remedy: 'reconnect, or raise pool.client_idle_timeout' },
   query_timeout: { sqlState: '57014', remedy: 'make the statement faster, or raise pool.query_timeout' },
   not_accepting: { sqlState: '57P03', remedy: 'connect to another one, or later' },

@@ -97,6 +97,8 @@ export class Listener {
   }
 
   #admit({ socket, identity, database, key, settings, options, superuser, rest }: Admitted, readOnly: boolean): void {
+    const counts = this.#services.pools.counters.of(database);
+    counts.logins++;
     const session = new Session(
       {
         socket,
@@ -109,7 +111,11 @@ export class Listener {
         superuser,
       },
       this.#services,
-      (ended) => this.#sessions.remove(ended),
+      (ended) => {
+        this.#sessions.remove(ended);
+        counts.receivedBytes += socket.bytesRead;
+        counts.sentBytes += socket.bytesWritten;
+      },
     );
     for (const [name, value] of options) {
       if (name === 'token') session.causality.adopt(value, this.#services.cluster.assignment.value.forks);

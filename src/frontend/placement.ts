@@ -133,7 +133,7 @@ export class Placement implements Checkout, Expiring {
   /** A checkout waits for `hold` while the server takes no logins, else for `checkout_timeout`: which of them may change meanwhile. */
   #waitOn(atMs: number): boolean {
     const { pool, failover } = this.#services.config();
-    const untilMs = this.#checkoutMs + (this.#pool?.failing ? failover.hold : pool.checkout_timeout);
+    const untilMs = this.#checkoutMs + (this.#pool?.failing ? failover.hold : pool.checkout_timeout || NEVER);
     if (atMs >= untilMs) return false;
     this.#services.deadlines.set(this, untilMs);
     return true;
@@ -222,7 +222,7 @@ export class Placement implements Checkout, Expiring {
     if (connection !== null) return this.#arrive(connection, pool, node);
     const { pool: limits, failover } = this.#services.config();
     this.#checkoutMs = nowMs();
-    deadlines.set(this, this.#checkoutMs + Math.min(limits.checkout_timeout, failover.hold));
+    deadlines.set(this, this.#checkoutMs + Math.min(limits.checkout_timeout || NEVER, failover.hold));
   }
 
   #arrive(connection: ServerConnection, pool: Pool, node: TopologyNode): void {

@@ -46,6 +46,8 @@ export type Client = {
 export class Session implements FrameSink, ExecutionHost, SessionListeningHost, ClockHost {
   readonly client: Client;
   readonly startedMs = nowMs();
+  /** When its latest request came, monotonic milliseconds. */
+  lastRequestMs = this.startedMs;
   readonly #services: Services;
   readonly #ended: (session: Session) => void;
   readonly #connection: ClientConnection;
@@ -245,6 +247,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
           if (vacates !== undefined) this.#services.databases.expect(vacates);
         }
         this.#execution.accept(request.work);
+        this.lastRequestMs = request.work.startedMs;
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
         if (this.#own.take(request.work, transaction, link?.readOnly === true && !this.client.readOnly, mode)) return;

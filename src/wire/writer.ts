@@ -115,7 +115,9 @@ export function noticeResponse(severity: Severity, sqlState: string, text: strin
 export const RESULT_TYPES = {
   bool: { oid: 16, size: 1 },
   text: { oid: 25, size: -1 },
+  int4: { oid: 23, size: 4 },
   int8: { oid: 20, size: 8 },
+  numeric: { oid: 1700, size: -1 },
   float8: { oid: 701, size: 8 },
 } as const;
 

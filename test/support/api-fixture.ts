@@ -6,6 +6,7 @@ import type { ApiDependencies, PoolStat, SessionStat } from '../../src/api/sourc
 import type { Assignment, Phase } from '../../src/cluster/assignment.ts';
 import { Cluster } from '../../src/cluster/cluster.ts';
 import type { NodeConfig } from '../../src/config/config.ts';
+import type { Change } from '../../src/config/difference.ts';
 import { nowMs, wallMs } from '../../src/core/clock.ts';
 import { SILENT } from '../../src/core/log.ts';
 import { type Lsn, lsn } from '../../src/core/lsn.ts';
@@ -48,6 +49,9 @@ export class ApiFixture {
     waiting: 0,
     maxWaitMs: 0,
   }));
+  accepting = true;
+  /** What a reload answers. */
+  changes: Change[] = [];
   readonly #listeners = new Set<(event: StoredEvent) => void>();
   #sequence = 0;
   /** Position of the primary's last commit. */
@@ -97,6 +101,8 @@ export class ApiFixture {
       replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
+      accepting: () => this.accepting,
+      reload: async () => this.changes,
       log: SILENT,
     });
   }

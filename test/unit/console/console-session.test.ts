@@ -46,7 +46,7 @@ describe('ConsoleSession', () => {
   it('answers every SHOW before anything is known, over both protocols', async () => {
     await withClient(async (client) => {
       for (const { words, columns } of COMMANDS) {
-        if (words[0] !== 'SHOW') continue;
+        if (words[0] !== 'SHOW' || columns === null) continue;
         const simple = await client.query(words.join(' '));
         assert.deepEqual(
           simple.fields.map((f) => f.name),
@@ -172,9 +172,9 @@ describe('ConsoleSession', () => {
     await withClient(async (client) => {
       const notices: string[] = [];
       client.on('notice', (notice) => notices.push(notice.message ?? ''));
-      fixture.reloaded = ['pool.size is 30 now'];
+      fixture.reloaded = [{ key: 'pool.size', live: true, text: 'pool.size: 20 → 30' }];
       assert.equal((await client.query('RELOAD')).command, 'RELOAD');
-      assert.deepEqual(notices, ['pool.size is 30 now']);
+      assert.deepEqual(notices, ['pool.size: 20 → 30']);
       fixture.reloaded = new FairleadError('bad_config', 'fairlead.yaml: pool.size: not a number');
       await assert.rejects(client.query('RELOAD'), /pool\.size: not a number/);
     });
@@ -207,16 +207,28 @@ describe('ConsoleSession', () => {
 
   it('describes numbers as numbers and sends them in binary where asked', async () => {
     fixture.traffic.record(0, 'write', 'write', 2);
+    fixture.pools.counters.of('shop').queries = 1_200_100;
     await withClient(async (client) => {
-      const text = await client.query('SHOW STATS');
+      const text = await client.query('SHOW TRAFFIC');
       const type = (name: string) => text.fields.find((f) => f.name === name)?.dataTypeID;
       assert.equal(type('total_query_count'), 20);
       assert.equal(type('read_share'), 701);
       assert.equal(text.rows[0].total_query_count, '1');
-      assert.equal(text.rows[0].total_sent, null);
-      const binary = await client.query({ text: 'SHOW STATS', binary: true, queryMode: 'extended' } as pg.QueryConfig);
+      const binary = await client.query({
+        text: 'SHOW TRAFFIC',
+        binary: true,
+        queryMode: 'extended',
+      } as pg.QueryConfig);
       assert.equal(String(binary.rows[0].total_query_count), '1');
       assert.equal(binary.rows[0].node, 'pg1');
+      const stats = { text: 'SHOW STATS_TOTALS', queryMode: 'extended' };
+      const asText = await client.query(stats as pg.QueryConfig);
+      assert.equal(asText.fields[3]?.dataTypeID, 1700);
+      assert.equal(asText.rows[0].query_count, '1200100');
+      // without bytes over 127, which the driver would take for UTF-8
+      const asBinary = await client.query({ ...stats, binary: true } as pg.QueryConfig);
+      assert.equal(String(asBinary.rows[0].query_count), '1200100');
+      assert.equal(String(asBinary.rows[0].bytes_sent), '0');
     });
   });
 
@@ -230,8 +242,95 @@ describe('ConsoleSession', () => {
     assert.equal(merged.length, 1);
     assert.equal(merged[0]?.database, 'shop');
     assert.equal((await rows('SHOW STATS', 'pgbouncer')).length, 1);
+    assert.deepEqual(await rows('SHOW VERSION', 'pgbouncer'), [{ version: 'PgBouncer 1.25.2 (fairlead 1.2.3)' }]);
+    const config = await rows('SHOW CONFIG', 'pgbouncer');
+    const setting = (key: string) => config.find((row) => row.key === key);
+    assert.equal(setting('max_client_conn')?.value, '10000');
+    assert.equal(setting('server_lifetime')?.value, '3600');
     const names = (await rows('SHOW DATABASES', 'pgbouncer')).map((r) => r.name);
     assert.deepEqual(names, ['postgres', 'shop']);
+  });
+
+  it('pauses a database, disables it, and forgets both', async () => {
+    await withClient(async (client) => {
+      const { operator } = fixture.cluster;
+      await client.query('PAUSE shop');
+      assert.deepEqual([...operator.value.pausedDatabases], ['shop']);
+      await assert.rejects(client.query('PAUSE shop'), /already suspended\/paused/);
+      const shown = (await client.query('SHOW DATABASES')).rows.find((row) => row.name === 'shop');
+      assert.equal(shown.paused, 1);
+      await client.query('RESUME shop');
+      await assert.rejects(client.query('RESUME shop'), /database shop is not paused/);
+      await assert.rejects(client.query('RESUME'), /not paused/);
+      await client.query('DISABLE shop');
+      assert.deepEqual([...operator.value.disabledDatabases], ['shop']);
+      await client.query('ENABLE shop');
+      assert.equal(operator.value.disabledDatabases.size, 0);
+      await assert.rejects(client.query('PAUSE pgbouncer'), /is the admin console/);
+      await assert.rejects(client.query('SUSPEND'), (error: pg.DatabaseError) => error.code === '0A000');
+      await assert.rejects(client.query('SHOW FDS'), (error: pg.DatabaseError) => error.code === '0A000');
+    });
+  });
+
+  it('shows operators among the clients', async () => {
+    const [me] = await rows('SHOW CLIENTS', 'pgbouncer');
+    assert.equal(me?.database, 'pgbouncer');
+    assert.equal(me?.state, 'active');
+    assert.equal(me?.user, 'fairlead');
+    assert.equal((await rows('SHOW ACTIVE_SOCKETS')).length, 1);
+    assert.equal((await rows('SHOW LISTS')).find((row) => row.list === 'used_clients')?.items, 1);
+  });
+
+  it('sets keys that may change while running, by our name or by that of PgBouncer', async () => {
+    await withClient(async (client) => {
+      const before = fixture.config;
+      const notices: string[] = [];
+      client.on('notice', (notice) => notices.push(notice.message ?? ''));
+      await client.query('SET pool.size = 30');
+      await client.query("SET query_wait_timeout = '2.5'");
+      await client.query('SET pool.mode TO session');
+      assert.deepEqual(notices, [
+        'pool.size: 20 → 30',
+        'pool.checkout_timeout: 15000 → 2500',
+        'pool.mode: "transaction" → "session"',
+      ]);
+      assert.equal(fixture.config.pool.size, 30);
+      await assert.rejects(client.query('SET pool.sise = 3'), /there is no key pool\.sise/);
+      await assert.rejects(client.query('SET pool.size = many'), /pool\.size: write a number/);
+      await assert.rejects(client.query("SET listen = '1'"), /cannot be set here/);
+      await assert.rejects(client.query('SET auth.type = trust'), /cannot be set here/);
+      fixture.config = before;
+    });
+  });
+
+  it('lets those who may look only look', async () => {
+    const before = fixture.config;
+    fixture.config = { ...before, auth: { ...before.auth, stats_users: ['watch'] } };
+    const client = new pg.Client({ host: '127.0.0.1', port: fixture.port, user: 'watch', database: 'fairlead' });
+    await client.connect();
+    try {
+      assert.equal((await client.query('SHOW VERSION')).rows.length, 1);
+      await client.query('SET application_name = watch');
+      for (const text of ['PAUSE', 'RELOAD', 'SET pool.size = 3', 'KILL_CLIENT 1', 'SHUTDOWN', 'DRAIN pg2']) {
+        await assert.rejects(client.query(text), (error: pg.DatabaseError) => error.code === '42501');
+      }
+    } finally {
+      await client.end();
+      fixture.config = before;
+    }
+    const other = new pg.Client({ host: '127.0.0.1', port: fixture.port, user: 'app', database: 'fairlead' });
+    await assert.rejects(other.connect(), /may not use the admin console/);
+  });
+
+  it('shuts down in three ways', async () => {
+    fixture.asked.length = 0;
+    await withClient(async (client) => {
+      await client.query('SHUTDOWN WAIT_FOR_CLIENTS');
+      await client.query('SHUTDOWN wait_for_servers');
+      await client.query('SHUTDOWN');
+      await assert.rejects(client.query('SHUTDOWN NOW'), /syntax error/);
+    });
+    assert.deepEqual(fixture.asked, ['shutdown wait', 'shutdown drain', 'shutdown now']);
   });
 
   it('accepts what drivers say by themselves', async () => {

@@ -12,7 +12,11 @@ import { Pools } from '../../../src/backend/pools.ts';
 import { PreparedStatements } from '../../../src/backend/prepared-statement.ts';
 import { Cluster } from '../../../src/cluster/cluster.ts';
 import { type Config, configSchema, nodesOf } from '../../../src/config/config.ts';
+import { type Change, difference } from '../../../src/config/difference.ts';
+import { pgbouncerKey } from '../../../src/config/pgbouncer-keys.ts';
+import { withKey } from '../../../src/config/set-key.ts';
 import { ConsoleSession } from '../../../src/console/console-session.ts';
+import { Consoles } from '../../../src/console/consoles.ts';
 import { nowMs } from '../../../src/core/clock.ts';
 import { Deadlines } from '../../../src/core/deadlines.ts';
 import { SILENT } from '../../../src/core/log.ts';
@@ -24,6 +28,7 @@ import { HoldRoom } from '../../../src/frontend/hold-room.ts';
 import { Lifecycle } from '../../../src/frontend/lifecycle.ts';
 import { Listener } from '../../../src/frontend/listener.ts';
 import { Sessions } from '../../../src/frontend/sessions.ts';
+import { Statistics } from '../../../src/frontend/statistics.ts';
 import { Traffic } from '../../../src/frontend/traffic.ts';
 import type { ReplicationState } from '../../../src/replication/replication.ts';
 import { Classifier } from '../../../src/sql/classifier.ts';
@@ -41,7 +46,7 @@ const CONFIG = configSchema.parse({
 });
 
 export class ConsoleFixture {
-  readonly config: Config = CONFIG;
+  config: Config = CONFIG;
   readonly cluster = new Cluster(nodesOf(CONFIG), { ms: 10_000, bytes: null });
   readonly traffic = new Traffic(['pg1', 'pg2']);
   readonly sessions = new Sessions();
@@ -51,7 +56,7 @@ export class ConsoleFixture {
   /** What a switchover waits for. */
   gate: Promise<void> = Promise.resolve();
   /** What `reload` answers, or throws. */
-  reloaded: readonly string[] | Error = [];
+  reloaded: readonly Change[] | Error = [];
   port = 0;
   readonly #deadlines = new Deadlines();
   readonly #listener: Listener;
@@ -119,6 +124,17 @@ export class ConsoleFixture {
         if (this.reloaded instanceof Error) throw this.reloaded;
         return this.reloaded;
       },
+      consoles: new Consoles(),
+      statistics: new Statistics(this.pools.counters, sessions, () => 60_000),
+      isSetting: (key: string) => pgbouncerKey(key) !== null,
+      set: (key: string, value: string) => {
+        const changed = withKey(this.config, key, value);
+        const changes = difference(this.config, changed);
+        this.config = changed;
+        return changes;
+      },
+      shutDown: (mode: string) => void this.asked.push(`shutdown ${mode}`),
+      clients: () => this.#listener.clients,
     };
     this.#listener = new Listener(services, sessions, (client) => new ConsoleSession(client, console).start());
   }
