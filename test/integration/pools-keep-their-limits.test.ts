@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
-import { sleep } from '../../src/core/sleep.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { q, RawClient, rowsOf, sqlStateOf } from '../support/raw-client.ts';
@@ -10,7 +9,7 @@ import { until } from '../support/wait.ts';
 
 const DBNAME = { dbname: 'postgres' };
 
-describe('pools', () => {
+describe('pools', { timeout: 60_000 }, () => {
   let cluster: TestCluster;
   let fairlead: TestFairlead;
   const clients: pg.Client[] = [];
@@ -204,13 +203,16 @@ describe('pools', () => {
   it('asks a connection that was idle long whether it lives, and opens another when it does not', async (t) => {
     if (cluster.backend === 'docker') return t.skip('needs the process of a backend');
     const client = await connect('checked');
-    await client.query('SELECT txid_current()');
-    await until(async () => (await servers('checked'))[0]?.state === 'idle', { what: 'the connection to be idle' });
+    const port = async () => (await client.query('SELECT inet_client_port() AS port')).rows[0].port;
+    const before = await port();
+    // `used` in PgBouncer's words: idle for so long that it is asked before it is used
+    await until(async () => (await servers('checked'))[0]?.state === 'used', {
+      what: 'the connection to be idle long',
+    });
     const pid = Number((await servers('checked'))[0]?.remote_pid);
-    await sleep(150);
     process.kill(pid, 'SIGSTOP');
     try {
-      assert.notEqual((await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid, pid);
+      assert.notEqual(await port(), before);
     } finally {
       process.kill(pid, 'SIGCONT');
     }
