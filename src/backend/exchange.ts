@@ -148,6 +148,18 @@ export class Exchange {
     return true;
   }
 
+  /**
+   * True when the server's last word shows that it ran nothing of a batch: replies come in order and all of them before that word, and it has
+   * not answered the first thing that stands before any execution. A simple query has no such thing.
+   */
+  get untouched(): boolean {
+    if (!this.extended) return false;
+    let first = 0;
+    while (this.codes[first] === EXPECT.PARSE_SYNTH || this.codes[first] === EXPECT.CLOSE_SYNTH) first++;
+    const code = this.codes[first];
+    return this.head <= first && code !== undefined && code !== EXPECT.EXECUTE;
+  }
+
   /** Ticks off the expectation that a reply of this type fulfils. @returns true when the reply is not for the client. */
   tick(type: number): boolean {
     const code = this.codes[this.head];

@@ -1,4 +1,3 @@
-import { nowMs } from '../core/clock.ts';
 import type { AnyNode } from './any-node.ts';
 
 /** What a login depends on besides the proof of who somebody is. Object ids as text; null: there is none of that name. */
@@ -14,11 +13,10 @@ const FACTS_SQL = `SELECT d.oid::text AS database, r.oid::text AS role,
     AND has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS allowed
 FROM (SELECT) one LEFT JOIN pg_catalog.pg_database d ON d.datname = $1 LEFT JOIN pg_catalog.pg_roles r ON r.rolname = $2`;
 
-/** How long an answer holds: logins come in crowds. */
-const FRESH_MS = 1000;
 const MAX_KNOWN = 10_000;
 
-type Known = { facts: LoginFacts; atMs: number };
+/** What is asked now, and what is asked behind it. */
+type Asking = { readonly now: Promise<LoginFacts | null>; next: Promise<LoginFacts | null> | null };
 
 /**
  * Whether database and role of a login are still those of before. A login that needs no server connection would otherwise let in a role that
@@ -28,8 +26,7 @@ export class LoginFactsReader {
   readonly #node: AnyNode;
   /** A role of this name is another one than before. */
   readonly #roleReplaced: (role: string) => void;
-  readonly #known = new Map<string, Known>();
-  readonly #asking = new Map<string, Promise<LoginFacts | null>>();
+  readonly #asking = new Map<string, Asking>();
   readonly #roles = new Map<string, string | null>();
 
   constructor(node: AnyNode, roleReplaced: (role: string) => void) {
@@ -37,29 +34,36 @@ export class LoginFactsReader {
     this.#roleReplaced = roleReplaced;
   }
 
-  /** Names as servers have them. Null while no server can be asked: what was true before may be believed. */
-  async of(database: string, role: string): Promise<LoginFacts | null> {
+  /**
+   * Names as servers have them. Null while no server can be asked: what was true before may be believed. A crowd of logins shares
+   * questions, but none that was asked before the login came.
+   */
+  of(database: string, role: string): Promise<LoginFacts | null> {
     const id = `${database}\0${role}`;
-    const known = this.#known.get(id);
-    if (known !== undefined && nowMs() - known.atMs < FRESH_MS) return known.facts;
-    return this.#asking.get(id) ?? this.#start(id, database, role);
+    const asking = this.#asking.get(id);
+    if (asking === undefined) return this.#start(id, database, role);
+    asking.next ??= asking.now.then(() => this.#start(id, database, role));
+    return asking.next;
   }
 
   #start(id: string, database: string, role: string): Promise<LoginFacts | null> {
-    const atMs = nowMs();
-    const asking = this.#node
-      .query<LoginFacts>(FACTS_SQL, [database, role])
-      .then(([facts]) => {
-        if (facts === undefined) return null;
-        if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-        this.#known.set(id, { facts, atMs });
-        this.#follow(role, facts.role);
-        return facts;
-      })
-      .catch(() => null)
-      .finally(() => this.#asking.delete(id));
+    const now = this.#ask(database, role);
+    const asking: Asking = { now, next: null };
     this.#asking.set(id, asking);
-    return asking;
+    void now.then(() => {
+      if (asking.next === null) this.#asking.delete(id);
+    });
+    return now;
+  }
+
+  async #ask(database: string, role: string): Promise<LoginFacts | null> {
+    try {
+      const [facts] = await this.#node.query<LoginFacts>(FACTS_SQL, [database, role]);
+      if (facts !== undefined) this.#follow(role, facts.role);
+      return facts ?? null;
+    } catch {
+      return null;
+    }
   }
 
   #follow(role: string, oid: string | null): void {

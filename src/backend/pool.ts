@@ -5,7 +5,8 @@ import { Queue } from '../core/queue.ts';
 import { ConnectionCheck } from './connection-check.ts';
 import type { Counts } from './database-counters.ts';
 import type { Checkout } from './exchange.ts';
-import { ServerConnection, type ServerConnectionHost } from './server-connection.ts';
+import { ServerConnection } from './server-connection.ts';
+import type { ServerConnectionHost } from './server-connection-host.ts';
 import { LoginRefused, type LoginTarget, logIn } from './server-login.ts';
 
 /** `rw` connections may write; `ro` ones open with default_transaction_read_only and only ever serve a replica. */

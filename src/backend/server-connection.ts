@@ -12,6 +12,7 @@ import { clientsWords } from './clients-words.ts';
 import { EXPECT, type Exchange } from './exchange.ts';
 import type { LinkHolder } from './link-holder.ts';
 import { OUTDATED } from './prepared-statement.ts';
+import type { ServerConnectionHost } from './server-connection-host.ts';
 import type { LoggedIn } from './server-login.ts';
 import { ServerOutput } from './server-output.ts';
 import { ServerStatements } from './server-statements.ts';
@@ -21,12 +22,8 @@ import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
 
-/** Who made the connection and gets it back. */
-export type ServerConnectionHost = {
-  readonly node: string;
-  /** The connection ended, expected or not. Called once. */
-  closed(connection: ServerConnection): void;
-};
+/** What ends a connection only while the server waits for a statement: idle_session_timeout, idle_in_transaction_session_timeout. */
+const IDLE_ONLY: ReadonlySet<string> = new Set(['57P05', '25P03']);
 
 /**
  * One connection to a PostgreSQL server, with a FIFO of exchanges: requests are written back to back, replies belong to the head.
@@ -219,13 +216,15 @@ export class ServerConnection {
       this.holder?.async(buffer, pos, end);
       return end;
     }
-    if (exchange === undefined) {
-      if (type !== SERVER.ERROR) this.holder?.async(buffer, pos, end);
-      else {
-        // the server closes it next: nobody is given it any more, whenever that is noticed
-        this.#fatal = readErrorFields(buffer, pos, end);
-        this.destroy('ended by the server');
+    if (type === SERVER.ERROR) {
+      const fields = readErrorFields(buffer, pos, end);
+      // outside of any exchange there is no other
+      if (exchange === undefined || fields.severity === 'FATAL' || fields.severity === 'PANIC') {
+        this.#end(exchange, fields, buffer, from, pos);
+        return end;
       }
+    } else if (exchange === undefined) {
+      this.holder?.async(buffer, pos, end);
       return end;
     }
     if (
@@ -306,6 +305,14 @@ export class ServerConnection {
     return exchange.tick(type);
   }
 
+  /** The server's last word. What the client is told depends on what it was doing. */
+  #end(exchange: Exchange | undefined, fields: ErrorFields, buffer: Buffer, from: number, pos: number): void {
+    this.#fatal = fields;
+    if (exchange?.untouched || (exchange !== undefined && IDLE_ONLY.has(fields.sqlState))) exchange.sent = false;
+    else this.#forward(buffer, from, pos);
+    this.destroy('ended by the server');
+  }
+
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
     const fields = readErrorFields(buffer, pos, end);
     const { ownFault } = exchange;
@@ -315,12 +322,6 @@ export class ServerConnection {
       this.statements.dropUnnamed();
       // what we believe of its statements is wrong, or a plan is outdated by DDL: nobody else shall meet that
       if (!ownFault && OUTDATED.has(fields.sqlState)) this.tainted = true;
-    }
-    if (fields.severity === 'FATAL' || fields.severity === 'PANIC') {
-      // the connection dies with it; what the client is told depends on what it was doing
-      this.#forward(buffer, from, pos);
-      this.#fatal = fields;
-      return end;
     }
     if (exchange.sqlState === null) exchange.sqlState = fields.sqlState;
     if (exchange.held !== null && !ownFault && exchange.refusable?.(fields.sqlState)) {
