@@ -1,19 +1,58 @@
 import type pg from 'pg';
 import type { Cluster } from '../cluster/cluster.ts';
+import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import { ControlConnection, ControlError, type ControlTarget } from './control-connection.ts';
 
 /** An answer of one node later than this is none: the next one is asked. */
 const ASK_MS = 2000;
 
+/** Connections to one node at most: a crowd of logins shares them. */
+const MAX_LANES = 3;
+
+/** One connection, which one question after the other goes over. */
+class Lane {
+  readonly #connection: ControlConnection;
+  #tail: Promise<unknown> = Promise.resolve();
+  #failed: { readonly atMs: number; readonly error: ControlError } | null = null;
+  waiting = 0;
+
+  constructor(target: ControlTarget) {
+    this.#connection = new ControlConnection(target, 'fairlead-auth');
+  }
+
+  query<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {
+    const cameMs = nowMs();
+    this.waiting++;
+    const answer = this.#tail.then(() => this.#ask<Row>(text, values, cameMs)).finally(() => this.waiting--);
+    this.#tail = answer.catch(() => {});
+    return answer;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async #ask<Row extends pg.QueryResultRow>(text: string, values: unknown[], cameMs: number): Promise<Row[]> {
+    // who waited behind a question that a silent node did not answer need not learn that once more
+    if (this.#failed !== null && this.#failed.atMs > cameMs) throw this.#failed.error;
+    try {
+      return await this.#connection.query<Row>(text, values, ASK_MS);
+    } catch (error) {
+      if (error instanceof ControlError && error.kind !== 'sql') this.#failed = { atMs: nowMs(), error };
+      throw error;
+    }
+  }
+}
+
 /**
  * Asks what every node of the cluster can answer, best of all the primary, which knows first: who may log in, which databases there are.
- * One connection per node, made when it is needed.
+ * Connections are made when they are needed.
  */
 export class AnyNode {
   readonly #cluster: Cluster;
   readonly #target: (node: string) => ControlTarget;
-  readonly #connections = new Map<string, ControlConnection>();
+  readonly #lanes = new Map<string, Lane[]>();
 
   constructor(cluster: Cluster, target: (node: string) => ControlTarget) {
     this.#cluster = cluster;
@@ -28,7 +67,7 @@ export class AnyNode {
     const problems: string[] = [];
     for (const node of this.#order()) {
       try {
-        return await this.#connection(node).query<Row>(text, values, ASK_MS);
+        return await this.#lane(node).query<Row>(text, values);
       } catch (error) {
         if (!(error instanceof ControlError) || error.kind === 'sql') throw error;
         problems.push(`${node}: ${error.message}`);
@@ -38,7 +77,7 @@ export class AnyNode {
   }
 
   stop(): void {
-    for (const connection of this.#connections.values()) connection.close();
+    for (const lanes of this.#lanes.values()) for (const lane of lanes) lane.close();
   }
 
   /** The primary, then those that answer, then those of which nothing is known; none that is no part of the cluster. */
@@ -57,12 +96,14 @@ export class AnyNode {
       .map(({ name }) => name);
   }
 
-  #connection(node: string): ControlConnection {
-    let connection = this.#connections.get(node);
-    if (connection === undefined) {
-      connection = new ControlConnection(this.#target(node), 'fairlead-auth');
-      this.#connections.set(node, connection);
-    }
-    return connection;
+  /** One that is free, or the one with the shortest queue. */
+  #lane(node: string): Lane {
+    const lanes = this.#lanes.get(node) ?? [];
+    this.#lanes.set(node, lanes);
+    const best = lanes.reduce<Lane | null>((a, b) => (a === null || b.waiting < a.waiting ? b : a), null);
+    if (best !== null && (best.waiting === 0 || lanes.length >= MAX_LANES)) return best;
+    const made = new Lane(this.#target(node));
+    lanes.push(made);
+    return made;
   }
 }
