@@ -155,9 +155,9 @@ export class Exchange {
   get untouched(): boolean {
     if (!this.extended) return false;
     let first = 0;
-    while (this.codes[first] === EXPECT.PARSE_SYNTH || this.codes[first] === EXPECT.CLOSE_SYNTH) first++;
+    while (this.codes[first] === EXPECT.CLOSE_SYNTH) first++;
     const code = this.codes[first];
-    return this.head <= first && code !== undefined && code !== EXPECT.EXECUTE;
+    return this.head <= first && code !== undefined && code !== EXPECT.EXECUTE && code !== EXPECT.QUERY;
   }
 
   /** Ticks off the expectation that a reply of this type fulfils. @returns true when the reply is not for the client. */
