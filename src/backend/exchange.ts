@@ -39,6 +39,9 @@ export const UNKNOWN_NAME: StatementEntry = Object.freeze({
 /** A name of the client that a batch was to change, and what it stands for after all; null: nothing. */
 export type Undone = { readonly name: string; readonly statement: PreparedStatement | null };
 
+/** What ends a connection only while the server waits for a statement: idle_session_timeout, idle_in_transaction_session_timeout. */
+const IDLE_ONLY: ReadonlySet<string> = new Set(['57P05', '25P03']);
+
 /** Where replies go. All calls are synchronous and come from the server socket's data event. */
 export interface ExchangeOwner {
   /** Bytes for the client, in order; a range may hold many messages or end inside one. */
@@ -149,10 +152,11 @@ export class Exchange {
   }
 
   /**
-   * True when the server's last word shows that it ran nothing of a batch: replies come in order and all of them before that word, and it has
-   * not answered the first thing that stands before any execution. A simple query has no such thing.
+   * True when the server's last word shows that it ran nothing: replies come in order and all of them before that word, and it has not answered
+   * the first thing of a batch, which stands before any execution. A simple query has no such thing; but some words are said to idle ones only.
    */
-  get untouched(): boolean {
+  unreadBy(sqlState: string): boolean {
+    if (IDLE_ONLY.has(sqlState)) return true;
     if (!this.extended) return false;
     let first = 0;
     while (this.codes[first] === EXPECT.CLOSE_SYNTH) first++;

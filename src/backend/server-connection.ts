@@ -22,9 +22,6 @@ import { NO_SETTINGS, type SettingsSet } from './settings-set.ts';
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
 
-/** What ends a connection only while the server waits for a statement: idle_session_timeout, idle_in_transaction_session_timeout. */
-const IDLE_ONLY: ReadonlySet<string> = new Set(['57P05', '25P03']);
-
 /**
  * One connection to a PostgreSQL server, with a FIFO of exchanges: requests are written back to back, replies belong to the head.
  * Whether one session holds it (linked) or many share it is the business of whoever submits; the relay is the same.
@@ -308,7 +305,7 @@ export class ServerConnection {
   /** The server's last word. What the client is told depends on what it was doing. */
   #end(exchange: Exchange | undefined, fields: ErrorFields, buffer: Buffer, from: number, pos: number): void {
     this.#fatal = fields;
-    if (exchange?.untouched || (exchange !== undefined && IDLE_ONLY.has(fields.sqlState))) exchange.sent = false;
+    if (exchange?.unreadBy(fields.sqlState)) exchange.sent = false;
     else this.#forward(buffer, from, pos);
     this.destroy('ended by the server');
   }
