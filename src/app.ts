@@ -249,6 +249,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     const readOnly = config.listen_read_only;
     const listenReadOnly = readOnly === null ? null : await listener.start(readOnly, true);
     await listener.startUnixSocket(config.unix_socket, listen.port);
+    if (listenReadOnly !== null) await listener.startUnixSocket(config.unix_socket, listenReadOnly.port, true);
     const http = await api.start();
     await migrate(config, log).catch((error) =>
       log.warn({ error: messageOf(error) }, 'schema fairlead is not up to date'),

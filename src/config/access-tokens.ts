@@ -16,9 +16,9 @@ export type Line = {
 /** As deep as PostgreSQL follows (CONF_FILE_MAX_DEPTH). */
 const MAX_DEPTH = 10;
 
-/** @throws FairleadError bad_config */
-export function readLines(file: string, depth = 0): Line[] {
-  return splitLines(read(file, file)).flatMap(({ text, number }) => {
+/** @param from where the file is named. @throws FairleadError bad_config */
+export function readLines(file: string, from = file, depth = 0): Line[] {
+  return splitLines(read(file, from)).flatMap(({ text, number }) => {
     const where = `${file}:${number}`;
     const line = { fields: fieldsOf(text, where, dirname(file), depth), where };
     return included(line, file, depth) ?? (line.fields.length === 0 ? [] : [line]);
@@ -39,10 +39,10 @@ function included({ fields, where }: Line, file: string, depth: number): Line[] 
   const target = resolve(dirname(file), path[0]?.text as string);
   if (name === 'include_dir') {
     const names = attempt(where, () => readdirSync(target)).filter((entry) => /^[^.].*\.conf$/.test(entry));
-    return names.sort().flatMap((entry) => readLines(join(target, entry), deeper(depth, where)));
+    return names.sort().flatMap((entry) => readLines(join(target, entry), where, deeper(depth, where)));
   }
   if (name === 'include_if_exists' && !existsSync(target)) return [];
-  return readLines(target, deeper(depth, where));
+  return readLines(target, where, deeper(depth, where));
 }
 
 /** A backslash at the end of a line continues it. */

@@ -37,6 +37,8 @@ export type AuthRequest = {
   readonly secret: Secret | null;
   /** Where the connection can be bound to: SCRAM-SHA-256-PLUS is offered. */
   readonly binding: Buffer | null;
+  /** What the salts of users without a verifier are made of. */
+  readonly seed: Buffer;
 };
 
 type Challenge = 'none' | 'cleartext' | 'md5' | 'scram';
@@ -117,8 +119,8 @@ export class Authentication {
 
   /** A password in clear text. An empty one is none. */
   async #fits(given: string): Promise<boolean> {
-    const { user, secret } = this.#request;
-    if (secret === null) return (await passwordFits(given, mockVerifier(user))) && false;
+    const { user, secret, seed } = this.#request;
+    if (secret === null) return (await passwordFits(given, mockVerifier(user, seed))) && false;
     if (given === '') return false;
     if (secret.kind === 'scram') return passwordFits(given, secret.verifier);
     return secret.kind === 'md5' ? sameText(md5Hash(given, user), secret.hash) : sameText(given, secret.password);
@@ -140,8 +142,8 @@ export class Authentication {
   }
 
   #clientFirst(text: string): AuthStep {
-    const { binding, user, secret } = this.#request;
-    const shown = secret?.kind === 'scram' ? secret.verifier : { salt: saltFor(user), iterations: ITERATIONS };
+    const { binding, user, secret, seed } = this.#request;
+    const shown = secret?.kind === 'scram' ? secret.verifier : { salt: saltFor(user, seed), iterations: ITERATIONS };
     this.#scram = new ScramServer(shown, { binding, plus: this.#mechanism === MECHANISM_PLUS });
     return { kind: 'send', bytes: authenticationSaslContinue(this.#scram.first(text)) };
   }
@@ -154,9 +156,9 @@ export class Authentication {
 
   /** An md5 hash says nothing about what SCRAM proves: such a user is refused as an unknown one is, as with PostgreSQL. */
   async #verifier(): Promise<Verifier> {
-    const { user, secret } = this.#request;
-    if (secret?.kind === 'plain') return derivedVerifier(secret.password, saltFor(user));
-    return secret?.kind === 'scram' ? secret.verifier : mockVerifier(user);
+    const { user, secret, seed } = this.#request;
+    if (secret?.kind === 'plain') return derivedVerifier(secret.password, saltFor(user, seed));
+    return secret?.kind === 'scram' ? secret.verifier : mockVerifier(user, seed);
   }
 
   /** A verifier alone cannot log in to a server; with the key that the client has just proved it can. */

@@ -164,7 +164,13 @@ export class Handshake implements Expiring {
     );
     const secret = await this.#secretOf(database, user, method);
     if (this.#ended) return;
-    const authentication = new Authentication({ user, method, secret, binding: encryption?.binding ?? null });
+    const authentication = new Authentication({
+      user,
+      method,
+      secret,
+      binding: encryption?.binding ?? null,
+      seed: services.clientTls.seed,
+    });
     this.#answer = (payload) => authentication.receive(payload);
     this.#step(authentication.start());
   }
@@ -318,6 +324,8 @@ export class Handshake implements Expiring {
 
   #fail(error: FairleadError): void {
     if (this.#ended) return;
+    // bytes in clear text would be garbage to a client in the middle of a TLS handshake
+    if (this.#opening.isEncrypting) return this.#stop();
     // a server's own refusal is passed on as it is
     const sqlState = (error as { serverState?: string }).serverState ?? error.sqlState;
     this.#socket.write(errorResponse('FATAL', sqlState, error.message, error.remedy));

@@ -59,9 +59,9 @@ export class Listener {
   }
 
   /** @param port of the TCP socket: the file is named after it. @throws FairleadError port_taken, bad_config */
-  async startUnixSocket({ directory, mode }: Config['unix_socket'], port: number): Promise<void> {
+  async startUnixSocket({ directory, mode }: Config['unix_socket'], port: number, readOnly = false): Promise<void> {
     if (directory === null) return;
-    const server = net.createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket, false));
+    const server = net.createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket, readOnly));
     await listenOnUnixSocket(server, join(directory, `.s.PGSQL.${port}`), Number.parseInt(mode, 8));
     this.#servers.push(server);
   }

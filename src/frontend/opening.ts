@@ -41,6 +41,7 @@ export class Opening {
   #encryption: Encryption | null = null;
   #sslAsked = false;
   #gssAsked = false;
+  #encrypting = false;
   #ended = false;
   #giveUp: () => void = () => {};
   readonly #onData = (chunk: Buffer) => this.#data(chunk);
@@ -52,6 +53,11 @@ export class Opening {
 
   start(): void {
     this.#socket.on('data', this.#onData);
+  }
+
+  /** A TLS handshake is under way. */
+  get isEncrypting(): boolean {
+    return this.#encrypting;
   }
 
   /** Takes its hands off the socket. */
@@ -128,7 +134,9 @@ export class Opening {
 
   #encrypt(direct: boolean): void {
     this.#socket.off('data', this.#onData);
+    this.#encrypting = true;
     this.#giveUp = this.#host.tls.secure(this.#socket, (error, secured) => {
+      this.#encrypting = false;
       if (this.#ended) return secured?.socket.destroy();
       if (secured === null) return this.#host.broken(messageOf(error));
       const { socket, binding, certificate, untrusted } = secured;

@@ -3,6 +3,7 @@ import { ControlConnection, ControlError, controlTarget } from '../backend/contr
 import { type Config, type NodeConfig, nodesOf } from '../config/config.ts';
 import { messageOf } from '../core/errors.ts';
 import { type Finding, fine, problem, warning } from './finding.ts';
+import { judgeDoor } from './preflight-door.ts';
 import { type NodeFacts, readFacts } from './preflight-facts.ts';
 import { judgeCluster, judgeNode } from './preflight-judge.ts';
 
@@ -24,7 +25,7 @@ export async function preflight(config: Config): Promise<Finding[]> {
     findings.push(fine(node.name, `PostgreSQL ${answer.version_text}, ${answer.in_recovery ? 'replica' : 'primary'}`));
     findings.push(...judgeNode(node, answer, config));
   }
-  findings.push(...judgeCluster(nodes, facts, config));
+  findings.push(...judgeCluster(nodes, facts, config), ...judgeDoor(config));
   return findings;
 }
 

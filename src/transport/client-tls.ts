@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { constants, createHmac, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import tls from 'node:tls';
@@ -28,6 +28,8 @@ const PEM = /-----BEGIN [A-Z0-9 ]+-----/;
 /** TLS towards clients: one server of Node that never listens, made anew when the settings are read again. */
 export class ClientTls {
   #server: tls.Server | null = null;
+  #seed = randomBytes(32);
+  #expiresMs: number | null = null;
   /** Connections whose handshake is under way, by their two ends. */
   readonly #pending = new Map<string, Done>();
 
@@ -36,26 +38,47 @@ export class ClientTls {
     return this.#server !== null;
   }
 
+  /** Until when our certificate is valid, as `Date.now` counts; null: there is none. */
+  get expiresMs(): number | null {
+    return this.#expiresMs;
+  }
+
+  /** A secret that restarts do not change where there is a private key, nor differs between several of us with the same one. */
+  get seed(): Buffer {
+    return this.#seed;
+  }
+
   /**
    * Reads the files. Connections that are there keep what they began with.
    * @returns what puts it into force. @throws FairleadError bad_config
    */
   prepare(settings: ClientTlsSettings): () => void {
-    const server = this.#make(settings);
+    if (settings.mode === 'disable' || settings.cert === null || settings.key === null) {
+      return () => {
+        this.#server = null;
+        this.#expiresMs = null;
+      };
+    }
+    const cert = pem(settings.cert, 'cert');
+    const key = pem(settings.key, 'key');
+    const server = this.#make(settings, cert, key);
+    const expiresMs = Date.parse(new X509Certificate(cert).validTo);
+    const seed = createHmac('sha256', key).update('fairlead: salts of users without a verifier').digest();
     return () => {
       this.#server = server;
+      this.#seed = seed;
+      this.#expiresMs = expiresMs;
     };
   }
 
-  #make(settings: ClientTlsSettings): tls.Server | null {
-    if (settings.mode === 'disable' || settings.cert === null || settings.key === null) return null;
-    const cert = pem(settings.cert, 'cert');
+  #make(settings: ClientTlsSettings, cert: string, key: string): tls.Server {
     const verifies = settings.ca !== null;
     const options: tls.TlsOptions = {
       cert,
-      key: pem(settings.key, 'key'),
+      key,
       ALPNProtocols: [ALPN],
       minVersion: settings.min_version,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       // judged by us: PostgreSQL's clients shall be told why
       requestCert: verifies,
       rejectUnauthorized: false,

@@ -61,16 +61,17 @@ export function formatVerifier(v: Verifier): string {
   return `SCRAM-SHA-256$${v.iterations}:${b64(v.salt)}$${b64(v.storedKey)}:${b64(v.serverKey)}`;
 }
 
-const MOCK_SECRET = randomBytes(32);
-
-/** The salt of a user without a verifier of its own: one that does not exist, or whose password is stored as it is. Always the same for the same name. */
-export function saltFor(user: string): Buffer {
-  return hmac(MOCK_SECRET, user).subarray(0, 16);
+/**
+ * The salt of a user without a verifier of its own: one that does not exist, or whose password is stored as it is.
+ * @param seed a secret of ours: with the same one, a name always has the same salt, as one that exists has
+ */
+export function saltFor(user: string, seed: Buffer): Buffer {
+  return hmac(seed, user).subarray(0, 16);
 }
 
 /** For a user that does not exist: a key nobody has. */
-export function mockVerifier(user: string): Verifier {
-  return { iterations: ITERATIONS, salt: saltFor(user), storedKey: randomBytes(32), serverKey: randomBytes(32) };
+export function mockVerifier(user: string, seed: Buffer): Verifier {
+  return { iterations: ITERATIONS, salt: saltFor(user, seed), storedKey: randomBytes(32), serverKey: randomBytes(32) };
 }
 
 /** True when the password is the one that the verifier was made of. Costs milliseconds, in another thread. */
