@@ -2,7 +2,7 @@ import type net from 'node:net';
 import { type Encryption, openServerSocket, type ServerAddress } from '../transport/server-socket.ts';
 import { cancelPacket } from '../wire/startup.ts';
 
-/** A server that does not close the connection in this time will not act on the request any more. */
+/** A server that has not closed the connection in this time may still act on the request, and nobody can say when. */
 const TIMEOUT_MS = 5000;
 
 /** Which backend, and where. */
@@ -15,26 +15,26 @@ export type CancelTarget = {
 
 /**
  * Sends a CancelRequest on a connection of its own, encrypted like the one it is about: whoever could read the key in it could cancel as well.
- * `done` is called once: when the server has sent the signal, or cannot be reached.
+ * `done` is called once, with `true` when the server has sent the signal or never will; `false`: it may yet.
  */
-function sendCancel({ address, encryption, pid, secret }: CancelTarget, done: () => void): void {
+function sendCancel({ address, encryption, pid, secret }: CancelTarget, done: (through: boolean) => void): void {
   let opened: net.Socket | null = null;
   let finished = false;
-  const finish = () => {
+  const finish = (through: boolean) => {
     if (finished) return;
     finished = true;
     clearTimeout(timer);
     giveUp();
     opened?.destroy();
-    done();
+    done(through);
   };
-  const timer = setTimeout(finish, TIMEOUT_MS);
+  const timer = setTimeout(() => finish(opened === null), TIMEOUT_MS);
   timer.unref();
   const giveUp = openServerSocket(address, encryption, (_error, socket) => {
-    if (socket === null) return finish();
+    if (socket === null) return finish(true);
     opened = socket;
     // the server closes the connection when it has sent the signal
-    socket.on('error', finish).on('close', finish);
+    socket.on('error', () => finish(false)).on('close', () => finish(true));
     socket.write(cancelPacket(pid, secret));
     socket.resume();
   });
@@ -50,10 +50,12 @@ export class Cancels {
     return this.#pending > 0;
   }
 
-  send(target: CancelTarget): void {
+  /** @param astray called when the request may still hit whatever runs on the connection, whenever that is */
+  send(target: CancelTarget, astray: () => void): void {
     this.#pending++;
-    sendCancel(target, () => {
+    sendCancel(target, (through) => {
       this.#pending--;
+      if (!through) astray();
       if (this.#pending > 0) return;
       const then = this.#then;
       this.#then = null;

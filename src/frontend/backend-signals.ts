@@ -2,6 +2,7 @@ import { FairleadError } from '../core/errors.ts';
 import type { BackendSignal } from '../sql/verdict.ts';
 import { formatAt, readBind } from '../wire/bind.ts';
 import { CLIENT } from '../wire/message-type.ts';
+import { cancelled } from './cancelled.ts';
 import type { OwnAnswerHost } from './own-answers.ts';
 import { onlyStatement, runs, textOf } from './plain-work.ts';
 import type { Session } from './session.ts';
@@ -39,7 +40,7 @@ export class BackendSignals {
       return true;
     }
     if (signal.kind === 'cancel' && own) {
-      this.#host.fail(work, new FairleadError('cancelled', 'canceling statement due to user request'));
+      this.#host.fail(work, cancelled());
       return true;
     }
     if (signal.kind === 'cancel') target.cancel();

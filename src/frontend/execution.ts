@@ -14,6 +14,7 @@ import type { RouteReason } from '../routing/decision.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
 import { account, type LastRoute } from './accounting.ts';
+import { cancelled } from './cancelled.ts';
 import type { Transaction } from './client-output.ts';
 import { noteEffects, readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
@@ -56,6 +57,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly #writes = new OpenWrites();
   readonly #sequences: SequenceUse;
   #link: Link | null = null;
+  /** A cancel request came while the link was being made ready. */
+  #cancelEarly = false;
   /** The connection that can write which the session had last. */
   #home: ServerConnection | null = null;
   #lastRoute: LastRoute | null = null;
@@ -119,6 +122,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   accept(work: Work): void {
     this.#work = work;
     this.#summary = summarize(work.verdicts);
+    this.#cancelEarly = false;
     this.#state = 'waiting';
   }
 
@@ -142,10 +146,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   cancel(): boolean {
     // without an exchange it is our own question that runs
     if (this.#state === 'active' && this.underWay.exchange !== null) this.#link?.connection.cancel();
-    // with a link its settings are being applied: too early, as a cancel request is that comes before its statement
-    if (this.#state !== 'waiting' || this.#link !== null) return false;
-    this.#placement.abort();
-    return true;
+    if (this.#state !== 'waiting') return false;
+    // with a link its settings are being applied: what the client believes to run is refused when its turn comes
+    if (this.#link !== null) this.#cancelEarly = this.#transaction === 'none';
+    else this.#placement.abort();
+    return this.#link === null;
   }
 
   /** The client has caught up with what was relayed to it. */
@@ -187,6 +192,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   #apply(link: Link): void {
+    const { connection } = link;
+    // a cancel request under way is meant for what ran before
+    if (connection.cancelling) return connection.afterCancel(() => this.#link === link && this.#apply(link));
     const work = this.#work as Work;
     const { settings } = this.memory;
     const differs = this.#transaction === 'none' && link.connection.settings !== settings;
@@ -206,6 +214,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #submit(link: Link): void {
     const work = this.#work as Work;
+    if (this.#cancelEarly) return this.#fail(cancelled(), work.synced);
     const { batch } = work;
     const exchange = new Exchange(this, batch !== null, work.startedMs);
     exchange.syncOwed = owesSync(work);

@@ -12,6 +12,7 @@ import type { FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, SERVER } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
 import { BackendSignals } from './backend-signals.ts';
+import { cancelled } from './cancelled.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
 import { Execution, type ExecutionState } from './execution.ts';
@@ -157,7 +158,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
   cancel(): void {
     if (this.#execution.cancel()) {
       this.listening.abandon();
-      this.#fail(new FairleadError('cancelled', 'canceling statement due to user request'));
+      this.#fail(cancelled());
     }
   }
 
