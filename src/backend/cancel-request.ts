@@ -50,12 +50,12 @@ export class Cancels {
     return this.#pending > 0;
   }
 
-  /** @param astray called when the request may still hit whatever runs on the connection, whenever that is */
-  send(target: CancelTarget, astray: () => void): void {
+  /** @param connection spoilt when the request may still hit whatever runs on it, whenever that is */
+  send(target: CancelTarget, connection: { tainted: boolean }): void {
     this.#pending++;
     sendCancel(target, (through) => {
       this.#pending--;
-      if (!through) astray();
+      if (!through) connection.tainted = true;
       if (this.#pending > 0) return;
       const then = this.#then;
       this.#then = null;

@@ -141,10 +141,7 @@ export class ServerConnection {
 
   /** Asks the server to cancel what runs now. The connection is not given to anybody else before the request is through. */
   cancel(): void {
-    if (this.#closed) return;
-    this.#cancels.send(this.login, () => {
-      this.tainted = true;
-    });
+    if (!this.#closed) this.#cancels.send(this.login, this);
   }
 
   /** Runs `then` as soon as no cancel request is under way. */

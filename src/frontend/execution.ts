@@ -57,11 +57,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly #writes = new OpenWrites();
   readonly #sequences: SequenceUse;
   #link: Link | null = null;
-  /** A cancel request came while the link was being made ready. */
-  #cancelEarly = false;
+  #cancelEarly = false; // while the link was being made ready
   /** The connection that can write which the session had last. */
   #home: ServerConnection | null = null;
-  #lastRoute: LastRoute | null = null;
+  lastRoute: LastRoute | null = null;
 
   /** The statement as it is under the settings of the session. */
   readonly #variant = (statement: PreparedStatement): PreparedStatement => {
@@ -109,10 +108,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     return this.#link;
   }
 
-  get lastRoute(): LastRoute | null {
-    return this.#lastRoute;
-  }
-
   /** What it waits for, for people; null when it does not. */
   get waitingFor(): string | null {
     return this.#state === 'waiting' ? this.#placement.state : null;
@@ -128,8 +123,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   /** Runs the accepted request on a server. */
   run(): void {
-    if (this.#link !== null) this.#apply(this.#link);
-    else this.#seek(this.#work as Work);
+    const link = this.#link;
+    if (link === null) return this.#seek(this.#work as Work);
+    if (!link.connection.cancelling) return this.#apply(link);
+    // a cancel request under way is meant for what ran before
+    link.connection.afterCancel(() => this.#link === link && this.#apply(link));
   }
 
   /** The accepted request was answered by ourselves. `ended`: a transaction that was lost is over with it. */
@@ -192,9 +190,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   #apply(link: Link): void {
-    const { connection } = link;
-    // a cancel request under way is meant for what ran before
-    if (connection.cancelling) return connection.afterCancel(() => this.#link === link && this.#apply(link));
     const work = this.#work as Work;
     const { settings } = this.memory;
     const differs = this.#transaction === 'none' && link.connection.settings !== settings;
@@ -270,8 +265,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const work = this.#work as Work;
     const before = this.#transaction;
     const pinned = this.memory.pinned !== null;
-    const summary = this.#summary as Summary;
-    this.#lastRoute = account(this.#services, link, work, exchange, summary, before !== 'none', pinned);
+    this.lastRoute = account(this.#services, link, work, exchange, this.#summary as Summary, before !== 'none', pinned);
     if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
     else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
     if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
@@ -281,10 +275,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     const succeeded = exchange.sqlState === null;
     const { memory, options } = this;
-    const { statements } = this.#requests;
-    const { connection } = link;
-    noteEffects(this.#running, succeeded, this.#transaction !== 'none', { memory, options, statements, connection });
-    this.#host.listening.answered(this.#running, succeeded, before, this.#transaction);
+    const effects = { memory, options, statements: this.#requests.statements, connection: link.connection };
+    noteEffects(this.#running, succeeded, this.#transaction !== 'none', effects);
+    if (this.#host.listening.answered(this.#running, succeeded, before, this.#transaction)) memory.heardElsewhere();
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();
@@ -315,10 +308,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #leaveInsideMessage(link: Link): void {
     this.#link = null;
     link.drop('the client is inside a message that is of no use any more');
-    if (this.memory.pinned !== null || this.memory.settingsChanged) {
-      const text = 'the server ended COPY inside a message';
-      return this.#host.terminate(new FairleadError('session_lost', text));
-    }
+    if (this.memory.pinned !== null || this.memory.settingsChanged)
+      return this.#host.terminate(new FairleadError('session_lost', 'the server ended COPY inside a message'));
     if (this.#transaction !== 'none') this.#transaction = 'lost';
     this.#rest(false);
   }
@@ -336,8 +327,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#state === 'closed') return;
     const work = this.#work as Work;
     const inTransaction = this.#transaction !== 'none';
-    const pinned = this.memory.pinned !== null;
-    const loss = afterLoss(inTransaction, pinned, exchange, this.#verdicts, work, error);
+    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.#verdicts, work, error);
     this.underWay.end();
     work.losses++;
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);

@@ -8,7 +8,7 @@ import { onlyStatement, runs, textOf } from './plain-work.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import type { Work } from './work.ts';
 
-/** NAMEDATALEN - 1, less than a character: a longer name is cut by the server, with a notice that only the server gives. */
+/** NAMEDATALEN - 1, less than a character: a longer name is cut by the server, with a notice that only the server gives: it gets those. */
 const MAX_NAME_BYTES = 60;
 
 const CHANNELS = /^\s*select\s+(\*\s+from\s+)?(pg_catalog\s*\.\s*)?pg_listening_channels\s*\(\s*\)\s*;?\s*$/i;
@@ -18,10 +18,12 @@ const CHANNELS_COLUMN = 'pg_listening_channels';
 export type ListenStatementsHost = {
   /** Made when it is first needed. */
   subscriptions(): Subscriptions;
-  /** False where the session's own server connection listens: in session mode, or when it began to for another reason. */
+  /** False where the session's own server connection listens: in session mode, or since a function made it. */
   readonly shared: boolean;
   /** True while the session listens on anything through the shared connection. */
   readonly listens: boolean;
+  /** Asks for what its own server connection listens on. */
+  ownChannels(then: (channels: readonly string[]) => void): void;
 };
 
 /** LISTEN, UNLISTEN and pg_listening_channels() as statements of their own: answered here, no server connection is kept for them. */
@@ -62,7 +64,7 @@ export class ListenStatements {
   }
 
   #channels(work: Work): boolean {
-    if (!this.#host.listens || !this.#host.shared) return false;
+    if (!this.#host.listens) return false;
     if (!CHANNELS.test(textOf(work))) {
       const error = new FairleadError(
         'unsupported',
@@ -72,9 +74,15 @@ export class ListenStatements {
       this.#answers.fail(work, error);
       return true;
     }
-    const channels = this.#host.subscriptions().channels;
-    const rows = channels.map((channel) => dataRow([channel]));
-    const end = commandComplete(`SELECT ${channels.length}`);
+    if (!runs(work)) this.#answerChannels(work, []);
+    else this.#host.ownChannels((own) => this.#answerChannels(work, own));
+    return true;
+  }
+
+  #answerChannels(work: Work, own: readonly string[]): void {
+    const channels = new Set([...this.#host.subscriptions().channels, ...own]);
+    const rows = [...channels].map((channel) => dataRow([channel]));
+    const end = commandComplete(`SELECT ${rows.length}`);
     const bytes =
       work.batch === null
         ? Buffer.concat([rowDescription([CHANNELS_COLUMN]), ...rows, end])
@@ -84,7 +92,6 @@ export class ListenStatements {
             () => Buffer.concat([...rows, end]),
           );
     this.#answers.answer(work, bytes, false);
-    return true;
   }
 }
 

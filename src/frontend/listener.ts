@@ -121,6 +121,7 @@ export class Listener {
       if (name === 'token') session.causality.adopt(value, this.#services.cluster.assignment.value.forks);
       else session.options.set(name, value, false);
     }
+    session.options.keepAsStartup();
     this.#sessions.add(session, key);
     session.start(rest);
   }

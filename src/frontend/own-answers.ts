@@ -89,7 +89,9 @@ export class OwnAnswers {
       return true;
     }
     const refusal =
-      mode === 'statement' && opensBlock(work) ? transactionBlockRefused() : refusalOf(work.verdicts, onReplica);
+      mode === 'statement' && opensBlock(work)
+        ? transactionBlockRefused()
+        : refusalOf(work.verdicts, onReplica && transaction !== 'failed');
     if (refusal !== null) this.#host.fail(work, refusal);
     return refusal !== null;
   }

@@ -45,7 +45,7 @@ export class ReplicationRelay {
 
   /** A CancelRequest with the client's key. */
   cancel(): void {
-    this.#cancels.send(this.#login, () => {});
+    this.#cancels.send(this.#login, { tainted: false });
   }
 
   terminate(error: FairleadError): void {

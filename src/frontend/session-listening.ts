@@ -11,8 +11,11 @@ import type { Work } from './work.ts';
 /** The session as far as listening goes. */
 export type SessionListeningHost = SubscriptionsHost & {
   readonly clientPid: number;
-  /** Its server connection listens, or has to: see `ListenStatementsHost.shared`. */
+  /** It cannot share: what its server connection listens on is all that it hears. */
   readonly listensItself: boolean;
+  /** Its server connection listens, or may. */
+  readonly connectionListens: boolean;
+  ownChannels(then: (channels: readonly string[]) => void): void;
 };
 
 const NO_STEPS: readonly ListenStep[] = [];
@@ -22,6 +25,8 @@ export class SessionListening implements ListenStatementsHost {
   readonly #host: SessionListeningHost;
   readonly #services: Services;
   #subscriptions: Subscriptions | null = null;
+  /** A function made the server connection listen. */
+  #apart = false;
 
   constructor(host: SessionListeningHost, services: Services) {
     this.#host = host;
@@ -29,11 +34,15 @@ export class SessionListening implements ListenStatementsHost {
   }
 
   get shared(): boolean {
-    return !this.#host.listensItself;
+    return !this.#host.listensItself && !this.#host.connectionListens;
   }
 
   get listens(): boolean {
     return this.#subscriptions?.active === true;
+  }
+
+  ownChannels(then: (channels: readonly string[]) => void): void {
+    this.#host.ownChannels(then);
   }
 
   subscriptions(): Subscriptions {
@@ -41,11 +50,12 @@ export class SessionListening implements ListenStatementsHost {
     return this.#subscriptions;
   }
 
-  /** Calls `then` when the request may run: at once, unless it may commit a LISTEN. */
-  beforeRun(work: Work, then: (error: FairleadError | null) => void): void {
+  /** Calls `then` when the request may run: at once, unless it listens or may commit a LISTEN. What it will listen on is heard before. */
+  beforeRun(work: Work, transaction: Transaction, then: (error: FairleadError | null) => void): void {
+    const listens = transaction === 'failed' || this.#host.listensItself ? [] : channelsOf(work.verdicts);
     const commits = work.verdicts.some((verdict) => verdict.class === 'end' || verdict.class === 'unknown');
-    if (this.#subscriptions === null || !commits) then(null);
-    else this.#subscriptions.beforeCommit(then);
+    if (listens.length === 0 && (this.#subscriptions === null || !commits)) then(null);
+    else this.subscriptions().ahead(listens, commits, then);
   }
 
   /**
@@ -75,14 +85,20 @@ export class SessionListening implements ListenStatementsHost {
     return this.#services.notifications.translate(link.node.name, buffer, start, end);
   }
 
-  answered(running: readonly Verdict[], succeeded: boolean, before: Transaction, now: Transaction): void {
+  /** @returns true when the server connection listens on nothing that is not heard here */
+  answered(running: readonly Verdict[], succeeded: boolean, before: Transaction, now: Transaction): boolean {
     let steps = NO_STEPS;
-    for (const { listenSteps } of running) {
-      if (listenSteps !== undefined && listenSteps.length > 0)
-        steps = steps.length === 0 ? listenSteps : [...steps, ...listenSteps];
+    for (const { listenSteps, pin } of running) {
+      const some = listenSteps ?? NO_STEPS;
+      if (some.length > 0) steps = steps.length === 0 ? some : [...steps, ...some];
+      // a function's doing: nobody knows on what
+      if (pin === 'listen' && !some.some((step) => step.kind === 'listen')) this.#apart = true;
     }
-    if (this.#subscriptions === null && !steps.some((step) => step.kind === 'savepoint')) return;
+    const listening = this.#subscriptions;
+    if (listening === null && !steps.some((step) => step.kind === 'savepoint')) return false;
     this.subscriptions().answered(steps, succeeded, running.length > 1, before, now);
+    if (!this.#host.connectionListens) this.#apart = false;
+    return now === 'none' && this.#host.connectionListens && !this.#apart && !this.#host.listensItself;
   }
 
   /** Before the ReadyForQuery of a request outside of transactions. */
@@ -95,8 +111,9 @@ export class SessionListening implements ListenStatementsHost {
     });
   }
 
+  /** The session rests. */
   flush(): void {
-    this.#subscriptions?.flush();
+    if (this.#subscriptions !== null && this.#host.quiet) this.#subscriptions.flush();
   }
 
   /** The request was cancelled that waits here. */
@@ -107,4 +124,13 @@ export class SessionListening implements ListenStatementsHost {
   end(): void {
     this.#subscriptions?.end();
   }
+}
+
+/** What the statements listen on by their own words. */
+function channelsOf(verdicts: readonly Verdict[]): readonly string[] {
+  const channels: string[] = [];
+  for (const { listenSteps } of verdicts) {
+    for (const step of listenSteps ?? NO_STEPS) if (step.kind === 'listen') channels.push(step.name);
+  }
+  return channels;
 }

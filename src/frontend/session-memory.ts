@@ -24,6 +24,7 @@ const HELD: Readonly<Partial<Record<PinReason, string>>> = {
     "SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()",
   'sql prepare': 'SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql',
   'cursor with hold': 'SELECT FROM pg_catalog.pg_cursors WHERE is_holdable',
+  listen: 'SELECT FROM pg_catalog.pg_listening_channels()',
 };
 
 /** What statements leave behind in a session: settings, which are replayed on every server connection, and pins, which cannot be. */
@@ -36,6 +37,8 @@ export class SessionMemory {
   #readsCounters = false;
   /** What pins the session may be gone. */
   #doubt = false;
+  /** What the server connection listens on is heard through another one. */
+  #unlisten = false;
   #changed = false;
   /** Settings may have changed that no statement mentioned. */
   #changedAny = false;
@@ -137,6 +140,12 @@ export class SessionMemory {
     return values.length === 0 ? null : settingsSet(values);
   }
 
+  /** The session hears by another connection what this one listens on: it need not be kept for that. */
+  heardElsewhere(): void {
+    this.#unlisten = true;
+    this.#doubt = true;
+  }
+
   /** Pins that the server can be asked about, when all are of that kind and may be gone; null otherwise. Asked once. */
   takeDoubt(): readonly PinReason[] | null {
     const doubt = this.#doubt && this.#pins.size > 0;
@@ -150,7 +159,9 @@ export class SessionMemory {
   /** Asks the server which of `reasons` it still holds something for. `then` is called when the others pin no more. */
   verifyPins(link: Link, reasons: readonly PinReason[], then: () => void): void {
     const held = reasons.map((reason) => `SELECT '${reason}' WHERE EXISTS(${HELD[reason]})`);
-    link.ask(held.join(' UNION ALL '), (rows, error) => {
+    const first = this.#unlisten ? 'UNLISTEN *; ' : '';
+    this.#unlisten = false;
+    link.ask(first + held.join(' UNION ALL '), (rows, error) => {
       const still = new Set(rows.map(([name]) => name));
       if (error === null) for (const reason of reasons) if (!still.has(reason)) this.#pins.delete(reason);
       then();

@@ -6,9 +6,12 @@ const CONSISTENCIES: readonly string[] = ['eventual', 'session', 'strong', 'prim
 
 type Values = { consistency: Consistency | null; maxStalenessMs: number | null };
 
+const NOTHING_SET: Readonly<Values> = { consistency: null, maxStalenessMs: null };
+
 /** The `fairlead.*` settings of one session: for the session, and for the transaction on top. Null: as configured. */
 export class SessionOptions {
-  #session: Values = { consistency: null, maxStalenessMs: null };
+  #startup: Readonly<Values> = NOTHING_SET;
+  #session: Values = { ...NOTHING_SET };
   #local: Values | null = null;
 
   consistency(configured: Consistency): Consistency {
@@ -26,20 +29,20 @@ export class SessionOptions {
    * @throws FairleadError bad_parameter
    */
   set(name: string, value: string | null, local: boolean): void {
-    if (local) this.#local ??= { consistency: null, maxStalenessMs: null };
+    if (local) this.#local ??= { ...NOTHING_SET };
     const target = local ? (this.#local as Values) : this.#session;
     switch (name) {
       case 'consistency':
         if (value !== null && !CONSISTENCIES.includes(value)) {
           throw bad(name, value, `one of ${CONSISTENCIES.join(', ')}`);
         }
-        target.consistency = value as Consistency | null;
+        target.consistency = (value as Consistency | null) ?? (local ? null : this.#startup.consistency);
         return;
       case 'max_staleness': {
         const ms = value === null || value === '' || value === '-1' ? null : parseTimeMs(value);
         if (ms === null && value !== null && value !== '' && value !== '-1')
           throw bad(name, value, "a time such as '500ms'");
-        target.maxStalenessMs = ms;
+        target.maxStalenessMs = value === null && !local ? this.#startup.maxStalenessMs : ms;
         return;
       }
       default:
@@ -51,9 +54,14 @@ export class SessionOptions {
     }
   }
 
+  /** What was set so far came with the startup packet: RESET falls back to it. */
+  keepAsStartup(): void {
+    this.#startup = { ...this.#session };
+  }
+
   /** DISCARD ALL, RESET ALL. */
   resetAll(): void {
-    this.#session = { consistency: null, maxStalenessMs: null };
+    this.#session = { ...this.#startup };
   }
 
   endTransaction(): void {

@@ -1,6 +1,5 @@
 /** One client's connection after its login: what it sends, what it is told, when it ends. Running its requests is `Execution`'s. */
 import type { Socket } from 'node:net';
-import type { ListeningConnection } from '../backend/listening-connection.ts';
 import type { Identity } from '../backend/pools.ts';
 import { LoginRefused } from '../backend/server-login.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
@@ -19,12 +18,13 @@ import { Execution, type ExecutionState } from './execution.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import type { Link } from './link.ts';
 import { ListenStatements } from './listen-statements.ts';
+import { ListeningHost } from './listening-host.ts';
 import { LocalCommands } from './local-commands.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
 import { type ClockHost, SessionClock } from './session-clock.ts';
-import { SessionListening, type SessionListeningHost } from './session-listening.ts';
+import { SessionListening } from './session-listening.ts';
 import type { SessionOptions } from './session-options.ts';
 import { transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
@@ -44,7 +44,7 @@ export type Client = {
   readonly superuser: boolean;
 };
 
-export class Session implements FrameSink, ExecutionHost, SessionListeningHost, ClockHost {
+export class Session implements FrameSink, ExecutionHost, ClockHost {
   readonly client: Client;
   readonly startedMs = nowMs();
   /** When its latest request came, monotonic milliseconds. */
@@ -72,7 +72,9 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
     });
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
-    this.listening = new SessionListening(this, services);
+    const end = (error: FairleadError) => this.terminate(error);
+    const host = new ListeningHost(client, services, this.#connection, () => this.#execution, end);
+    this.listening = new SessionListening(host, services);
     this.#execution = new Execution(client, services, this.#requests, this);
     this.#clock = new SessionClock(services.deadlines, this.#execution.settings, this);
     // whoever cancelled meanwhile has had an answer
@@ -252,7 +254,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
         if (this.#own.take(request.work, transaction, link?.readOnly === true && !this.client.readOnly, mode)) return;
-        this.listening.beforeRun(request.work, (error) => {
+        this.listening.beforeRun(request.work, transaction, (error) => {
           if (this.#execution.work !== request.work || this.state === 'closed') return;
           if (error === null) this.#execution.run();
           else this.#fail(error);
@@ -283,7 +285,7 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
 
   rested(skip: boolean): void {
     if (skip) this.#skipToSync = true;
-    if (this.quiet) this.listening.flush();
+    this.listening.flush();
     if (this.#services.lifecycle.draining && !this.inTransaction) return this.drain();
     if (this.inTransaction && this.#execution.settings.now.mode === 'statement') {
       return this.terminate(transactionBlockRefused());
@@ -345,36 +347,6 @@ export class Session implements FrameSink, ExecutionHost, SessionListeningHost, 
   #drained(): void {
     this.#execution.drained();
     if (this.state === 'idle') this.#connection.readOn();
-  }
-
-  // --- notifications -------------------------------------------------------------------------------------------------
-
-  get clientPid(): number {
-    return this.client.pid;
-  }
-
-  get quiet(): boolean {
-    return this.state === 'idle' && this.#execution.transaction === 'none' && !this.#execution.underWay.insideMessage;
-  }
-
-  get unsentBytes(): number {
-    return this.#connection.unsentBytes;
-  }
-
-  /** Payloads come as UTF-8: whoever wants another encoding gets them from a server that knows about it. */
-  get listensItself(): boolean {
-    const { memory } = this.#execution;
-    const encoding = memory.settings.values.get('client_encoding');
-    const inUtf8 = encoding === undefined || /^['"]?(utf-?8|unicode)['"]?$/i.test(encoding);
-    return !inUtf8 || this.client.readOnly || memory.keeps('listen') || this.#execution.settings.now.mode === 'session';
-  }
-
-  listeningConnection(): ListeningConnection {
-    return this.#services.notifications.of(this.client.database, this.client.identity);
-  }
-
-  tell(bytes: Buffer): void {
-    this.#output.write(bytes);
   }
 
   // --- the pace of the client ----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ export class Subscriptions implements ChannelListener {
   readonly #services: Services;
   #channels: ReadonlySet<string> = new Set();
   readonly #pending = new PendingChannels();
-  /** Listened on ahead of the COMMIT that makes it so. */
+  /** Heard ahead of the statement, or of the COMMIT, that makes it so. */
   readonly #early = new Set<string>();
   #waiting: { readonly channel: string; readonly message: Buffer }[] = [];
   #waitingBytes = 0;
@@ -49,13 +49,14 @@ export class Subscriptions implements ChannelListener {
     return this.#channels.size > 0 || this.#early.size > 0;
   }
 
+  /** True when what is notified there comes this way, now or when it may. */
   has(channel: string): boolean {
-    return this.#channels.has(channel);
+    return this.#channels.has(channel) || this.#early.has(channel);
   }
 
-  /** Channels whose LISTEN has taken effect, in the order of their names. */
+  /** Channels whose LISTEN has taken effect, in that order. */
   get channels(): readonly string[] {
-    return [...this.#channels].sort();
+    return [...this.#channels];
   }
 
   // --- statements ----------------------------------------------------------------------------------------------------
@@ -79,10 +80,11 @@ export class Subscriptions implements ChannelListener {
     this.#pending.note(step);
   }
 
-  /** Before a COMMIT goes to the server: what it makes the session listen on must be listened on when it happens. */
-  beforeCommit(then: (error: FairleadError | null) => void): void {
-    if (this.#pending.empty) return then(null);
-    const missing = [...this.#pending.effectOn(this.#channels)].filter((channel) => !this.#channels.has(channel));
+  /** Before a request goes to the server: what it, or the transaction that it commits, will listen on must be heard when that happens. */
+  ahead(listens: readonly string[], commits: boolean, then: (error: FairleadError | null) => void): void {
+    const wanted = commits ? this.#pending.effectOn(new Set([...this.#channels, ...listens])) : new Set(listens);
+    for (const channel of listens) wanted.add(channel);
+    const missing = [...wanted].filter((channel) => !this.#channels.has(channel) && !this.#early.has(channel));
     for (const channel of missing) this.#early.add(channel);
     this.#join(missing, then);
   }
@@ -100,13 +102,11 @@ export class Subscriptions implements ChannelListener {
   ): void {
     for (const step of steps) {
       switch (step.kind) {
-        case 'listen':
-          // the server listens on its own connection: the session keeps that
-          break;
         case 'commit':
           if (succeeded && before !== 'failed') this.#commit();
           else this.#pending.clear();
           break;
+        case 'listen':
         case 'unlisten':
           if (succeeded) this.#pending.note(step);
           break;
@@ -142,11 +142,11 @@ export class Subscriptions implements ChannelListener {
     const listening = this.#host.listeningConnection();
     const gone = new Set([...this.#channels, ...this.#early].filter((channel) => !channels.has(channel)));
     for (const channel of gone) listening.leave(this, channel);
-    const never = [...gone].filter((channel) => !this.#channels.has(channel));
     this.#channels = channels;
     this.#early.clear();
-    if (never.length === 0 || this.#waiting.length === 0) return;
-    this.#waiting = this.#waiting.filter(({ channel }) => !never.includes(channel));
+    if (gone.size === 0 || this.#waiting.length === 0) return;
+    // as PostgreSQL does, which looks at what was notified in a transaction's time when that is over
+    this.#waiting = this.#waiting.filter(({ channel }) => !gone.has(channel));
     this.#waitingBytes = this.#waiting.reduce((sum, { message }) => sum + message.length, 0);
   }
 
@@ -179,8 +179,10 @@ export class Subscriptions implements ChannelListener {
     this.#abandon = () => {
       left = 0;
       deadlines.clear(late);
-      for (const channel of channels) this.#host.listeningConnection().leave(this, channel);
-      this.#early.clear();
+      for (const channel of channels) {
+        this.#host.listeningConnection().leave(this, channel);
+        this.#early.delete(channel);
+      }
     };
     deadlines.set(late, nowMs() + hold);
     for (const channel of channels) this.#host.listeningConnection().join({ listener: this, channel, done: finish });

@@ -116,6 +116,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       findings.listenSteps.push({ kind: 'listen', name: textOf(node.conditionname) ?? '' });
       return draft(findings, 'session-state', 'listens');
     case 'UnlistenStmt':
+      findings.mayUnpin = true;
       if (node.conditionname === undefined) findings.releases.push('listen');
       findings.listenSteps.push({ kind: 'unlisten', name: textOf(node.conditionname) });
       return draft(findings, 'session-state', 'stops listening');

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { type Random, randomFrom } from '../support/random.ts';
+import {
+  bind,
+  describePortal,
+  execute,
+  type Message,
+  parse,
+  q,
+  RawClient,
+  rowsOf,
+  sqlStateOf,
+  sync,
+} from '../support/raw-client.ts';
+import { untilServing } from '../support/serving.ts';
+
+/** FAIRLEAD_TEST_SEED=… runs the same statements again. */
+const SEED = Number(process.env.FAIRLEAD_TEST_SEED ?? Math.floor(Math.random() * 1e9));
+const SCRIPTS = 25;
+const STATEMENTS = 40;
+
+/** What a client may do about channels, in any order. */
+function statement(random: Random): string {
+  const channel = 'abcd'[random.int(4)] as string;
+  const savepoint = 'st'[random.int(2)] as string;
+  const all = [
+    `LISTEN ${channel}`,
+    `LISTEN ${channel}`,
+    `LISTEN ${channel}`,
+    `UNLISTEN ${channel}`,
+    'UNLISTEN *',
+    `NOTIFY ${channel}`,
+    `NOTIFY ${channel}, 'x'`,
+    `SELECT pg_notify('${channel}', 'y')`,
+    'BEGIN',
+    'BEGIN',
+    'COMMIT',
+    'COMMIT',
+    'ROLLBACK',
+    'COMMIT AND CHAIN',
+    'ROLLBACK AND CHAIN',
+    `SAVEPOINT ${savepoint}`,
+    `SAVEPOINT ${savepoint}`,
+    `ROLLBACK TO ${savepoint}`,
+    `RELEASE ${savepoint}`,
+    'SELECT 1 / 0',
+    'SELECT 1',
+    'SELECT pg_listening_channels()',
+    'DISCARD ALL',
+    'BEGIN READ ONLY',
+    `LISTEN ${channel}; SELECT 1`,
+    `UNLISTEN ${channel}; SELECT 1`,
+    `BEGIN; LISTEN ${channel}; COMMIT`,
+    `BEGIN; LISTEN ${channel}; ROLLBACK`,
+    `UNLISTEN *; SELECT 1 / 0`,
+  ];
+  return all[random.int(all.length)] as string;
+}
+
+function summary(messages: readonly Message[]) {
+  const notified = messages.filter((m) => m.type === 'A').map((m) => m.body.toString('utf8', 4));
+  return {
+    types: messages
+      .map((m) => m.type)
+      .filter((type) => type !== 'A' && type !== 'N')
+      .join(' '),
+    sqlState: sqlStateOf(messages),
+    status: messages.at(-1)?.body.toString(),
+    rows: rowsOf(messages)
+      .map((row) => row.join())
+      .sort(),
+    notified,
+  };
+}
+
+let cluster: TestCluster;
+let fairlead: TestFairlead;
+
+before(async () => {
+  cluster = await startTestCluster({ replicas: 1 });
+  // one hears nothing of what is notified in the other
+  await cluster.node('pg1').query('CREATE DATABASE direct');
+  await cluster.node('pg1').query('CREATE DATABASE proxied');
+  fairlead = await startFairlead(cluster, { config: { pool: { size: 3 } } });
+  await untilServing(fairlead, 1);
+});
+after(async () => {
+  await fairlead?.stop();
+  await cluster?.stop();
+});
+
+it(`listening through the proxy is like listening directly (seed ${SEED})`, async () => {
+  const databaseOf = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href;
+  const { url } = cluster.node('pg1');
+  const outside = [
+    await RawClient.connect(databaseOf(url, 'direct')),
+    await RawClient.connect(databaseOf(url, 'proxied')),
+  ];
+  for (let script = 0; script < SCRIPTS; script++) {
+    const random = randomFrom(SEED + script);
+    const both = [
+      await RawClient.connect(databaseOf(url, 'direct')),
+      // NOTIFY in a READ ONLY transaction needs the primary
+      await RawClient.connect(databaseOf(fairlead.url, 'proxied'), { options: '-c fairlead.consistency=primary' }),
+    ];
+    const done: string[] = [];
+    let notified = false;
+    for (let i = 0; i < STATEMENTS; i++) {
+      // what was notified before is told before this is answered, unless a transaction is open
+      const text: string = notified ? 'SELECT 1' : statement(random);
+      notified = false;
+      const extended = !text.includes(';') && random.chance(0.3);
+      const bytes = extended ? Buffer.concat([parse(text), bind(), describePortal(), execute(), sync]) : q(text);
+      done.push(extended ? `(extended) ${text}` : text);
+      const [direct, proxied] = await Promise.all(both.map(async (one) => summary(await one.ask(bytes))));
+      assert.deepEqual(proxied, direct, `seed ${SEED + script}: ${done.join('\n')}`);
+      // what was notified during a transaction PostgreSQL hands out by what is listened on at its end
+      if (direct?.status !== 'I' || !random.chance(0.3)) continue;
+      const channel = 'abcd'[random.int(4)] as string;
+      notified = true;
+      done.push(`from outside: NOTIFY ${channel}`);
+      await Promise.all(outside.map((one) => one.query(`NOTIFY ${channel}, 'outside ${script}.${i}'`)));
+    }
+    for (const one of both) await one.end();
+  }
+  for (const one of outside) await one.end();
+});
