@@ -97,6 +97,8 @@ export class Exchange {
   dropsUnnamed: boolean;
   /** The Sync that ends a COPY's batch was kept back: the server ignores it if it reads data first, and must have it if it does not. */
   syncOwed = false;
+  /** Ends of copied data that were sent before the server asked for any. */
+  copiesSent = 0;
   readonly startedMs: number;
   #abandoned = false;
 
@@ -112,9 +114,17 @@ export class Exchange {
     return this.codes[this.head] === EXPECT.PARSE_REFUSED || this.entries[this.head] === UNKNOWN_NAME;
   }
 
+  /**
+   * True when a query stands in the place of a Sync. What comes behind the Sync that follows all the same is given an internal error by
+   * PostgreSQL 18 ("unexpected state STARTED"): that must not hit another session.
+   */
+  get hasQuery(): boolean {
+    return this.codes.at(-1) === EXPECT.QUERY;
+  }
+
   /** @returns true when the server skips the query at the end because of an error before it: more is to come, up to a Sync. */
   reopen(): boolean {
-    const skips = this.#abandoned && this.codes.at(-1) === EXPECT.QUERY;
+    const skips = this.#abandoned && this.hasQuery;
     if (skips) this.open = true;
     return skips;
   }

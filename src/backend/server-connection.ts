@@ -194,7 +194,7 @@ export class ServerConnection {
       const keepFrom = this.#look(type, buffer, from, pos, end);
       if (this.#closed) return;
       this.#paySync();
-      from = keepFrom;
+      from = this.#synthesize(this.#queue.peek(), buffer, keepFrom, end);
       pos = end;
     }
     this.#forward(buffer, from, pos);
@@ -257,7 +257,8 @@ export class ServerConnection {
         this.#forward(buffer, pos, end);
         if (type === SERVER.COPY_OUT) return end;
         exchange.syncOwed = false;
-        exchange.owner.copyIn(exchange);
+        if (exchange.copiesSent > 0) exchange.copiesSent--;
+        else exchange.owner.copyIn(exchange);
         return end;
       default:
         return from;
@@ -278,11 +279,9 @@ export class ServerConnection {
   }
 
   /** Puts in the replies that are ours and stand before the next one of the server. */
-  #synthesize(exchange: Exchange, buffer: Buffer, from: number, pos: number): number {
+  #synthesize(exchange: Exchange | undefined, buffer: Buffer, from: number, pos: number): number {
     let next = from;
-    while (exchange.head < exchange.codes.length) {
-      const code = exchange.codes[exchange.head];
-      if (code !== EXPECT.CLOSE_SYNTH) break;
+    while (exchange !== undefined && exchange.codes[exchange.head] === EXPECT.CLOSE_SYNTH) {
       this.#forward(buffer, next, pos);
       next = pos;
       this.#forward(CLOSE_COMPLETE, 0, CLOSE_COMPLETE.length);
@@ -348,6 +347,7 @@ export class ServerConnection {
     if (!exchange.swallowReady) this.#forward(buffer, pos, end);
     this.#queue.shift();
     if (exchange.dropsUnnamed) this.statements.dropUnnamed();
+    if (exchange.hasQuery) this.tainted = true;
     if (this.#queue.length === 0) this.idleSinceMs = nowMs();
     exchange.owner.finished(exchange, this.status);
     return end;

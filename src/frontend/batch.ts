@@ -58,6 +58,11 @@ export class Batch {
     return this.#bytes;
   }
 
+  /** True when copied data ends in it. */
+  get copies(): boolean {
+    return this.#items.some(({ type }) => type === CLIENT.COPY_DONE || type === CLIENT.COPY_FAIL);
+  }
+
   /** True when something in it runs. */
   get executes(): boolean {
     return this.#executes || this.#binds;
@@ -84,9 +89,15 @@ export class Batch {
     if (statement !== null && !this.verdicts.includes(statement.verdict)) this.verdicts.push(statement.verdict);
   }
 
-  /** The beginning of a Bind whose rest is passed on behind the batch. */
-  addLargeBind(raw: Buffer, wholeLength: number, name: string, statement: SessionStatement | null): void {
-    this.add(CLIENT.BIND, raw, name, statement);
+  /** The beginning of a message whose rest is passed on behind the batch. */
+  addLarge(
+    type: number,
+    raw: Buffer,
+    wholeLength: number,
+    name: string | null,
+    statement: SessionStatement | null,
+  ): void {
+    this.add(type, raw, name, statement);
     this.#items.push({ ...(this.#items.pop() as Item), wholeLength });
   }
 
@@ -99,9 +110,9 @@ export class Batch {
     const out: Buffer[] = [];
     const encoder = new Encoder(connection, exchange, variant, out);
     for (const item of this.#items) encoder.item(item);
-    // nothing may stand between the beginning of a long Bind and its rest
-    const insideBind = (this.#items.at(-1)?.wholeLength ?? null) !== null;
-    if (insideBind) return out;
+    // nothing may stand between the beginning of a long message and its rest
+    const insideMessage = (this.#items.at(-1)?.wholeLength ?? null) !== null;
+    if (insideMessage) return out;
     encoder.evict();
     if (end === 'sync') out.push(SYNC);
     else if (end === 'flush') out.push(FLUSH);
@@ -143,6 +154,14 @@ class Encoder {
       case CLIENT.EXECUTE:
         this.#out.push(item.raw);
         return this.#exchange.expect(EXPECT.EXECUTE);
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
+        this.#exchange.copiesSent++;
+        this.#out.push(item.raw);
+        return;
+      case CLIENT.COPY_DATA:
+        this.#out.push(item.raw);
+        return;
       case CLIENT.CLOSE:
         if (item.name !== null) return this.#close(item);
         this.#out.push(item.raw);

@@ -75,6 +75,9 @@ export class ExtendedReader {
         return null;
       }
       case CLIENT.EXECUTE:
+      case CLIENT.COPY_DATA:
+      case CLIENT.COPY_DONE:
+      case CLIENT.COPY_FAIL:
         batch.add(type, raw, null, null);
         return null;
       default:
@@ -91,7 +94,7 @@ export class ExtendedReader {
     const nameEnd = portalEnd === -1 ? -1 : stringEnd(bytes, portalEnd + 1, bytes.length);
     if (nameEnd === -1) return false;
     const name = bytes.toString('utf8', portalEnd + 1, nameEnd);
-    batch.addLargeBind(bytes, length, name, this.#current(name));
+    batch.addLarge(CLIENT.BIND, bytes, length, name, this.#current(name));
     return true;
   }
 

@@ -51,13 +51,16 @@ export class RequestReader {
         return this.overfull ? this.#work(this.#unsynced(false)) : NONE;
       }
       case CLIENT.SYNC:
-        return this.#batch.empty ? EMPTY_SYNC : this.#work({ ...this.#unsynced(false), synced: true });
+        // it may end a transaction that nobody began: of a batch that a query stood behind
+        return this.#batch.empty && !linked ? EMPTY_SYNC : this.#work({ ...this.#unsynced(false), synced: true });
       case CLIENT.FLUSH:
         return this.#batch.empty ? NONE : this.#work(this.#unsynced(!linked && !this.#batch.executes));
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
-        return NONE; // of a copy that the server ended early: ignored, as the server does
+        // behind nothing, it is of a copy that the server ended early: ignored, as the server does
+        if (!this.#batch.empty) this.collect(type, buffer, start, end);
+        return this.overfull ? this.#work(this.#unsynced(false)) : NONE;
       default:
         return { kind: 'violation', reason: `type ${type}` };
     }
@@ -69,7 +72,11 @@ export class RequestReader {
       const verdicts = type === CLIENT.QUERY ? [this.#unread(bytes)] : [];
       return this.#work({ ...newWork('stream', verdicts), raw: bytes });
     }
-    if (type === CLIENT.COPY_DATA) return NONE; // as above
+    if (type === CLIENT.COPY_DATA) {
+      if (this.#batch.empty) return NONE; // as above
+      this.collectLargeData(length, bytes);
+      return this.#work(this.#unsynced(false));
+    }
     if (type !== CLIENT.BIND) return { kind: 'violation', reason: `${String.fromCharCode(type)} of ${length} bytes` };
     if (!this.collectLargeBind(length, bytes)) return { kind: 'violation', reason: 'Bind' };
     return this.#work(this.#unsynced(false));
@@ -83,6 +90,11 @@ export class RequestReader {
   /** @returns false when it is malformed */
   collectLargeBind(length: number, bytes: Buffer): boolean {
     return this.statements.largeBind(this.#batch, length, bytes);
+  }
+
+  /** The beginning of copied data that comes before the server has asked for it. */
+  collectLargeData(length: number, bytes: Buffer): void {
+    this.#batch.addLarge(CLIENT.COPY_DATA, bytes, length, null, null);
   }
 
   /** What was collected; the next message begins another batch. */

@@ -84,10 +84,6 @@ export class UnderWay {
       case CLIENT.QUERY:
       case CLIENT.FUNCTION_CALL:
         return this.#query(exchange, type, buffer, start, end);
-      case CLIENT.COPY_DATA:
-      case CLIENT.COPY_DONE:
-      case CLIENT.COPY_FAIL:
-        return;
       default: {
         const fault = this.#reader.collect(type, buffer, start, end);
         if (fault !== null) this.#host.violation(fault);
@@ -99,13 +95,15 @@ export class UnderWay {
   /** A stretch of a message too large to be collected. */
   piece(type: number, length: number, offset: number, bytes: Buffer): void {
     const left = Math.max(0, length - offset - bytes.length);
-    if (offset === 0) this.#void = type === CLIENT.COPY_DATA && this.#copy === 'none';
+    const early = type === CLIENT.COPY_DATA && this.#copy === 'none';
+    if (offset === 0) this.#void = early && this.#exchange?.open !== true;
     if (this.#void) return;
     if (offset > 0 || this.#copy !== 'none') {
       this.#left = left;
       return this.#passOn(bytes);
     }
-    if (type !== CLIENT.BIND || !this.#reader.collectLargeBind(length, bytes)) {
+    if (early) this.#reader.collectLargeData(length, bytes);
+    else if (type !== CLIENT.BIND || !this.#reader.collectLargeBind(length, bytes)) {
       return this.#host.violation(`${String.fromCharCode(type)} of ${length} bytes`);
     }
     this.#left = left;

@@ -110,8 +110,7 @@ export function endOf(work: Work): 'sync' | 'flush' | 'none' {
 }
 
 /** A COPY from the client may follow: whether the server reads the Sync before the data or instead of it is known only from its answer. */
-export function owesSync(work: Work): boolean {
-  return (
-    work.synced && work.raw === null && work.batch?.executes === true && work.verdicts.some((v) => v.class === 'copy')
-  );
+export function owesSync({ synced, raw, batch, verdicts }: Work): boolean {
+  if (!synced || raw !== null || batch?.executes !== true) return false;
+  return !batch.copies && verdicts.some((verdict) => verdict.class === 'copy');
 }
