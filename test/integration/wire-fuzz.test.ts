@@ -89,7 +89,11 @@ describe(`mutated streams of bytes (seed ${SEED})`, () => {
       throw error;
     });
     await untilRested(fairlead);
-    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).length, 0);
+    const clients = await show(fairlead.url, 'SHOW CLIENTS');
+    assert.deepEqual(
+      clients.filter(({ database }) => database !== 'fairlead'),
+      [],
+    );
     assert.deepEqual(fairlead.complaints(), []);
     const client = await RawClient.connect(fairlead.url);
     for (let i = 0; i < 20; i++) assert.equal(await client.value(`SELECT ${i}`), String(i));

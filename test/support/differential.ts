@@ -22,7 +22,7 @@ export type Step =
   | { readonly kind: 'cancel'; readonly session: string }
   /** The client goes without a word. */
   | { readonly kind: 'vanish'; readonly session: string }
-  /** On the primary itself, by the superuser, until it gives a row. */
+  /** On the server itself, by the superuser, until it gives a row. */
   | { readonly kind: 'behind'; readonly text: string };
 
 export type Conversation = {
@@ -86,7 +86,8 @@ export class Differential {
       replica: null,
     };
     const admin = await RawClient.connect(at(cluster.node('pg1').url));
-    const replica = await RawClient.connect(cluster.node('pg2').url);
+    await untilReplayed(admin, await RawClient.connect(cluster.node('pg2').url));
+    const replica = await RawClient.connect(at(cluster.node('pg2').url));
     await untilReplayed(admin, replica);
     const neighbours = await Neighbours.connect(at(fairlead.url));
     const proxied: Side = { url: at(fairlead.url), cluster, neighbours, admin, replica };
@@ -189,7 +190,7 @@ class Talk {
         this.#gone.add(step.session);
         return (await this.#session(step.session)).vanish();
       case 'behind':
-        await until(async () => (await this.#side.admin.query(step.text)).length > 0, { what: step.text });
+        await until(() => this.#behind(step.text), { what: step.text });
         return;
       default:
         step satisfies never;
@@ -255,6 +256,14 @@ class Talk {
       if (m.type === 'Z') ready++;
       if (typeof until === 'number' ? ready >= until : until !== 'end' && until.includes(m.type)) return;
     }
+  }
+
+  /** On the primary, and on the replica if there is one: either may run what is waited for. */
+  async #behind(text: string): Promise<boolean> {
+    for (const node of [this.#side.admin, this.#side.replica]) {
+      if (node !== null && (await node.query(text)).length > 0) return true;
+    }
+    return false;
   }
 
   #note(name: string, m: Message, client: RawClient): void {

@@ -8,6 +8,8 @@ const FIRST_USER_OID = 16384;
 const LONG_BYTES = 120;
 /** Where in its sources the server raised the error: Fairlead's own errors have none. */
 const SOURCE_FIELDS = new Set(['F', 'L', 'R']);
+/** Numbers in the details of a deadlock. */
+const PROCESSES = /(process|transaction|relation|database) \d+/gi;
 
 /** What one side of a comparison calls its objects. One for all sessions of a case. */
 export class Names {
@@ -58,7 +60,8 @@ function fieldsOf(body: Buffer): string {
     .toString('utf8')
     .split('\0')
     .filter((field) => field !== '' && !SOURCE_FIELDS.has(field[0] as string))
-    .join(' · ');
+    .join(' · ')
+    .replaceAll(PROCESSES, '$1 #');
 }
 
 function columnsOf(body: Buffer, names: Names): string[] {
