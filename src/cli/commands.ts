@@ -10,6 +10,8 @@ export type CommandName =
   | 'resume'
   | 'drain'
   | 'undrain'
+  | 'reload'
+  | 'import'
   | 'help'
   | 'version';
 
@@ -80,6 +82,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'undrain',
     usage: `undrain NODE ${REMOTE}`,
     summary: 'takes a drained node back',
+  },
+  {
+    name: 'reload',
+    usage: `reload ${REMOTE}`,
+    summary: 'reads the configuration again and prints what changed',
+  },
+  {
+    name: 'import',
+    usage: 'import PGBOUNCER.INI [--output FILE]',
+    summary: 'turns a configuration of PgBouncer into one of Fairlead',
   },
   {
     name: 'help',
