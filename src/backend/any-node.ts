@@ -30,6 +30,7 @@ class Lane {
   }
 
   close(): void {
+    this.#failed = { atMs: Number.POSITIVE_INFINITY, error: new ControlError('', 'lost', null, 'fairlead stops') };
     this.#connection.close();
   }
 
@@ -53,6 +54,7 @@ export class AnyNode {
   readonly #cluster: Cluster;
   readonly #target: (node: string) => ControlTarget;
   readonly #lanes = new Map<string, Lane[]>();
+  #stopped = false;
 
   constructor(cluster: Cluster, target: (node: string) => ControlTarget) {
     this.#cluster = cluster;
@@ -65,7 +67,7 @@ export class AnyNode {
    */
   async query<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {
     const problems: string[] = [];
-    for (const node of this.#order()) {
+    for (const node of this.#stopped ? [] : this.#order()) {
       try {
         return await this.#lane(node).query<Row>(text, values);
       } catch (error) {
@@ -76,7 +78,9 @@ export class AnyNode {
     throw new FairleadError('lookup_failed', `no node answers: ${problems.join('; ') || 'all are down'}`);
   }
 
+  /** Nothing is asked any more. */
   stop(): void {
+    this.#stopped = true;
     for (const lanes of this.#lanes.values()) for (const lane of lanes) lane.close();
   }
 

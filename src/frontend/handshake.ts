@@ -180,7 +180,8 @@ export class Handshake implements Expiring {
     const { services } = this.#host;
     const unneeded = method === 'trust' || method === 'cert';
     const found = await services.credentials.lookup(database, user).catch((error) => {
-      if (unneeded) return null;
+      // the console is for the time when nothing answers, too
+      if (unneeded || CONSOLE_DATABASES.has(database)) return null;
       throw error;
     });
     const { user: control, password } = services.config().cluster;
@@ -250,6 +251,7 @@ export class Handshake implements Expiring {
     const { services, sessions } = this.#host;
     const refusal = refusalOf(services, sessions, database, identity.user);
     if (refusal !== null) return this.#fail(refusal);
+    services.pools.admit(identity);
     const { parameters } = this.#startup as Startup;
     if (asksForReplication(parameters)) return this.#enterReplication(identity, database, parameters);
     let read: StartupSettings;
@@ -259,7 +261,6 @@ export class Handshake implements Expiring {
       return this.#fail(error as FairleadError);
     }
     const { settings, options } = read;
-    services.pools.admit(identity);
     this.#giveUp = this.#host.templates.get(database, identity, settings, (template, error) => {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);

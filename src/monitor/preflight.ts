@@ -6,6 +6,7 @@ import { type Finding, fine, problem, warning } from './finding.ts';
 import { judgeDoor } from './preflight-door.ts';
 import { type NodeFacts, readFacts } from './preflight-facts.ts';
 import { judgeCluster, judgeNode } from './preflight-judge.ts';
+import { judgeUsers } from './preflight-users.ts';
 
 /** Connects to every node and judges what it finds. Never rejects: what cannot be asked is a finding. */
 export async function preflight(config: Config): Promise<Finding[]> {
@@ -25,7 +26,8 @@ export async function preflight(config: Config): Promise<Finding[]> {
     findings.push(fine(node.name, `PostgreSQL ${answer.version_text}, ${answer.in_recovery ? 'replica' : 'primary'}`));
     findings.push(...judgeNode(node, answer, config));
   }
-  findings.push(...judgeCluster(nodes, facts, config), ...judgeDoor(config));
+  const answering = nodes.find(({ name }) => facts.has(name));
+  findings.push(...judgeCluster(nodes, facts, config), ...judgeDoor(config), ...(await judgeUsers(config, answering)));
   return findings;
 }
 
