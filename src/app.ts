@@ -128,9 +128,11 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
         pools.vacate(name);
         notifications.vacate(leadsTo(name));
       },
-      gone: (name) => {
+      gone: (name, replaced) => {
         pools.databaseGone(name);
         catalogs.forget(leadsTo(name));
+        const dropped = new FairleadError('database_dropped', `database "${name}" was dropped`);
+        if (!replaced) sessions.endAll(leadsTo(name), dropped);
       },
     },
     log,

@@ -62,12 +62,13 @@ export class AnyNode {
   }
 
   /**
+   * @param primaryOnly what is missing on a replica may not have been replayed yet
    * @throws ControlError `sql` when a node answered with an error
    * @throws FairleadError `lookup_failed` when no node answered
    */
-  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {
+  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[], primaryOnly = false): Promise<Row[]> {
     const problems: string[] = [];
-    for (const node of this.#stopped ? [] : this.#order()) {
+    for (const node of this.#stopped ? [] : this.#order(primaryOnly)) {
       try {
         return await this.#lane(node).query<Row>(text, values);
       } catch (error) {
@@ -85,8 +86,9 @@ export class AnyNode {
   }
 
   /** The primary, then those that answer, then those of which nothing is known; none that is no part of the cluster. */
-  #order(): string[] {
+  #order(primaryOnly: boolean): string[] {
     const { nodes, primary } = this.#cluster.topology.value;
+    if (primaryOnly) return primary === null ? [] : [primary.name];
     const rank = (name: string, state: string): number => {
       if (name === primary?.name) return 0;
       if (state === 'up') return 1;

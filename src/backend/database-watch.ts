@@ -10,8 +10,8 @@ export type DatabaseHolders = {
   names(): readonly string[];
   /** Closes idle connections to it. */
   vacate(database: string): void;
-  /** It was dropped, renamed, or is another one of the same name: what is known of it is of no use. */
-  gone(database: string): void;
+  /** It was dropped or renamed, or is another one of the same name (`replaced`): what is known of it is of no use. */
+  gone(database: string, replaced: boolean): void;
 };
 
 /**
@@ -74,14 +74,14 @@ export class DatabaseWatch {
   async #look(): Promise<void> {
     const names = [...new Set([...this.#holders.names(), ...this.#oids.keys()])];
     if (names.length === 0) return;
-    const rows = await this.#node.query<Row>(WATCH_SQL, [names]);
+    const rows = await this.#node.query<Row>(WATCH_SQL, [names], true);
     const found = new Map(rows.map((row) => [row.name, row]));
     for (const name of names) {
       const row = found.get(name);
       const before = this.#oids.get(name);
       if (before !== undefined && row?.oid !== before) {
         this.#log.info({ database: name }, row === undefined ? 'database dropped' : 'database replaced');
-        this.#holders.gone(name);
+        this.#holders.gone(name, row !== undefined);
       }
       if (row === undefined) this.#oids.delete(name);
       else this.#oids.set(name, row.oid);

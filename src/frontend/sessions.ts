@@ -96,6 +96,11 @@ export class Sessions {
     for (const session of [...this.all()]) session.drain();
   }
 
+  /** Ends every session of such databases, whatever it does. */
+  endAll(which: (database: string) => boolean, error: FairleadError): void {
+    for (const session of [...this.all()]) if (which(session.client.database)) session.terminate(error);
+  }
+
   #count({ client }: Session, change: 1 | -1): void {
     this.#counts.add(client.database, client.identity.user, change);
   }

@@ -12,6 +12,7 @@ export type Encryption = 'tls' | 'plain';
 
 const SSL_YES = 0x53;
 const SSL_NO = 0x4e;
+const SSL_ERROR = 0x45;
 
 /** What may be tried, in this order. */
 const ORDER: Readonly<Record<ServerTls['mode'], readonly Encryption[]>> = {
@@ -100,8 +101,12 @@ export function openServerSocket(
     finish(Object.assign(new Error('connection closed while TLS was agreed on'), { code: 'ECONNRESET' }));
   const onAnswer = (answer: Buffer) => {
     tcp.off('data', onAnswer);
+    // an error in words, which somebody in between could have put there: the server cannot serve anybody now
+    if (answer[0] === SSL_ERROR) {
+      return finish(Object.assign(new Error('the server refused the connection'), { code: 'ECONNRESET' }));
+    }
     if (answer.length !== 1) {
-      // bytes before the handshake could be smuggled into the encrypted stream (CVE-2021-23222); one of them may be an error's 'E'
+      // bytes before the handshake could be smuggled into the encrypted stream (CVE-2021-23222)
       const remedy = 'is it a PostgreSQL server? look into its log';
       return finish(new TlsRefused(address, 'the server did not answer the request for TLS with one byte', remedy));
     }

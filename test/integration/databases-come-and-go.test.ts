@@ -27,6 +27,12 @@ describe('databases come and go', () => {
   const direct = (text: string) => cluster.node('pg1').query(text);
   const stateOf = (error: { code?: string; message: string }) => error.code ?? error.message;
   const outcome = (promise: Promise<unknown>) => promise.then(() => 'done', stateOf);
+  /** As a statement of a client learns it, or, a moment later, the client itself. */
+  async function assertEnded(connection: Connection): Promise<void> {
+    const said = await outcome(connection.rows('INSERT INTO t VALUES (2)'));
+    assert.ok(said === '3D000' || said === '57P04' || connection.lost !== null, said);
+    await until(() => connection.lost !== null, { what: 'the end of the session' });
+  }
   const exists = async (database: string) =>
     (await direct(`SELECT FROM pg_database WHERE datname = '${database}'`)).length > 0;
 
@@ -45,8 +51,7 @@ describe('databases come and go', () => {
     const connection = await client('a1');
     await admin.rows('DROP DATABASE a1');
     assert.equal(await exists('a1'), false);
-    assert.equal(await outcome(connection.rows('INSERT INTO t VALUES (2)')), '3D000');
-    await until(() => connection.lost !== null, { what: 'the end of the session' });
+    await assertEnded(connection);
     assert.equal(await outcome(Connection.open(urlOf('a1'))), '3D000');
   });
 
@@ -72,9 +77,20 @@ describe('databases come and go', () => {
       await admin.rows('CREATE DATABASE a3');
       const idle = await client('a3');
       await direct(`DROP DATABASE a3${force}`);
-      assert.equal(await outcome(idle.rows('INSERT INTO t VALUES (2)')), '3D000');
-      await until(() => idle.lost !== null, { what: 'the end of the session' });
+      await assertEnded(idle);
       assert.equal(await outcome(Connection.open(urlOf('a3'))), '3D000');
+    }
+  });
+
+  it('dropped: its clients hear of it without asking, also those that listen', async () => {
+    await admin.rows('CREATE DATABASE a0');
+    const idle = await client('a0');
+    const listening = await client('a0');
+    await listening.rows('LISTEN news');
+    await direct('DROP DATABASE a0 WITH (FORCE)');
+    for (const one of [idle, listening]) {
+      await until(() => one.lost !== null, { what: 'the end of the session' });
+      assert.match(one.lost ?? '', /57P04|3D000/);
     }
   });
 
@@ -90,8 +106,9 @@ describe('databases come and go', () => {
       assert.deepEqual(await next.rows('SELECT v FROM w'), [{ v: 1 }]);
       await next.close();
       for (const one of first) {
-        // to the old ones the new database is the same as after a reconnect
-        assert.ok(['42P01', 'done'].includes(await outcome(one.rows('SELECT v FROM t'))));
+        // to the old ones the new database is the same as after a reconnect; or they were ended in between
+        const said = await outcome(one.rows('SELECT v FROM t'));
+        assert.ok(['42P01', 'done', '3D000', '57P04'].includes(said) || one.lost !== null, said);
         await one.close().catch(() => {});
       }
     }
@@ -121,7 +138,7 @@ describe('databases come and go', () => {
     await admin.rows(`CREATE DATABASE a8 TEMPLATE 'a6'`);
     await one.rows('SELECT v FROM t');
     await admin.rows('ALTER DATABASE a6 RENAME TO a9');
-    assert.equal(await outcome(one.rows('INSERT INTO t VALUES (3)')), '3D000');
+    await assertEnded(one);
     const renamed = await client('a9');
     await direct('CREATE DATABASE b1 TEMPLATE a9');
     await direct('ALTER DATABASE a9 RENAME TO b2');

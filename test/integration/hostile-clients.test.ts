@@ -27,6 +27,9 @@ const CLIENT_HELLO = Buffer.from(
   'hex',
 );
 
+/** Whoever asks the console is a client, too. */
+const noOperator = (row: Record<string, unknown>) => row.database !== 'fairlead';
+
 describe('hostile clients', () => {
   let cluster: TestCluster;
   let fairlead: FairleadProcess;
@@ -227,7 +230,7 @@ describe('hostile clients', () => {
     };
     await Promise.all(Array.from({ length: 40 }, one));
     await untilRested(fairlead);
-    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).length, 0);
+    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).filter(noOperator).length, 0);
     assert.ok((await fairlead.memory()) - before < 128 * MB);
   });
 
@@ -260,7 +263,7 @@ describe('hostile clients', () => {
     const clients: RawClient[] = [];
     for (let i = 0; i < 40; i++) clients.push(...(await Promise.all(Array.from({ length: 50 }, () => logIn()))));
     assert.equal(await clients[1234]?.value('SELECT 7'), '7');
-    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).length, 2000);
+    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).filter(noOperator).length, 2000);
     assert.ok((await fairlead.memory()) - before < 256 * MB);
   });
 
