@@ -2,7 +2,7 @@ import { constantText, type Fields, listOf, textOf, unwrap } from './ast.ts';
 
 /**
  * Databases that a statement needs to itself, as CountOtherDBBackends in PostgreSQL's dbcommands.c asks for: DROP, RENAME, SET TABLESPACE,
- * and the template of a new one. Null: none. A template written as a string is not in the text that is analysed: the list is empty.
+ * and the template of a new one. Null: none.
  */
 export function databasesNeeded(tag: string, node: Fields): readonly string[] | null {
   switch (tag) {

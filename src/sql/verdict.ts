@@ -107,7 +107,7 @@ export type Verdict = {
   readonly ofSession?: boolean;
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
-  /** It needs these databases to itself: no other connection may be open to them. Empty: one that the text does not name as an identifier. */
+  /** It needs these databases to itself: no other connection may be open to them. */
   readonly vacates?: readonly string[];
   /** It reads counters of what statements did on one server: the session's later statements should be counted there. */
   readonly readsCounters?: boolean;

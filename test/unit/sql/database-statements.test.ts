@@ -15,8 +15,8 @@ describe('databases that a statement needs to itself', () => {
     assert.deepEqual(needed('ALTER DATABASE a CONNECTION LIMIT 5'), null);
     assert.deepEqual(needed('CREATE DATABASE b'), ['template1']);
     assert.deepEqual(needed('CREATE DATABASE b TEMPLATE = a'), ['a']);
-    // literals are not in what is analysed
-    assert.deepEqual(needed(`CREATE DATABASE b TEMPLATE 'a'`), []);
+    assert.deepEqual(needed(`CREATE DATABASE b TEMPLATE 'a'`), ['a']);
+    assert.deepEqual(needed(`CREATE DATABASE b TEMPLATE 'c'`), ['c']);
     assert.deepEqual(needed('ALTER TABLE a RENAME TO b'), null);
     assert.deepEqual(needed('SELECT 1'), null);
   });
