@@ -13,6 +13,7 @@ import { Notifications } from './backend/notifications.ts';
 import { Pools } from './backend/pools.ts';
 import { PreparedStatements } from './backend/prepared-statement.ts';
 import { Cluster } from './cluster/cluster.ts';
+import { isPaused } from './cluster/operator.ts';
 import { type Config, nodesOf } from './config/config.ts';
 import { afterReload, type Change, difference } from './config/difference.ts';
 import { pgbouncerKey } from './config/pgbouncer-keys.ts';
@@ -94,6 +95,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const sessions = new Sessions();
   // pools of a prescribed user are kept ready for all clients of the database
   const hasClients = (database: string, user: string) =>
+    !isPaused(cluster.operator.value, database) &&
     sessions.countOf(database, databaseEntry(current, database)?.user === user ? null : user) > 0;
   const pools = new Pools(cluster, () => current, log, hasClients);
   const holdRoom = new HoldRoom(cluster);
@@ -183,6 +185,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const version = versionOf();
   const { traffic } = services;
   const statistics = new Statistics(pools.counters, sessions, () => current.pool.stats_period);
+  const consoles = new Consoles();
   const admin = {
     version,
     cluster,
@@ -195,7 +198,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     operations,
     log,
     config: services.config,
-    consoles: new Consoles(),
+    consoles,
     statistics,
     reload,
     set,
@@ -242,6 +245,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     lifecycle: services.lifecycle,
     sessions,
     log,
+    clients: () => listener.clients - consoles.size,
     timeoutMs: () => current.shutdown_timeout,
     stop,
   });

@@ -7,7 +7,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import { maybeDead } from '../cluster/observation.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
 import { type Config, nodesOf, type ServerTls } from '../config/config.ts';
-import { databaseEntry, poolSettings, serverDatabase } from '../config/pool-settings.ts';
+import { databaseEntry, type PoolSettings, poolSettings, serverDatabase } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { ServerSecret } from '../wire/secret.ts';
@@ -98,7 +98,7 @@ export class Pools {
         { node: node.name, purpose, database, user: identity.user },
         {
           login: () => this.#target(node, database, identity, purpose === 'ro' ? READ_ONLY : PARAMETERS),
-          settings: () => poolSettings(this.#config(), database, identity.user),
+          settings: this.#settingsOf(database, identity.user),
           counts: this.counters.of(database),
           limits: this.#limits,
         },
@@ -106,6 +106,20 @@ export class Pools {
       pools.set(id, pool);
     }
     return pool;
+  }
+
+  /** Asked several times for every statement: looked up again only when the configuration has been replaced. */
+  #settingsOf(database: string, user: string): () => PoolSettings {
+    let of = this.#config();
+    let settings = poolSettings(of, database, user);
+    return () => {
+      const now = this.#config();
+      if (now !== of) {
+        of = now;
+        settings = poolSettings(now, database, user);
+      }
+      return settings;
+    };
   }
 
   /** What a client has just proved to know: it logs in from now on, also for sessions that began with an older password. */

@@ -16,3 +16,8 @@ export const NO_INTENT: OperatorIntent = Object.freeze({
   pausedDatabases: new Set<string>(),
   disabledDatabases: new Set<string>(),
 });
+
+/** True when statements in the database are held. `database` as clients name it. */
+export function isPaused({ paused, pausedDatabases }: OperatorIntent, database: string): boolean {
+  return paused || pausedDatabases.has(database);
+}

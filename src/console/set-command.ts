@@ -19,7 +19,8 @@ export const SET_COMMAND: Command = {
     if (match === null || (!OURS.test(key) && !console.isSetting(key))) return done('SET');
     if (!operator.mayOperate) throw new FairleadError('not_allowed', 'admin access needed');
     const changes = console.set(key, match[2] as string);
-    note(console, operator, `${key} to be ${match[2]}`);
+    // its value may be a secret; what may be told of it is in the log of the change
+    note(console, operator, `a new value for ${key}`);
     return done('SET', changes.length === 0 ? ['nothing has changed'] : changes.map((change) => change.text));
   },
 };

@@ -41,9 +41,7 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
       if (isPaused(console, database)) throw new FairleadError('refused', 'already suspended/paused', 'RESUME ends it');
       console.operations.pause(database ?? undefined);
       try {
-        await until(signal, () =>
-          poolsOf(console, database).every((pool) => pool.activeCount + pool.openingCount === 0),
-        );
+        await until(signal, () => poolsOf(console, database).every((pool) => pool.totalCount === pool.idleCount));
       } catch (error) {
         // as PgBouncer does when its operator gives up
         console.operations.resume(database ?? undefined);

@@ -264,6 +264,9 @@ export class Handshake implements Expiring {
     this.#giveUp = this.#host.templates.get(database, identity, settings, (template, error) => {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);
+      // others may have come in while a server was asked
+      const late = refusalOf(services, sessions, database, identity.user);
+      if (late !== null) return this.#fail(late);
       this.#finish(this.#host.readOnly ? standbyTemplate(template) : template, (key, rest) => {
         const superuser = template.get('is_superuser') === 'on';
         this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, superuser, rest });

@@ -12,6 +12,8 @@ export type ShutdownMode = 'now' | 'drain' | 'wait';
 export type ShutdownDependencies = {
   readonly lifecycle: Lifecycle;
   readonly sessions: Sessions;
+  /** Clients that are there, replication connections included, operators not. */
+  clients(): number;
   readonly log: Log;
   /** How long `drain` waits, milliseconds; 0: as long as it takes. */
   timeoutMs(): number;
@@ -42,7 +44,7 @@ export class Shutdown {
   }
 
   begin(mode: ShutdownMode): Promise<void> {
-    const { lifecycle, sessions, log, timeoutMs } = this.#deps;
+    const { lifecycle, sessions, log } = this.#deps;
     if (this.#stopping) return this.done;
     log.info({ mode, clients: sessions.size }, 'shutting down');
     if (mode === 'now') this.#stop();
@@ -51,7 +53,7 @@ export class Shutdown {
       else {
         lifecycle.drain();
         sessions.drain();
-        const limitMs = timeoutMs();
+        const limitMs = this.#deps.timeoutMs();
         if (limitMs > 0) this.#untilMs = Math.min(this.#untilMs, nowMs() + limitMs);
       }
       this.#timer ??= setInterval(() => this.#look(), LOOK_MS);
@@ -61,9 +63,11 @@ export class Shutdown {
   }
 
   #look(): void {
-    const { sessions, log } = this.#deps;
-    if (sessions.size > 0 && nowMs() < this.#untilMs) return;
-    if (sessions.size > 0) log.warn({ clients: sessions.size }, 'shutdown_timeout is over: ending clients as they are');
+    const { sessions, lifecycle, log } = this.#deps;
+    // what streams has no transaction to wait for
+    const left = lifecycle.draining ? sessions.size : this.#deps.clients();
+    if (left > 0 && nowMs() < this.#untilMs) return;
+    if (left > 0) log.warn({ clients: left }, 'shutdown_timeout is over: ending clients as they are');
     this.#stop();
   }
 
