@@ -20,6 +20,8 @@ export class Notifications {
   readonly #log: Log;
   readonly #ready: () => void;
   readonly #databases = new Map<string, ListeningConnection>();
+  /** The primary that handed over its role, as planned: it had nothing left to notify. */
+  #handedOver: string | null = null;
   #unsubscribe: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -36,7 +38,9 @@ export class Notifications {
   start(): void {
     const { topology, assignment } = this.#cluster;
     this.#unsubscribe = topology.subscribe(() => {
-      const { fenced } = assignment.value;
+      const { fenced, handingOver, primary } = assignment.value;
+      if (handingOver !== null) this.#handedOver = handingOver;
+      else if (primary === this.#handedOver) this.#handedOver = null;
       for (const one of this.#databases.values()) one.follow((node) => fenced.has(node));
     });
     this.#timer = setInterval(() => this.#check(), CHECK_MS).unref();
@@ -80,7 +84,7 @@ export class Notifications {
   }
 
   #make(database: string, identity: Identity): ListeningConnection {
-    const { topology, assignment } = this.#cluster;
+    const { topology } = this.#cluster;
     return new ListeningConnection({
       database,
       identities: () => {
@@ -95,7 +99,7 @@ export class Notifications {
       },
       topology: () => topology.value,
       clientPidOf: (node, pid) => this.#pools.clientPidOf(node, pid),
-      mayMiss: (node) => assignment.value.handingOver !== node,
+      mayMiss: (node) => this.#handedOver !== node,
       ready: this.#ready,
       log: this.#log,
     });

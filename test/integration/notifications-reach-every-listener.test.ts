@@ -53,9 +53,9 @@ describe('notifications reach every listener', () => {
     );
 
   before(async () => {
-    cluster = await startTestCluster({ replicas: 1 });
+    cluster = await startTestCluster({ replicas: 2 });
     fairlead = await startFairlead(cluster, { config: { pool: { size: 2 }, failover: { timeout: '2s' } } });
-    await untilServing(fairlead, 1);
+    await untilServing(fairlead, 2);
   });
   after(async () => {
     for (const one of open) one.vanish();
@@ -226,13 +226,39 @@ describe('notifications reach every listener', () => {
     await speaker.end();
   });
 
+  it('misses nothing in a planned switchover', async () => {
+    const one = await client();
+    const speaker = await client();
+    await one.query('LISTEN moved');
+    const heardOf: string[] = [];
+    const answer = fetch(`${fairlead.http}/api/switchover`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    });
+    let moved = false;
+    void answer.then(() => {
+      moved = true;
+    });
+    const spoken: string[] = [];
+    for (let i = 0; !moved || i < 20; i++) {
+      await speaker.query(`NOTIFY moved, '${i}'`);
+      spoken.push(String(i));
+    }
+    assert.equal((await answer).status, 200);
+    while (heardOf.length < spoken.length) heardOf.push((await heard(one)).payload);
+    assert.deepEqual(heardOf, spoken);
+    await one.end();
+    await speaker.end();
+  });
+
   it('carries listeners over a failover, and hears the first write on the new primary', async () => {
     const one = await client();
     const speaker = await client();
     await one.query('LISTEN carried');
     await speaker.query("NOTIFY carried, 'before'");
     assert.equal((await heard(one)).payload, 'before');
-    await cluster.node('pg1').kill9();
+    await cluster.node(fairlead.app.cluster.topology.value.primary?.name as string).kill9();
     const notified = () => speaker.query("NOTIFY carried, 'after'").then(() => true);
     await until(notified, { what: 'the first write on the new primary' });
     const m = await one.next();
