@@ -144,6 +144,8 @@ export class Handshake implements Expiring {
     if (rest.length > 0) reader.feed(rest);
     this.#reader = reader;
     this.#socket.on('data', this.#onData);
+    // nothing is read while the client has to wait, or it could fill our memory
+    this.#socket.pause();
     void this.#challenge(user, encryption).catch((error) => this.#refuse(error));
   }
 
@@ -201,6 +203,7 @@ export class Handshake implements Expiring {
         message: (type, buffer, start, end) => {
           if (type !== CLIENT.PASSWORD) violation('expected a password message');
           else {
+            this.#socket.pause();
             this.#answer(Buffer.from(buffer.subarray(start + 5, end))).then(
               (step) => this.#step(step),
               (error) => this.#refuse(error),
@@ -226,8 +229,9 @@ export class Handshake implements Expiring {
   #step(step: AuthStep): void {
     if (this.#ended) return;
     if (step.bytes !== null) this.#socket.write(step.bytes);
-    if (step.kind === 'send') this.#reader?.resume();
-    else this.#logIn(step.identity);
+    if (step.kind === 'done') return this.#logIn(step.identity);
+    this.#socket.resume();
+    this.#reader?.resume();
   }
 
   /** Who or what did not prove itself. */
@@ -243,9 +247,6 @@ export class Handshake implements Expiring {
   }
 
   #logIn(identity: Identity): void {
-    // nothing is read until the client is told that it is ready
-    this.#socket.pause();
-    this.#reader?.stop();
     const database = this.#database();
     if (CONSOLE_DATABASES.has(database)) return this.#enterConsole(identity, database);
     const { services, sessions } = this.#host;
@@ -328,11 +329,12 @@ export class Handshake implements Expiring {
 
   #fail(error: FairleadError): void {
     if (this.#ended) return;
-    // bytes in clear text would be garbage to a client in the middle of a TLS handshake
-    if (this.#opening.isEncrypting) return this.#stop();
     // a server's own refusal is passed on as it is
     const sqlState = (error as { serverState?: string }).serverState ?? error.sqlState;
-    this.#socket.write(errorResponse('FATAL', sqlState, error.message, error.remedy));
+    // in the middle of a TLS handshake there is no way to say it
+    if (!this.#opening.isEncrypting) {
+      this.#socket.write(errorResponse('FATAL', sqlState, error.message, error.remedy));
+    }
     this.#stop();
   }
 
@@ -345,7 +347,8 @@ export class Handshake implements Expiring {
     this.#reader?.end();
     this.#unlisten();
     this.#socket.on('error', () => {});
-    this.#socket.destroySoon();
+    if (this.#opening.isEncrypting) this.#socket.destroy();
+    else this.#socket.destroySoon();
   }
 
   #listen(): void {

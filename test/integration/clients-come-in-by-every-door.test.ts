@@ -64,6 +64,9 @@ describe('clients come in by every door', { skip }, () => {
   const verifiers: string[] = [];
   const logged: string[] = [];
   const sockets: net.Socket[] = [];
+  /** Asks for TLS and does not begin with it. */
+  let stalled: net.Socket;
+  let saidToStalled: Promise<string>;
   const note = (fields: object, text: string) => {
     logged.push(`${text} ${JSON.stringify(fields, (_, value) => (typeof value === 'bigint' ? String(value) : value))}`);
   };
@@ -101,10 +104,16 @@ describe('clients come in by every door', { skip }, () => {
         query: 'off',
       },
     };
+    // fewer clients than come in all: one that is not forgotten would be noticed
+    const pool = { max_clients: 25, startup_timeout: '5s' };
     const read = () =>
-      configFor(cluster, { config: { tls: config.tls, unix_socket: config.unix_socket }, auth: config.auth });
+      configFor(cluster, { config: { pool, tls: config.tls, unix_socket: config.unix_socket }, auth: config.auth });
     app = await startApp(read(), log, read);
     await untilServing({ url: url(superuser, cluster.password), http: `http://127.0.0.1:${app.http.port}` }, 0);
+    stalled = (await tcp()) as net.Socket;
+    sockets.pop();
+    stalled.write(SSL_REQUEST);
+    saidToStalled = all(stalled);
   });
   afterEach(() => {
     for (const socket of sockets.splice(0)) socket.destroy();
@@ -113,6 +122,7 @@ describe('clients come in by every door', { skip }, () => {
     await app?.stop();
     authority?.remove();
     strangers?.remove();
+    stalled?.destroy();
     if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
     await cluster?.stop();
   });
@@ -521,6 +531,24 @@ describe('clients come in by every door', { skip }, () => {
       await before.end();
       await (await RawClient.connect(url('stored'))).end();
     });
+  });
+
+  it('a client that does not go on with TLS is left at the deadline, without a word in clear text', async () => {
+    assert.equal(await saidToStalled, 'S');
+  });
+
+  it('forgets clients that are gone', async () => {
+    const one = async (i: number) => {
+      const secured = await secure(null, { ALPNProtocols: ['postgresql'] });
+      const client = RawClient.on(secured, url(i % 3 === 0 ? 'nobody' : 'stored'));
+      await client.logIn().catch(() => {});
+      client.socket.destroy();
+      await until(() => client.socket.closed, { what: 'the end' });
+    };
+    for (let i = 0; i < 60; i += 4) await Promise.all([0, 1, 2, 3].map((k) => one(i + k)));
+    const client = await RawClient.connect(url('stored'));
+    assert.equal(await client.value('SELECT 1'), '1');
+    await client.end();
   });
 
   it('writes no secret into its log', () => {
