@@ -23,11 +23,10 @@ function about(word: string, argument: Command['argument'], help: string, run: R
       if (database !== null && (database === 'fairlead' || database === 'pgbouncer')) {
         throw new FairleadError('refused', `${database} is the admin console`, 'name another database');
       }
+      const known = database === null || databaseNames(console).includes(database);
       note(console, operator, database === null ? word : `${word} ${database}`);
       const outcome = await run(database, console, operator);
-      return database === null || databaseNames(console).includes(database)
-        ? outcome
-        : { ...outcome, notices: [...outcome.notices, `nobody uses database ${database}`] };
+      return known ? outcome : { ...outcome, notices: [...outcome.notices, `nobody uses database ${database}`] };
     },
   };
 }

@@ -266,7 +266,8 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
       case 'violation':
         return this.violation(request.reason);
       case 'none':
-        return;
+        // a batch without its end is no reason to stay for ever
+        return this.#clock.rested(this.inTransaction);
       default:
         request satisfies never;
     }

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
-import { q, RawClient, rowsOf, sqlStateOf } from '../support/raw-client.ts';
+import { bind, execute, parse, q, RawClient, rowsOf, sqlStateOf, sync } from '../support/raw-client.ts';
 import { until } from '../support/wait.ts';
 
 const DBNAME = { dbname: 'postgres' };
@@ -82,6 +82,11 @@ describe('pools', { timeout: 60_000 }, () => {
     assert.match(String(refused[0]?.body), /transaction blocks not allowed in statement pooling mode/);
     assert.deepEqual(rowsOf(await client.ask(q('BEGIN; SELECT 7; COMMIT'))), [['7']]);
     assert.deepEqual(rowsOf(await client.ask(q('SELECT 1; SELECT 2'))), [['1'], ['2']]);
+    const batch = await client.ask(parse('START TRANSACTION'), bind(), execute(), sync);
+    assert.equal(sqlStateOf(batch), '08P01');
+    const pipeline = ['BEGIN', 'SELECT 8', 'COMMIT'].flatMap((text) => [parse(text), bind(), execute()]);
+    assert.deepEqual(rowsOf(await client.ask(...pipeline, sync)), [['8']]);
+    assert.deepEqual(rowsOf(await client.ask(q('SELECT 3'))), [['3']]);
     client.send(q('SELECT 1; BEGIN'));
     await until(() => client.ended, { what: 'the session to be ended' });
   });

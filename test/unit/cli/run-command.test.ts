@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Context } from '../../../src/cli/command.ts';
 import { COMMANDS } from '../../../src/cli/commands.ts';
@@ -35,6 +38,30 @@ describe('runCommand', () => {
 
   it('explains every key of the configuration', async () => {
     assert.match((await run('help', 'config')).out.join('\n'), /FAIRLEAD_POOL_SIZE/);
+  });
+
+  it('imports a configuration of PgBouncer, and overwrites nothing', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'fairlead-import-'));
+    try {
+      const ini = join(directory, 'pgbouncer.ini');
+      const output = join(directory, 'fairlead.yaml');
+      writeFileSync(ini, '[databases]\napp = host=10.0.0.1 connect_query=x\n[pgbouncer]\nadmin_users = boss\n');
+      const printed = await run('import', ini);
+      assert.equal(printed.code, 0);
+      assert.match(printed.out.join('\n'), /^cluster:\n {2}user: boss\n {2}nodes:\n {4}pg1: 10\.0\.0\.1:5432$/m);
+      const written = await run('import', ini, '--output', output);
+      assert.equal(written.code, 0);
+      assert.match(written.err.join('\n'), /connect_query=x has no counterpart/);
+      assert.equal(readFileSync(output, 'utf8').trimEnd(), printed.out.join('\n'));
+      assert.equal(statSync(output).mode & 0o777, 0o600);
+      const again = await run('import', ini, '--output', output);
+      assert.equal(again.code, 2);
+      assert.match(again.err.join('\n'), /exists already/);
+      assert.equal((await run('import')).code, 2);
+      assert.equal((await run('import', join(directory, 'none.ini'))).code, 2);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('answers wrong arguments with exit code 2 and one line', async () => {

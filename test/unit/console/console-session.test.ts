@@ -254,7 +254,10 @@ describe('ConsoleSession', () => {
   it('pauses a database, disables it, and forgets both', async () => {
     await withClient(async (client) => {
       const { operator } = fixture.cluster;
-      await client.query('PAUSE shop');
+      const notices: string[] = [];
+      client.on('notice', (notice) => notices.push(notice.message ?? ''));
+      await client.query('PAUSE shop; PAUSE shpo; RESUME shpo');
+      assert.deepEqual(notices, ['nobody uses database shpo']);
       assert.deepEqual([...operator.value.pausedDatabases], ['shop']);
       await assert.rejects(client.query('PAUSE shop'), /already suspended\/paused/);
       const shown = (await client.query('SHOW DATABASES')).rows.find((row) => row.name === 'shop');
