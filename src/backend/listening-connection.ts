@@ -70,6 +70,8 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
   readonly #listeners = new Map<string, Set<ChannelListener>>();
   /** Channels that the server listens on. */
   readonly #applied = new Set<string>();
+  /** Channels that may have to be listened on, or no longer. */
+  #changed = new Set<string>();
   #joins: Join[] = [];
   #barriers: (() => void)[] = [];
   #server: ServerConnection | null = null;
@@ -112,6 +114,7 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
 
   join(join: Join): void {
     this.#joins.push(join);
+    this.#changed.add(join.channel);
     this.#connect();
     this.#schedule();
   }
@@ -122,8 +125,10 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
     this.#joins = this.#joins.filter(stays);
     if (this.#round !== null) this.#round.joins = this.#round.joins.filter(stays);
     const listeners = this.#listeners.get(channel);
-    if (listeners === undefined || !listeners.delete(listener) || listeners.size > 0) return;
+    listeners?.delete(listener);
+    if (listeners !== undefined && listeners.size > 0) return;
     this.#listeners.delete(channel);
+    this.#changed.add(channel);
     this.#unusedSinceMs = nowMs();
     this.#schedule();
   }
@@ -201,6 +206,8 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
     }
     server.holder = this;
     this.#server = server;
+    this.#changed = new Set(this.#listeners.keys());
+    for (const { channel } of this.#joins) this.#changed.add(channel);
     this.#run();
   }
 
@@ -269,10 +276,15 @@ export class ListeningConnection implements LinkHolder, ExchangeOwner {
   #run(): void {
     const server = this.#server;
     if (server === null || server.closed) return;
-    const wanted = new Set(this.#listeners.keys());
-    for (const { channel } of this.#joins) wanted.add(channel);
-    const listen = new Set([...wanted].filter((channel) => !this.#applied.has(channel)));
-    const unlisten = [...this.#applied].filter((channel) => !wanted.has(channel));
+    const joined = new Set(this.#joins.map((join) => join.channel));
+    const listen = new Set<string>();
+    const unlisten: string[] = [];
+    for (const channel of this.#changed) {
+      const wanted = joined.has(channel) || this.#listeners.has(channel);
+      if (wanted && !this.#applied.has(channel)) listen.add(channel);
+      else if (!wanted && this.#applied.has(channel)) unlisten.push(channel);
+    }
+    this.#changed.clear();
     const idle = this.#joins.length + this.#barriers.length + listen.size + unlisten.length === 0;
     if (idle && this.#restored) return;
     this.#round = { startedMs: nowMs(), joins: this.#joins, listen, unlisten, barriers: this.#barriers };
