@@ -177,6 +177,8 @@ export class Pools {
   }
 
   #target({ name, host, port }: TopologyNode, database: string, as: Identity, parameters: Parameters): LoginTarget {
+    const entry = databaseEntry(this.#config(), database);
+    const prescribed = entry !== null && entry.password !== null && entry.user === as.user;
     return {
       node: name,
       host,
@@ -184,7 +186,7 @@ export class Pools {
       tls: this.#tlsOf(name),
       database: serverDatabase(this.#config(), database),
       user: as.user,
-      secret: this.#secrets.get(as.user) ?? as.secret,
+      secret: prescribed ? as.secret : (this.#secrets.get(as.user) ?? as.secret),
       parameters,
       timeoutMs: 0,
     };
