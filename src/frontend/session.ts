@@ -7,6 +7,7 @@ import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { PinReason } from '../sql/verdict.ts';
+import { TlsRefused } from '../transport/server-socket.ts';
 import type { FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, SERVER } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
@@ -315,8 +316,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   }
 
   failed(error: FairleadError, synced: boolean): void {
-    // the database is gone, or the role may not come in any more: on a direct connection the session would have been ended
-    if (error instanceof LoginRefused && !error.transient) return this.terminate(error);
+    if (endsSession(error)) return this.terminate(error);
     this.#output.error(error);
     if (this.#execution.underWay.insideMessage) this.terminate(error);
     else if (synced) this.#output.ready(this.#execution.transaction);
@@ -367,4 +367,10 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   readOn(): void {
     this.#connection.readOn();
   }
+}
+
+/** The database is gone, the role may not come in any more, or its key is outdated: a new login tells, or heals it. */
+function endsSession(error: FairleadError): boolean {
+  if (error instanceof LoginRefused) return !error.transient;
+  return error.code === 'server_login_failed' && !(error instanceof TlsRefused);
 }

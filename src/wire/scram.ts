@@ -253,7 +253,7 @@ export class ScramClient {
     if (this.#secret.kind === 'key') {
       const { clientKey, verifier } = this.#secret;
       if (!verifier.salt.equals(salt) || verifier.iterations !== iterations) {
-        throw new Error('the server has another SCRAM verifier for this user than auth.users');
+        throw new Error('the server has another SCRAM verifier for this user than the one the client logged in with');
       }
       return { clientKey, serverKey: verifier.serverKey };
     }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Log } from '../../src/core/log.ts';
 import { startTestCluster, type TestCluster, usesDocker } from '../support/cluster.ts';
+import { Connection } from '../support/connection.ts';
 import { startFairlead, type TestFairlead, type TestFairleadOptions } from '../support/fairlead.ts';
 import { setHba } from '../support/server-files.ts';
 import { queryOnce } from '../support/test-cluster.ts';
@@ -85,6 +86,22 @@ describe('users are those of the servers', () => {
     await until(async () => (await logIn('late', 'two')) === 'late', { what: 'the new date to be noticed' });
     await sql('DROP ROLE late');
     await until(async () => (await logIn('late', 'two')).startsWith('28'), { what: 'the drop to be noticed' });
+  });
+
+  it('with a new password: a session that began with the old one is ended when it needs a new connection, and comes back', async () => {
+    await sql(`CREATE ROLE changing LOGIN PASSWORD 'old'`);
+    const session = await Connection.open(urlOf('changing', 'old'));
+    await session.rows('SELECT 1');
+    await sql(`ALTER ROLE changing PASSWORD 'new'`);
+    const idle = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'changing'`;
+    await Promise.all(cluster.nodes.map((node) => node.query(idle)));
+    const ended = async () => {
+      await session.rows('/* fairlead: primary */ SELECT 1').catch(() => {});
+      return session.lost !== null;
+    };
+    await until(ended, { what: 'the end of the session' });
+    await until(async () => (await logIn('changing', 'new')) === 'changing', { what: 'the new password' });
+    assert.equal(await logIn('changing', 'old'), '28P01');
   });
 
   it('also those of a list, when they are dropped at the servers', async () => {
