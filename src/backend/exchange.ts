@@ -50,8 +50,6 @@ export interface ExchangeOwner {
   copyIn(exchange: Exchange): void;
   /** After an error in the batch the server skips the query that ends it, and all that comes up to a Sync. */
   skipping?(): void;
-  /** What the client calls a statement of the server connection; null when it has none of that name. */
-  clientName?(serverName: string): string | null;
   /** ReadyForQuery came; the exchange is off the connection. `status` is one of STATUS. */
   finished(exchange: Exchange, status: number): void;
   /** The replica refused with `sqlState` before anything reached the client; the exchange is off the connection. */
@@ -67,6 +65,8 @@ export class Exchange {
   /** Expected replies, from `head` on. */
   readonly codes: number[] = [];
   readonly entries: (StatementEntry | null)[] = [];
+  /** What the client calls the statements that they are about. */
+  readonly names: (string | null)[] = [];
   head = 0;
   /** True while more of the batch is to come (Flush without Sync). */
   open = false;
@@ -130,9 +130,10 @@ export class Exchange {
   }
 
   /** After an error the server answers nothing up to Sync, so nothing is expected either. */
-  expect(code: number, entry: StatementEntry | null = null): void {
+  expect(code: number, entry: StatementEntry | null = null, name: string | null = null): void {
     this.codes.push(code);
     this.entries.push(entry);
+    this.names.push(name);
     if (this.#abandoned) this.#skip();
   }
 

@@ -312,6 +312,7 @@ export class ServerConnection {
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
     const fields = readErrorFields(buffer, pos, end);
     const { ownFault } = exchange;
+    const name = exchange.names[exchange.head] ?? null;
     if (exchange.extended) {
       exchange.abandonExpected();
       // a Parse under the empty name that fails leaves none there
@@ -326,7 +327,7 @@ export class ServerConnection {
       return end;
     }
     if (exchange.reopen()) exchange.owner.skipping?.();
-    const named = clientsWords(buffer, pos, end, fields, exchange.owner);
+    const named = clientsWords(buffer, pos, end, fields, name);
     if (named === null && exchange.held === null) return from;
     this.#forward(buffer, from, pos);
     this.#release(exchange);

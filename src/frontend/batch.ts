@@ -142,7 +142,7 @@ class Encoder {
       case CLIENT.BIND:
         this.#require(item);
         this.#out.push(rewrittenBind(item, this.#serverName(item)));
-        return this.#exchange.expect(EXPECT.BIND, item.statement === null ? UNKNOWN_NAME : null);
+        return this.#exchange.expect(EXPECT.BIND, item.statement === null ? UNKNOWN_NAME : null, item.name);
       case CLIENT.DESCRIBE:
         if (item.name === null) {
           this.#out.push(item.raw);
@@ -150,7 +150,11 @@ class Encoder {
         }
         this.#require(item);
         this.#out.push(rewrittenDescribe(item, this.#serverName(item)));
-        return this.#exchange.expect(EXPECT.DESCRIBE_STATEMENT, item.statement === null ? UNKNOWN_NAME : null);
+        return this.#exchange.expect(
+          EXPECT.DESCRIBE_STATEMENT,
+          item.statement === null ? UNKNOWN_NAME : null,
+          item.name,
+        );
       case CLIENT.EXECUTE:
         this.#out.push(item.raw);
         return this.#exchange.expect(EXPECT.EXECUTE);
@@ -185,7 +189,7 @@ class Encoder {
     if (this.#has(statement)) this.#forget(statement);
     this.#plan(statement, false);
     this.#out.push(statement.parse);
-    this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: false, clientName: item.name, before });
+    this.#exchange.expect(EXPECT.PARSE, { statement, unnamed: false, clientName: item.name, before }, item.name);
   }
 
   /** The name stands for another statement: the server has that one, and refuses. */
@@ -194,7 +198,7 @@ class Encoder {
     this.#require({ ...item, statement: inUse });
     const body = item.raw.subarray(item.raw.indexOf(0, 5) + 1);
     this.#out.push(parseMessage(statement.serverName, body));
-    this.#exchange.expect(EXPECT.PARSE_REFUSED);
+    this.#exchange.expect(EXPECT.PARSE_REFUSED, null, item.name);
   }
 
   #close(item: Item): void {
@@ -226,9 +230,11 @@ class Encoder {
     this.#exchange.expect(EXPECT.PARSE_SKIP, ours(statement, false));
   }
 
-  /** Null where the client's name stands: the empty one, or one that is not known here. */
+  /** Null where the client's name stands: the empty one, or one that may be known from SQL. */
   #serverName(item: Item): string | null {
-    if (item.statement === null) return item.name?.startsWith(SHARED_PREFIX) ? NOBODYS + item.name : null;
+    // without a statement of that name the session must not get that of another
+    const unknown = item.statement === null;
+    if (unknown) return item.name === '' || item.name?.startsWith(SHARED_PREFIX) ? NOBODYS + item.name : null;
     return item.name === '' ? null : this.#variant(item.statement.prepared).serverName;
   }
 

@@ -250,10 +250,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#host.readOn();
   }
 
-  clientName(serverName: string): string | null {
-    return this.#requests.statements.clientName(serverName, this.#variant);
-  }
-
   async(buffer: Buffer, start: number, end: number): void {
     const listens = this.memory.pinned !== null || this.#running.some((verdict) => verdict.pin === 'listen');
     if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);

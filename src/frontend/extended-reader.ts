@@ -4,7 +4,7 @@ import type { Catalog } from '../sql/catalog.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { stringEnd } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
-import type { Batch, SessionStatement, Variant } from './batch.ts';
+import type { Batch, SessionStatement } from './batch.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -113,14 +113,6 @@ export class ExtendedReader {
       if (statement === null) this.#statements.delete(name);
       else this.#statements.set(name, { prepared: statement, verdict: this.#verdictOf(statement) });
     }
-  }
-
-  /** What the client calls a statement of servers. @param variant the statement as it is under the session's settings */
-  clientName(serverName: string, variant: Variant): string | null {
-    for (const [name, { prepared }] of this.#statements) {
-      if (name !== '' && variant(prepared).serverName === serverName) return name;
-    }
-    return null;
   }
 
   /** DEALLOCATE, DISCARD ALL. `name` null: all. */

@@ -123,7 +123,6 @@ function run(scenes: readonly Scene[], chunks: readonly Buffer[]): string {
     reply: (_exchange, buffer, start, end) => bytes.push(Buffer.from(buffer.subarray(start, end))),
     copyIn: () => note('copy in'),
     skipping: () => note('skipping'),
-    clientName: () => null,
     finished: (exchange, status) => note(`finished ${status} ${exchange.sqlState} ${JSON.stringify(exchange.undone)}`),
     refused: (_exchange, sqlState, status) => note(`refused ${sqlState} ${status}`),
     lost: (_exchange, error) => note(`lost ${error.message}`),
