@@ -298,7 +298,10 @@ const ENDS: readonly Conversation[] = [
   talk(
     'a statement that is cancelled',
     send([q('SELECT pg_sleep(20)')], 0),
-    { kind: 'behind', text: "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND state = 'active'" },
+    {
+      kind: 'behind',
+      text: "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND wait_event = 'PgSleep'",
+    },
     { kind: 'cancel', session: 'a' },
     send([], 1),
     send([q('SELECT 1')]),
@@ -307,7 +310,10 @@ const ENDS: readonly Conversation[] = [
     'a cancel in a transaction',
     send([q("BEGIN; INSERT INTO log (line) VALUES ('a')")]),
     send([parse('SELECT pg_sleep(22)'), bind(), execute(), sync], 0),
-    { kind: 'behind', text: "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(22)' AND state = 'active'" },
+    {
+      kind: 'behind',
+      text: "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(22)' AND wait_event = 'PgSleep'",
+    },
     { kind: 'cancel', session: 'a' },
     send([], 1),
     send([q('SELECT 1')]),

@@ -11,8 +11,11 @@ import { untilServing } from './serving.ts';
 import { lineOf, Names } from './transcript.ts';
 import { until } from './wait.ts';
 
-/** How far the answer to a step is read: so many ReadyForQuery, up to a message of one of these types, or to the end of the connection. */
-export type Until = number | string | 'end';
+/**
+ * How far the answer to a step is read: so many ReadyForQuery, up to a message of one of these types, to the end of the connection, or up
+ * to three ReadyForQuery in a row, the answer to as many Syncs.
+ */
+export type Until = number | string | 'end' | 'answered';
 
 /** One turn of a conversation. */
 export type Step =
@@ -245,6 +248,7 @@ class Talk {
 
   async #hear(name: string, client: RawClient, until: Until): Promise<void> {
     let ready = 0;
+    let inRow = 0;
     for (;;) {
       if (until === 0) return;
       const m = await this.#next(client);
@@ -254,7 +258,10 @@ class Talk {
       }
       this.#note(name, m, client);
       if (m.type === 'Z') ready++;
-      if (typeof until === 'number' ? ready >= until : until !== 'end' && until.includes(m.type)) return;
+      inRow = m.type === 'Z' ? inRow + 1 : 0;
+      if (until === 'answered') {
+        if (inRow === 3) return;
+      } else if (typeof until === 'number' ? ready >= until : until !== 'end' && until.includes(m.type)) return;
     }
   }
 

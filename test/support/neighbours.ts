@@ -36,7 +36,7 @@ class Ring {
   readonly #begin: string;
   readonly #idle: RawClient[] = [];
   /** Longest first. */
-  readonly #holding: RawClient[] = [];
+  readonly #holding: { readonly session: RawClient; readonly held: Promise<void> }[] = [];
   #turns = 0;
 
   private constructor(begin: string) {
@@ -62,11 +62,14 @@ class Ring {
     for (let session = this.#idle.shift(); session !== undefined; session = this.#idle.shift()) {
       const held = this.#hold(session);
       taking.push(held);
-      this.#holding.push(session);
+      this.#holding.push({ session, held });
       await Promise.race([held, sleep(WAITS_MS)]);
     }
     for (let i = 0; i < free; i++) {
-      const session = this.#holding.shift() as RawClient;
+      const oldest = this.#holding.shift();
+      if (oldest === undefined) break;
+      const { session, held } = oldest;
+      await held;
       await session.query('COMMIT');
       this.#idle.push(session);
     }
@@ -74,7 +77,7 @@ class Ring {
   }
 
   close(): void {
-    for (const session of [...this.#idle, ...this.#holding]) session.socket.destroy();
+    for (const session of [...this.#idle, ...this.#holding.map((h) => h.session)]) session.socket.destroy();
   }
 
   /** Leaves an unnamed statement and, every other time, a failed Parse. */
