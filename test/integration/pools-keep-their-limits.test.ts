@@ -51,6 +51,8 @@ describe('pools', { timeout: 60_000 }, () => {
           shared: { ...DBNAME, size: 2, max_connections: 2 },
           mine_a: { ...DBNAME, size: 1 },
           mine_b: { ...DBNAME, size: 1 },
+          crowd_a: { ...DBNAME, max_connections: 2 },
+          crowd_b: { ...DBNAME },
           warm: { ...DBNAME, min_size: 3 },
           reserved: { ...DBNAME, size: 1, reserve_size: 1 },
           checked: { ...DBNAME, size: 1 },
@@ -157,6 +159,41 @@ describe('pools', { timeout: 60_000 }, () => {
     await busy;
     const all = (await console_('SHOW SERVERS')).filter((row) => row.user === 'two');
     assert.equal(all.length, 1);
+  });
+
+  it('holds shared limits under a crowd, and serves everybody', async () => {
+    const crowd = await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        connect(i % 3 === 0 ? 'crowd_b' : 'crowd_a', i % 2 === 0 ? 'one' : 'two', i % 2 === 0 ? 'one' : 'two'),
+      ),
+    );
+    const served = crowd.map(() => 0);
+    let most = { ofDatabase: 0, ofUser: 0 };
+    let going = true;
+    const watch = (async () => {
+      const console = await connect('fairlead');
+      while (going) {
+        const all = (await console.query('SHOW SERVERS')).rows.filter((row) => row.database.startsWith('crowd'));
+        const ofDatabase = all.filter((row) => row.database === 'crowd_a').length;
+        const ofUser = all.filter((row) => row.user === 'two').length;
+        most = { ofDatabase: Math.max(most.ofDatabase, ofDatabase), ofUser: Math.max(most.ofUser, ofUser) };
+      }
+      await console.end();
+    })();
+    const untilMs = performance.now() + 1500;
+    await Promise.all(
+      crowd.map(async (client, i) => {
+        while (performance.now() < untilMs) {
+          await client.query(i % 4 === 0 ? 'BEGIN; SELECT pg_sleep(0.005); COMMIT' : 'SELECT 1');
+          served[i] = (served[i] ?? 0) + 1;
+        }
+      }),
+    );
+    going = false;
+    await watch;
+    assert.deepEqual(most, { ofDatabase: 2, ofUser: 1 });
+    assert.ok(Math.min(...served) > 0, `served: ${served.join(' ')}`);
+    await Promise.all(crowd.map((client) => client.end()));
   });
 
   it('keeps the least size ready while there are clients', async () => {
