@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import type { ServerTls } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { SSL_REQUEST } from '../wire/startup.ts';
-import { tlsOptions } from './server-tls.ts';
+import { isLoopback, tlsOptions } from './server-tls.ts';
 
 export type ServerAddress = { readonly host: string; readonly port: number; readonly tls: ServerTls };
 
@@ -24,6 +24,11 @@ const ORDER: Readonly<Record<ServerTls['mode'], readonly Encryption[]>> = {
   'verify-full': ['tls'],
 };
 
+/** Nobody listens in on loopback: there `prefer`, which protects against no more, does without, unless certificates were given. */
+function orderFor({ host, tls: { mode, ca, cert } }: ServerAddress): readonly Encryption[] {
+  return ORDER[mode === 'prefer' && ca === null && cert === null && isLoopback(host) ? 'allow' : mode];
+}
+
 /** Addresses where the second choice is the one that pg_hba.conf lets in: that comes first from then on. */
 const TURNED = new Set<string>();
 
@@ -31,13 +36,13 @@ const idOf = ({ host, port, tls: { mode } }: ServerAddress) => `${mode} ${host} 
 
 /** What to try with this server, the more likely one first. */
 export function encryptionsFor(address: ServerAddress): readonly Encryption[] {
-  const order = ORDER[address.tls.mode];
+  const order = orderFor(address);
   return TURNED.has(idOf(address)) ? [...order].reverse() : order;
 }
 
 /** A login got through: where that was not the first choice, it is from now on. */
 export function letIn(address: ServerAddress, encryption: Encryption): void {
-  if (ORDER[address.tls.mode][0] === encryption) TURNED.delete(idOf(address));
+  if (orderFor(address)[0] === encryption) TURNED.delete(idOf(address));
   else TURNED.add(idOf(address));
 }
 

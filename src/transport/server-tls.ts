@@ -6,12 +6,17 @@ import { FairleadError, messageOf } from '../core/errors.ts';
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
+/** True when what is sent there does not leave this machine. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
 /** Whether a password may be sent as it is: where nobody can listen, or where the configuration says so. */
 export function mayCarryPassword(
   address: { readonly host: string; readonly tls: ServerTls },
   encrypted: boolean,
 ): boolean {
-  return encrypted || LOOPBACK.test(address.host) || address.tls.cleartext_password === 'allow';
+  return encrypted || isLoopback(address.host) || address.tls.cleartext_password === 'allow';
 }
 
 const PEM = /-----BEGIN [A-Z0-9 ]+-----/;
