@@ -88,7 +88,7 @@ export class SessionMemory {
    * @param inTransaction a transaction block is open now: what it released comes back if it rolls back
    */
   note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
-    if (verdict.changesSettings) this.#noteSettings(verdict, succeeded && !inTransaction);
+    if (verdict.changesSettings) this.#noteSettings(verdict, succeeded, inTransaction);
     // of several statements some may have been committed before one failed
     const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
     if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);
@@ -103,9 +103,15 @@ export class SessionMemory {
     this.#readsCounters = false;
   }
 
-  #noteSettings(verdict: Verdict, lasts: boolean): void {
+  #noteSettings(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
     const { resets = [] } = verdict;
-    if (lasts && !this.#changed && verdict.settingsByName === true && verdict.class !== 'unknown') {
+    if (
+      succeeded &&
+      !inTransaction &&
+      !this.#changed &&
+      verdict.settingsByName === true &&
+      verdict.class !== 'unknown'
+    ) {
       const role = this.#settings.values.get('role');
       // RESET ALL leaves the role
       const kept: [string, string][] = role === undefined || verdict.unpin === 'all' ? [] : [['role', role]];
@@ -121,7 +127,8 @@ export class SessionMemory {
       }
     }
     this.#changed = true;
-    if (verdict.settingsByName !== true || resets === 'all') this.#changedAny = true;
+    // after an error the name may be one that nobody can set: only a list of what is set tells
+    if (!succeeded || verdict.settingsByName !== true || resets === 'all') this.#changedAny = true;
     this.#ownKey = `own ${++owners}`;
     for (const name of verdict.settings) this.#named.add(name);
   }

@@ -90,6 +90,14 @@ describe('state of a session as on a direct connection', () => {
     });
   });
 
+  it('a setting that nobody can set is refused, and the session goes on', async () => {
+    const client = await connect();
+    assert.equal(sqlStateOf(await client.ask(q("SET server_version = '1'"))), '55P02');
+    assert.equal(sqlStateOf(await client.ask(q('BEGIN; SET block_size = 1; COMMIT'))), '55P02');
+    await client.query('ROLLBACK');
+    assert.equal(await client.value('SELECT txid_current() > 0'), 't');
+  });
+
   it('a client that names no application has none', async () => {
     const client = await connect();
     assert.equal(client.parameters.get('application_name'), '');
