@@ -1,4 +1,4 @@
-import type { Lsn } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 
 /** A read that waits until some replica has replayed `lsn`. `wake` is called at most once per `add`. */
 export type LsnWaiter = { readonly lsn: Lsn; readonly wake: () => void };
@@ -10,6 +10,13 @@ export class LsnWaiters {
 
   get size(): number {
     return this.#waiters.size;
+  }
+
+  /** The position that the most demanding of them waits for; zero when there is nobody. */
+  get highest(): Lsn {
+    let highest = LSN_ZERO;
+    for (const { lsn } of this.#waiters) highest = maxLsn(highest, lsn);
+    return highest;
   }
 
   add(waiter: LsnWaiter): void {

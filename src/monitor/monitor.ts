@@ -7,6 +7,7 @@ import type { Log } from '../core/log.ts';
 import { PrimarySampler } from './primary-sampler.ts';
 import { Prober } from './prober.ts';
 import { ReplayPoller } from './replay-poller.ts';
+import { WalPusher } from './wal-pusher.ts';
 
 /** How often questions that got no answer are looked for. */
 const EXPIRY_MS = 100;
@@ -25,6 +26,7 @@ export class Monitor {
   readonly #probers: readonly Prober[];
   readonly #pollers: readonly ReplayPoller[];
   readonly #sampler: PrimarySampler;
+  readonly #pusher: WalPusher;
   #probeTimer: NodeJS.Timeout | undefined;
   #expiryTimer: NodeJS.Timeout | undefined;
 
@@ -44,6 +46,7 @@ export class Monitor {
       ({ name }) => new ReplayPoller(name, target(name), observations, () => waiters.size > 0),
     );
     this.#sampler = new PrimarySampler(cluster, target, log);
+    this.#pusher = new WalPusher(cluster, target, log);
   }
 
   start(): void {
@@ -66,6 +69,7 @@ export class Monitor {
     clearInterval(this.#expiryTimer);
     this.#cluster.waiters.onDemand(() => {});
     this.#sampler.stop();
+    this.#pusher.stop();
     for (const poller of this.#pollers) poller.stop();
     await Promise.all(this.#probers.map((prober) => prober.stop()));
   }
@@ -73,11 +77,13 @@ export class Monitor {
   #wakePollers(): void {
     if (this.#cluster.waiters.size === 0) return;
     for (const poller of this.#pollers) poller.wake();
+    this.#pusher.wake();
   }
 
   #expire(): void {
     const beforeMs = nowMs() - this.#timeoutMs;
     this.#sampler.expire(beforeMs);
+    this.#pusher.expire(beforeMs);
     for (const poller of this.#pollers) poller.expire(beforeMs);
   }
 }

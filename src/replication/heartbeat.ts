@@ -1,16 +1,10 @@
 import type { ControlConnection } from '../backend/control-connection.ts';
+import { TINY_COMMIT_SQL } from '../monitor/tiny-commit.ts';
 
 /** At most this often … */
 const BUSY_MS = 1000;
 /** … and, so that replicas of an idle primary hear of it now and then, at least this often. */
 const IDLE_MS = 10_000;
-
-/**
- * One tiny transaction. It is a commit like any other: it pushes out WAL that nobody flushed yet, and bounds what happened before it in
- * databases that the stream does not see. It does not wait for synchronous replicas.
- */
-export const HEARTBEAT_SQL = `SELECT set_config('synchronous_commit', 'local', true),
-  pg_logical_emit_message(true, 'fairlead', 'heartbeat')`;
 
 export type HeartbeatView = {
   readonly sinceLastMs: number;
@@ -26,7 +20,10 @@ export function heartbeatDue(view: HeartbeatView): boolean {
   return view.sinceLastMs >= BUSY_MS && (view.moved || view.waiting);
 }
 
-/** @throws ControlError */
+/**
+ * A commit like any other: it pushes out WAL that nobody flushed, and bounds what happened before it in databases that the stream does not
+ * see. @throws ControlError
+ */
 export async function beat(connection: ControlConnection): Promise<void> {
-  await connection.query(HEARTBEAT_SQL);
+  await connection.query(TINY_COMMIT_SQL);
 }

@@ -116,6 +116,29 @@ describe('reads see their own writes', () => {
     assert.ok(served(tally, 'pg2') > 0 && served(tally, 'pg3') > 0, 'both replicas serve');
   });
 
+  // a wait for the walwriter (200 ms by default) would be longer than that for freshness: such reads went to the primary
+  it('on replicas also behind what no commit flushes: a NOTIFY, a rollback, the value of a sequence', async (t) => {
+    const pg1 = cluster.node('pg1');
+    await pg1.query("ALTER SYSTEM SET wal_writer_delay = '10s'");
+    await pg1.query('SELECT pg_reload_conf()');
+    const [first] = connections as [Connection];
+    await first.rows('CREATE SEQUENCE numbers');
+    const scripts = [['NOTIFY nobody'], ['BEGIN', 'DELETE FROM pairs', 'ROLLBACK'], ["SELECT nextval('numbers')"]];
+    try {
+      let replicas = 0;
+      for (let round = 0; round < 12; round++) {
+        for (const text of scripts[round % 3] as string[]) await first.rows(text);
+        const { port } = await read(first, 0, 0);
+        if (port !== pg1.port) replicas++;
+      }
+      t.diagnostic(`${replicas} of 12 on replicas`);
+      assert.ok(replicas >= 8, `${replicas} of 12 reads on replicas`);
+    } finally {
+      await pg1.query('ALTER SYSTEM RESET wal_writer_delay');
+      await pg1.query('SELECT pg_reload_conf()');
+    }
+  });
+
   it('while one replica replays everything late', async (t) => {
     await delay('pg3', DELAY);
     const tally = await runPairs(connections, PAIRS, 2_000_000);
