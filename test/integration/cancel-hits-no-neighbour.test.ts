@@ -32,7 +32,7 @@ describe('a cancel request hits the statement it is meant for, and no other', ()
   });
 
   it('in the race with its end, under load', async (t) => {
-    const seed = Number(process.env.FAIRLEAD_TEST_SEED ?? 7);
+    const seed = Number(process.env.FAIRLEAD_SEED ?? 7);
     const draws = randomFrom(seed);
     const random = () => draws.int(1000) / 1000;
     const untilMs = performance.now() + STRESS_MS;

@@ -17,8 +17,8 @@ import {
 } from '../support/raw-client.ts';
 import { untilServing } from '../support/serving.ts';
 
-/** FAIRLEAD_TEST_SEED=… runs the same statements again. */
-const SEED = Number(process.env.FAIRLEAD_TEST_SEED ?? Math.floor(Math.random() * 1e9));
+/** FAIRLEAD_SEED=… runs the same statements again. */
+const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
 const SCRIPTS = 25;
 const STATEMENTS = 40;
 

@@ -24,9 +24,9 @@ import {
 } from '../support/raw-client.ts';
 import { show, untilRested, untilServing } from '../support/serving.ts';
 
-/** FAIRLEAD_TEST_SEED=… runs the same streams again. */
-const SEED = Number(process.env.FAIRLEAD_TEST_SEED ?? Math.floor(Math.random() * 1e9));
-const FUZZ_MS = 15_000;
+/** FAIRLEAD_SEED=… runs the same streams again; FAIRLEAD_FUZZ_SECONDS=… goes on longer. */
+const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
+const FUZZ_MS = Number(process.env.FAIRLEAD_FUZZ_SECONDS ?? 30) * 1000;
 const AT_ONCE = 12;
 /** A connection that has not ended by then is cut. */
 const PATIENCE_MS = 400;
@@ -51,7 +51,7 @@ const CONVERSATIONS: readonly (readonly Buffer[])[] = [
   [parse('SELECT length($1)', 'big'), bind('big', { values: ['z'.repeat(50_000)] }), execute(), sync],
 ];
 
-describe(`mutated streams of bytes (seed ${SEED})`, () => {
+describe(`mutated streams of bytes (FAIRLEAD_SEED=${SEED})`, () => {
   let cluster: TestCluster;
   let fairlead: FairleadProcess;
   let url: string;
@@ -111,6 +111,8 @@ describe(`mutated streams of bytes (seed ${SEED})`, () => {
       else await client.logIn();
       if (random.chance(0.9)) bytes = mutated(bytes, random);
       if (random.chance(0.3)) bytes = Buffer.concat([bytes, terminate]);
+      // one that does not read, for a while or for good
+      if (random.chance(0.15)) client.socket.pause();
       for (const piece of cut(bytes, random)) {
         client.socket.write(piece);
         if (random.chance(0.3)) await new Promise((resolve) => setImmediate(resolve));
