@@ -56,6 +56,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #running: readonly Verdict[] = [];
   readonly #writes = new OpenWrites();
   readonly #sequences: SequenceUse;
+  /** Ends the wait for the position that the session begins with. */
+  readonly #leaveBeginning: () => void;
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
   /** The connection that can write which the session had last. */
@@ -77,8 +79,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.memory = new SessionMemory(client.startupSettings);
     this.#placement = new Placement(services, this);
     this.#sequences = new SequenceUse(services, client.database, client.identity.user, this);
-    // a session begins with what the cluster had when it connected
-    this.causality.ranOnPrimary(services.cluster.samples.next);
+    this.#leaveBeginning = this.causality.begin(services.cluster);
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
@@ -161,6 +162,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const idle = this.#state === 'idle' && this.#transaction === 'none';
     this.#state = 'closed';
     this.#placement.abort();
+    this.#leaveBeginning();
     const link = this.#link;
     this.#link = null;
     if (this.#home?.home === this) this.#home.home = null;
