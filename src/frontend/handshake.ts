@@ -41,6 +41,8 @@ export type HandshakeHost = {
   readonly services: Services;
   readonly sessions: Sessions;
   readonly templates: LoginTemplates;
+  /** Where the client comes from; null: over a Unix socket. */
+  readonly address: string | null;
   /** The client came in by the read-only port. */
   readonly readOnly: boolean;
   /** Client connections now, this one included. */
@@ -156,7 +158,7 @@ export class Handshake implements Expiring {
     const database = this.#database();
     const method = services.access.judge(
       {
-        address: this.#socket.remoteAddress ?? null,
+        address: this.#host.address,
         encrypted: encryption !== null,
         database,
         user,

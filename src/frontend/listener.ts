@@ -38,9 +38,12 @@ export class Listener {
    * @throws FairleadError port_taken, bad_config
    */
   start(address: Address, readOnly = false): Promise<Address> {
-    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) =>
-      this.#accept(socket, readOnly),
-    );
+    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) => {
+      // of a client that is gone already the kernel knows no address: it must not pass for one of a Unix socket
+      const { remoteAddress } = socket;
+      if (remoteAddress === undefined) socket.destroy();
+      else this.#accept(socket, remoteAddress, readOnly);
+    });
     this.#servers.push(server);
     const key = readOnly ? 'listen_read_only' : 'listen';
     return new Promise((resolve, reject) => {
@@ -61,7 +64,7 @@ export class Listener {
   /** @param port of the TCP socket: the file is named after it. @throws FairleadError port_taken, bad_config */
   async startUnixSocket({ directory, mode }: Config['unix_socket'], port: number, readOnly = false): Promise<void> {
     if (directory === null) return;
-    const server = net.createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket, readOnly));
+    const server = net.createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket, null, readOnly));
     await listenOnUnixSocket(server, join(directory, `.s.PGSQL.${port}`), Number.parseInt(mode, 8));
     this.#servers.push(server);
   }
@@ -79,12 +82,14 @@ export class Listener {
     socket.on('close', () => this.#sockets.delete(socket));
   }
 
-  #accept(socket: net.Socket, readOnly: boolean): void {
+  /** @param address null: over a Unix socket */
+  #accept(socket: net.Socket, address: string | null, readOnly: boolean): void {
     this.#watch(socket);
     new Handshake(socket, {
       services: this.#services,
       sessions: this.#sessions,
       templates: this.#templates,
+      address,
       readOnly,
       clients: () => this.#sockets.size,
       encrypted: (before, now) => {

@@ -27,6 +27,7 @@ const skip = needsProgram('openssl') || (usesDocker() ? 'needs a Unix socket and
 const psqlSkip = needsProgram('psql');
 
 const RULES = [
+  'local    fairlead stored                trust',
   'local    all all                        scram-sha-256',
   'hostnossl all only_tls   127.0.0.1/32   reject',
   'hostssl  all by_cert     127.0.0.1/32   cert',
@@ -102,6 +103,7 @@ describe('clients come in by every door', { skip }, () => {
           verified: row?.rolpassword as string,
         },
         query: 'off',
+        admins: ['stored'],
       },
     };
     // fewer clients than come in all: one that is not forgotten would be noticed
@@ -427,6 +429,26 @@ describe('clients come in by every door', { skip }, () => {
       const env = { ...process.env, PGPASSWORD: password };
       const { stdout } = await run('psql', ['-X', '-At', '-c', 'SELECT current_user', target], { env });
       assert.equal(stdout.trim(), 'stored');
+    });
+
+    it('is not what a client came by that is gone before it is looked at', async () => {
+      const login = startupPacket([
+        ['user', 'stored'],
+        ['database', 'fairlead'],
+      ]);
+      const packets = Buffer.concat([login, q('RECONNECT')]);
+      for (let i = 0; i < 50; i++) {
+        const socket = await tcp();
+        socket.on('error', () => {});
+        socket.write(packets);
+        socket.resetAndDestroy();
+      }
+      // whoever came behind them has been answered
+      await (await RawClient.connect(url('stored'))).end();
+      assert.deepEqual(
+        logged.filter((line) => line.includes('RECONNECT')),
+        [],
+      );
     });
 
     it('has no TLS', async () => {
