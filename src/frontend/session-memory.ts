@@ -135,7 +135,12 @@ export class SessionMemory {
 
   /** True when the statements may reset settings that the client gave at its login. */
   mayRestore(verdicts: readonly Verdict[]): boolean {
-    return this.#startup !== NO_SETTINGS && this.restored(verdicts) !== null;
+    // of every request: nothing is allocated for those that reset nothing
+    if (this.#startup === NO_SETTINGS) return false;
+    for (const { resets } of verdicts) {
+      if (resets !== undefined && resets.length > 0) return this.restored(verdicts) !== null;
+    }
+    return false;
   }
 
   /** Settings of the login that the statements have reset to the server's defaults, which a direct connection would not do; null: none. */
