@@ -42,6 +42,9 @@ export type Undone = { readonly name: string; readonly statement: PreparedStatem
 /** What ends a connection only while the server waits for a statement: idle_session_timeout, idle_in_transaction_session_timeout. */
 const IDLE_ONLY: ReadonlySet<string> = new Set(['57P05', '25P03']);
 
+/** DEALLOCATE, DISCARD ALL: names of the client that are free once the server has done it. */
+export type Deallocation = { readonly gone: readonly Undone[]; readonly all: boolean };
+
 /** Where replies go. All calls are synchronous and come from the server socket's data event. */
 export interface ExchangeOwner {
   /** Bytes for the client, in order; a range may hold many messages or end inside one. */
@@ -93,6 +96,11 @@ export class Exchange {
   /** Statements that this exchange prepares, so that one batch prepares each only once. */
   readonly planned = new Set<number>();
   unnamedPlanned: PreparedStatement | null = null;
+  /** What it planned holds, but nothing that the server connection had before: DEALLOCATE ALL stands in the batch. */
+  forgets = false;
+  /** By the index of what is expected. */
+  #deallocations: Map<number, Deallocation> | null = null;
+  #ofQuery: Deallocation | null = null;
   /** It holds a simple query, which takes the server's unnamed statement with it. */
   dropsUnnamed: boolean;
   /** The Sync that ends a COPY's batch was kept back: the server ignores it if it reads data first, and must have it if it does not. */
@@ -144,9 +152,41 @@ export class Exchange {
   }
 
   /** A simple query follows the batch, or is all there is. */
-  expectQuery(): void {
+  expectQuery(deallocation: Deallocation | null): void {
     this.dropsUnnamed = true;
+    this.#ofQuery = deallocation;
     if (this.extended) this.expect(EXPECT.QUERY);
+  }
+
+  /** The Execute of a DEALLOCATE. */
+  expectDeallocation(deallocation: Deallocation): void {
+    this.#deallocations ??= new Map();
+    this.#deallocations.set(this.codes.length, deallocation);
+    if (deallocation.all) {
+      this.forgets = true;
+      this.planned.clear();
+    }
+    this.expect(EXPECT.EXECUTE);
+  }
+
+  /** What the CommandComplete that is next deallocates; null: nothing. */
+  get deallocation(): Deallocation | null {
+    return this.#deallocations?.get(this.head) ?? null;
+  }
+
+  /** It is over. @returns what its query has deallocated; null: nothing, or it failed. */
+  closeQuery(): Deallocation | null {
+    if (this.#ofQuery === null || this.sqlState === null) return this.#ofQuery;
+    for (const undone of this.#ofQuery.gone) this.#undo(undone);
+    return null;
+  }
+
+  /** The connection is gone: what was not answered was not done. @returns what follows for the client's names */
+  abandonAll(): readonly Undone[] {
+    this.#skip();
+    this.sqlState ??= '08006';
+    this.closeQuery();
+    return this.undone ?? [];
   }
 
   /** True after an error: the server answers nothing up to Sync. */
@@ -214,6 +254,7 @@ export class Exchange {
     const failed = this.entries[this.head];
     if (failed?.clientName === '') this.#undo({ name: '', statement: null });
     else if (failed?.clientName) this.#undo({ name: failed.clientName, statement: failed.before });
+    this.#undoDeallocation();
     this.head++;
     this.#skip();
   }
@@ -224,7 +265,12 @@ export class Exchange {
       if (entry !== null && entry.clientName !== null) {
         this.#undo({ name: entry.clientName, statement: entry.before });
       }
+      this.#undoDeallocation();
     }
+  }
+
+  #undoDeallocation(): void {
+    for (const undone of this.deallocation?.gone ?? []) this.#undo(undone);
   }
 
   #undo(undone: Undone): void {

@@ -292,12 +292,7 @@ export class ServerConnection {
 
   /** @returns true when the message is not for the client. */
   #answers(exchange: Exchange, type: number): boolean {
-    const entry = exchange.entries[exchange.head] ?? null;
-    if (type === SERVER.PARSE_COMPLETE && entry !== null) this.statements.parsed(entry);
-    // what we believed of its statements is wrong
-    else if (type === SERVER.PARSE_COMPLETE) this.tainted = true;
-    // a Close that we put in: only now the server has forgotten the statement
-    else if (type === SERVER.CLOSE_COMPLETE && entry !== null) this.statements.closed(entry.statement);
+    if (!this.statements.heard(exchange, type)) this.tainted = true;
     return exchange.tick(type);
   }
 
@@ -348,6 +343,8 @@ export class ServerConnection {
     if (!exchange.swallowReady) this.#forward(buffer, pos, end);
     this.#queue.shift();
     if (exchange.dropsUnnamed) this.statements.dropUnnamed();
+    const deallocation = exchange.closeQuery();
+    if (deallocation !== null) this.statements.deallocated(deallocation);
     if (exchange.hasQuery) this.tainted = true;
     if (this.#queue.length === 0) this.idleSinceMs = nowMs();
     exchange.owner.finished(exchange, this.status);

@@ -1,4 +1,5 @@
-import type { StatementEntry } from './exchange.ts';
+import { SERVER } from '../wire/message-type.ts';
+import { type Deallocation, EXPECT, type Exchange } from './exchange.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 
 /** The prepared statements that one server connection has, as far as its replies tell. */
@@ -6,6 +7,8 @@ export class ServerStatements {
   /** By id, least recently used first. */
   readonly #named = new Map<number, PreparedStatement>();
   #unnamed: PreparedStatement | null = null;
+  /** Under names of clients' own, made for a text of SQL that mentions them; closed before anything else runs. */
+  readonly standIns = new Set<string>();
 
   get size(): number {
     return this.#named.size;
@@ -28,15 +31,20 @@ export class ServerStatements {
     return true;
   }
 
-  /** ParseComplete came. */
-  parsed(entry: StatementEntry): void {
-    if (entry.unnamed) this.#unnamed = entry.statement;
-    else this.#named.set(entry.statement.id, entry.statement);
-  }
-
-  /** CloseComplete came. */
-  closed(statement: PreparedStatement): void {
-    this.#named.delete(statement.id);
+  /** A reply that may be about statements. @returns false when it shows that what we believed of them is wrong */
+  heard(exchange: Exchange, type: number): boolean {
+    const entry = exchange.entries[exchange.head] ?? null;
+    if (type === SERVER.PARSE_COMPLETE) {
+      if (entry === null) return exchange.codes[exchange.head] === EXPECT.PARSE_SKIP;
+      if (entry.unnamed) this.#unnamed = entry.statement;
+      else this.#named.set(entry.statement.id, entry.statement);
+    } else if (type === SERVER.CLOSE_COMPLETE && entry !== null) {
+      // a Close that we put in: only now the server has forgotten the statement
+      this.#named.delete(entry.statement.id);
+    } else if (type === SERVER.COMMAND_COMPLETE && exchange.deallocation !== null) {
+      this.deallocated(exchange.deallocation);
+    }
+    return true;
   }
 
   /** A simple query, or a Parse that failed. */
@@ -44,9 +52,15 @@ export class ServerStatements {
     this.#unnamed = null;
   }
 
-  /** DEALLOCATE ALL, DISCARD ALL. */
+  /** DEALLOCATE ALL, DISCARD ALL: all but the unnamed one. */
   forgetAll(): void {
     this.#named.clear();
-    this.#unnamed = null;
+    this.standIns.clear();
+  }
+
+  /** A DEALLOCATE was answered. */
+  deallocated({ gone, all }: Deallocation): void {
+    if (all) this.forgetAll();
+    for (const { name } of gone) this.standIns.delete(name);
   }
 }

@@ -1,4 +1,4 @@
-import { EXPECT, type Exchange, type StatementEntry, UNKNOWN_NAME } from '../backend/exchange.ts';
+import { EXPECT, type Exchange, type StatementEntry, UNKNOWN_NAME, type Undone } from '../backend/exchange.ts';
 import {
   closeStatement,
   NOBODYS,
@@ -10,6 +10,7 @@ import type { ServerConnection } from '../backend/server-connection.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { cstrings, FLUSH, message, SYNC } from '../wire/writer.ts';
+import { encodeStandIns, type NameUse } from './name-use.ts';
 
 /** A statement as a session knows it. */
 export type SessionStatement = {
@@ -28,6 +29,8 @@ type Item = {
   readonly before: SessionStatement | null;
   /** Length of the whole message where `raw` is only its beginning. */
   readonly wholeLength: number | null;
+  /** What SQL does in it with names of statements. */
+  readonly use: NameUse | null;
 };
 
 /** A statement as it is under the settings of the session. */
@@ -78,13 +81,18 @@ export class Batch {
     name: string | null,
     statement: SessionStatement | null,
     before: SessionStatement | null = null,
+    use: NameUse | null = null,
   ): void {
-    this.#items.push({ type, raw, name, statement, before, wholeLength: null });
+    this.#items.push({ type, raw, name, statement, before, wholeLength: null, use });
     this.#bytes += raw.length;
     if (type === CLIENT.EXECUTE) this.#executes = true;
     if (type === CLIENT.BIND) {
       this.#binds = true;
       if (statement !== null) this.bound.push(statement.verdict);
+    }
+    if (type === CLIENT.EXECUTE && use !== null) {
+      this.verdicts.push(...use.executes);
+      this.bound.push(...use.executes);
     }
     if (statement !== null && !this.verdicts.includes(statement.verdict)) this.verdicts.push(statement.verdict);
   }
@@ -99,6 +107,18 @@ export class Batch {
   ): void {
     this.add(type, raw, name, statement);
     this.#items.push({ ...(this.#items.pop() as Item), wholeLength });
+  }
+
+  /** What names stand for again when nothing of it was done; later ones come first. */
+  undone(): Undone[] {
+    const undone: Undone[] = [];
+    for (const { type, name, before, use } of this.#items) {
+      if (name !== null && (type === CLIENT.PARSE || (type === CLIENT.CLOSE && before !== null))) {
+        undone.unshift({ name, statement: before?.prepared ?? null });
+      }
+      undone.unshift(...(use?.deallocation?.gone ?? []));
+    }
+    return undone;
   }
 
   /**
@@ -136,6 +156,8 @@ class Encoder {
   }
 
   item(item: Item): void {
+    const { use } = item;
+    if (use !== null) this.#out.push(...encodeStandIns(this.#connection, this.#exchange, use.standIns, this.#variant));
     switch (item.type) {
       case CLIENT.PARSE:
         return this.#parse(item);
@@ -157,6 +179,7 @@ class Encoder {
         );
       case CLIENT.EXECUTE:
         this.#out.push(item.raw);
+        if (use?.deallocation) return this.#exchange.expectDeallocation(use.deallocation);
         return this.#exchange.expect(EXPECT.EXECUTE);
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
@@ -239,7 +262,8 @@ class Encoder {
   }
 
   #has(statement: PreparedStatement): boolean {
-    return this.#connection.statements.use(statement) || this.#exchange.planned.has(statement.id);
+    const { planned, forgets } = this.#exchange;
+    return planned.has(statement.id) || (!forgets && this.#connection.statements.use(statement));
   }
 
   #plan(statement: PreparedStatement, unnamed: boolean): void {
@@ -250,6 +274,7 @@ class Encoder {
   }
 
   evict(): void {
+    if (this.#exchange.forgets) return;
     const { statements } = this.#connection;
     let surplus = statements.size + this.#exchange.planned.size - MAX_PREPARED;
     for (const statement of statements.oldestFirst()) {

@@ -3,38 +3,25 @@ import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { PinReason, Verdict } from '../sql/verdict.ts';
 import type { ExecutionHost } from './execution-host.ts';
-import type { ExtendedReader } from './extended-reader.ts';
 import type { Link } from './link.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { SessionOptions } from './session-options.ts';
 
-/** Where statements leave something behind: in the session, and in what is known of its server connection. */
-export type Effects = {
-  readonly memory: SessionMemory;
-  readonly options: SessionOptions;
-  readonly statements: ExtendedReader;
-  readonly connection: ServerConnection | null;
-};
-
-/** Statements were answered; `inTransaction`: a transaction block is open now. */
+/** Statements were answered; `inTransaction`: a transaction block is open now. What they leave behind is noted where it is. */
 export function noteEffects(
   verdicts: readonly Verdict[],
   succeeded: boolean,
   inTransaction: boolean,
-  effects: Effects,
+  memory: SessionMemory,
+  options: SessionOptions,
+  connection: ServerConnection,
 ): void {
-  const { memory, connection } = effects;
   for (const verdict of verdicts) {
     const { settings } = memory;
     memory.note(verdict, succeeded, inTransaction);
     // what a RESET leaves needs no question
-    if (memory.settings !== settings && connection !== null) connection.settings = memory.settings;
-    if (!succeeded) continue;
-    const gone = verdict.deallocates ?? null;
-    // in SQL it also takes statements made by Parse; of their shared names on the server only ALL takes any
-    if (gone !== null) effects.statements.deallocate(gone.name);
-    if (gone?.name === null) connection?.statements.forgetAll();
-    if (verdict.unpin === 'all') effects.options.resetAll();
+    if (memory.settings !== settings) connection.settings = memory.settings;
+    if (succeeded && verdict.unpin === 'all') options.resetAll();
   }
 }
 

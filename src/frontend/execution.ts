@@ -20,6 +20,7 @@ import { noteEffects, readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfSession, lostTransaction } from './loss.ts';
+import { submitStandIns } from './name-use.ts';
 import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
@@ -212,16 +213,17 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #submit(link: Link): void {
     const work = this.#work as Work;
     if (this.#cancelEarly) return this.#fail(cancelled(), work.synced);
-    const { batch } = work;
+    const { batch, use } = work;
     const exchange = new Exchange(this, batch !== null, work.startedMs);
     exchange.syncOwed = owesSync(work);
     const end = exchange.syncOwed ? 'flush' : endOf(work);
+    submitStandIns(link.connection, use, this.#variant);
     const bytes = batch?.encode(link.connection, exchange, this.#variant, end) ?? [];
     this.#verdicts = work.verdicts;
     this.#running = batch === null ? work.verdicts : [...batch.bound, ...work.verdicts.slice(batch.verdicts.length)];
     if (work.raw !== null) {
       bytes.push(work.raw);
-      exchange.expectQuery();
+      exchange.expectQuery(use?.deallocation ?? null);
     }
     const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
     exchange.holdBack(this.#keepsLink ? null : refusable(where, this.#summary as Summary, work));
@@ -273,8 +275,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     const succeeded = exchange.sqlState === null;
     const { memory, options } = this;
-    const effects = { memory, options, statements: this.#requests.statements, connection: link.connection };
-    noteEffects(this.#running, succeeded, this.#transaction !== 'none', effects);
+    noteEffects(this.#running, succeeded, this.#transaction !== 'none', memory, options, link.connection);
     if (this.#host.listening.answered(this.#running, succeeded, before, this.#transaction)) memory.heardElsewhere();
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
@@ -335,6 +336,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (loss.kind === 'fatal') return this.#host.terminate(loss.error);
     this.#transaction = loss.transaction;
     this.#services.traffic.recordError();
+    this.#requests.statements.undo(exchange.abandonAll());
     this.#fail(loss.error, !exchange.open && !work.describeOnly);
   }
 
@@ -376,6 +378,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   #fail(error: FairleadError, synced: boolean): void {
+    if (this.#state === 'waiting') this.#requests.statements.abandoned(this.#work as Work);
     this.#work = null;
     this.#host.failed(error, synced);
     if (this.#state !== 'closed') this.#rest(!synced);

@@ -1,10 +1,11 @@
 import type { Undone } from '../backend/exchange.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
 import type { Catalog } from '../sql/catalog.ts';
-import type { Verdict } from '../sql/verdict.ts';
+import type { StatementUse, Verdict } from '../sql/verdict.ts';
 import { stringEnd } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import type { Batch, SessionStatement } from './batch.ts';
+import { type NameUse, useNames } from './name-use.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -15,6 +16,8 @@ export class ExtendedReader {
   readonly #services: Services;
   readonly #catalog: () => Catalog | null;
   readonly #statements = new Map<string, SessionStatement>();
+  /** Portals whose statements use names of statements. */
+  readonly #portals = new Map<string, readonly StatementUse[]>();
 
   constructor(services: Services, catalog: () => Catalog | null) {
     this.#services = services;
@@ -40,6 +43,7 @@ export class ExtendedReader {
         if (textEnd === -1 || end - textEnd < 3) return 'Parse';
         const name = buffer.toString('utf8', start + 5, nameEnd);
         const verdict = this.classify(buffer, nameEnd + 1, textEnd);
+        const use = this.#described(verdict);
         const { statements } = this.#services;
         const body = buffer.subarray(nameEnd + 1, end);
         const prepared = verdict.ofSession === true ? statements.own(body) : statements.intern(body);
@@ -47,7 +51,7 @@ export class ExtendedReader {
         const statement = { prepared, verdict };
         // a name in use stands for what it stood for: the server will refuse
         if (before === null || name === '') this.#statements.set(name, statement);
-        batch.add(type, raw, name, statement, before);
+        batch.add(type, raw, name, statement, before, use);
         return null;
       }
       case CLIENT.BIND: {
@@ -55,7 +59,9 @@ export class ExtendedReader {
         const nameEnd = portalEnd === -1 ? -1 : stringEnd(buffer, portalEnd + 1, end);
         if (nameEnd === -1) return 'Bind';
         const name = buffer.toString('utf8', portalEnd + 1, nameEnd);
-        batch.add(type, raw, name, this.#current(name));
+        const statement = this.#current(name);
+        this.#bound(buffer.toString('utf8', start + 5, portalEnd), statement);
+        batch.add(type, raw, name, statement, null, statement && this.#described(statement.verdict));
         return null;
       }
       case CLIENT.DESCRIBE:
@@ -67,14 +73,21 @@ export class ExtendedReader {
           return null;
         }
         const name = buffer.toString('utf8', start + 6, nameEnd);
-        if (type === CLIENT.DESCRIBE) batch.add(type, raw, name, this.#current(name));
-        else {
+        if (type === CLIENT.DESCRIBE) {
+          const statement = this.#current(name);
+          batch.add(type, raw, name, statement, null, statement && this.#described(statement.verdict));
+        } else {
           batch.add(type, raw, name, null, this.#statements.get(name) ?? null);
           this.#statements.delete(name);
         }
         return null;
       }
-      case CLIENT.EXECUTE:
+      case CLIENT.EXECUTE: {
+        const portalEnd = this.#portals.size === 0 ? -1 : stringEnd(buffer, start + 5, end);
+        const uses = portalEnd === -1 ? undefined : this.#portals.get(buffer.toString('utf8', start + 5, portalEnd));
+        batch.add(type, raw, null, null, null, uses === undefined ? null : useNames(uses, this.#statements));
+        return null;
+      }
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
@@ -94,12 +107,21 @@ export class ExtendedReader {
     const nameEnd = portalEnd === -1 ? -1 : stringEnd(bytes, portalEnd + 1, bytes.length);
     if (nameEnd === -1) return false;
     const name = bytes.toString('utf8', portalEnd + 1, nameEnd);
-    batch.addLarge(CLIENT.BIND, bytes, length, name, this.#current(name));
+    const statement = this.#current(name);
+    this.#bound(bytes.toString('utf8', 5, portalEnd), statement);
+    batch.addLarge(CLIENT.BIND, bytes, length, name, statement);
     return true;
   }
 
-  has(name: string): boolean {
-    return this.#statements.has(name);
+  /** What a query does with names; those that it deallocates are free from now on. */
+  queried({ statementUses }: Verdict): NameUse | null {
+    return statementUses === undefined ? null : useNames(statementUses, this.#statements);
+  }
+
+  /** Nothing of a request was done. */
+  abandoned(work: Work): void {
+    this.undo(work.use?.deallocation?.gone ?? []);
+    if (work.batch !== null) this.undo(work.batch.undone());
   }
 
   /** A simple query takes the unnamed statement with it. */
@@ -115,12 +137,6 @@ export class ExtendedReader {
     }
   }
 
-  /** DEALLOCATE, DISCARD ALL. `name` null: all. */
-  deallocate(name: string | null): void {
-    if (name === null) this.#statements.clear();
-    else this.#statements.delete(name);
-  }
-
   /** A replica answered that the statement writes. */
   learnWrite(work: Work): void {
     const reason = 'a replica refused it as a write';
@@ -131,6 +147,18 @@ export class ExtendedReader {
       const body = item.statement?.prepared.body;
       if (body !== undefined) this.#services.classifier.learnWrite(body, 0, body.indexOf(0), reason);
     }
+  }
+
+  /** What EXECUTE returns is that statement's to say, when it is parsed and each time it is described. */
+  #described({ statementUses }: Verdict): NameUse | null {
+    const executes = statementUses?.filter(({ kind }) => kind === 'execute') ?? [];
+    return executes.length === 0 ? null : useNames(executes, this.#statements);
+  }
+
+  #bound(portal: string, statement: SessionStatement | null): void {
+    const uses = statement?.verdict.statementUses;
+    if (uses !== undefined) this.#portals.set(portal, uses);
+    else if (this.#portals.size > 0) this.#portals.delete(portal);
   }
 
   /** The statement under a name, with a verdict as of now: the catalog, or what was learnt, may have changed. */

@@ -59,6 +59,7 @@ export class OwnAnswers {
     if (transaction === 'lost') {
       const { bytes, ends } = lostTransactionAnswer(work, this.#loss);
       this.#loss = null;
+      if (!ends) this.#statements.abandoned(work);
       this.#host.answer(work, bytes, ends);
       return true;
     }
@@ -77,15 +78,9 @@ export class OwnAnswers {
     if (this.#readOnly && transaction !== 'failed' && answerAsStandby(work, this.#host)) return true;
     if (transaction !== 'failed' && this.#signals.take(work)) return true;
     if (this.#listening.take(work, transaction)) return true;
-    const only = work.batch?.executes !== false && work.verdicts.length === 1 ? (work.verdicts[0] as Verdict) : null;
-    const deallocated = only?.deallocates?.name;
-    if (deallocated && this.#statements.has(deallocated)) {
-      // made by Parse: servers know it under another name
-      this.#statements.deallocate(deallocated);
-      const done = { tag: 'DEALLOCATE', row: null };
-      const { batch } = work;
-      const bytes = batch === null ? commandComplete(done.tag) : batchAnswer(batch, nothing, () => done);
-      this.#host.answer(work, bytes, false);
+    if (transaction !== 'failed' && deallocatesOnly(work)) {
+      // servers know it under another name
+      this.#host.answer(work, commandComplete('DEALLOCATE'), false);
       return true;
     }
     const refusal =
@@ -111,7 +106,11 @@ export class OwnAnswers {
   }
 }
 
-const nothing = () => null;
+/** A query that is nothing but DEALLOCATE of a statement made by Parse. */
+function deallocatesOnly({ batch, verdicts, use }: Work): boolean {
+  const deallocation = use?.deallocation ?? null;
+  return batch === null && verdicts[0]?.statements === 1 && deallocation !== null && !deallocation.all;
+}
 
 /** What no server may see, or not this one; null when there is nothing against it. */
 function refusalOf(verdicts: readonly Verdict[], onReplica: boolean): FairleadError | null {
@@ -120,7 +119,7 @@ function refusalOf(verdicts: readonly Verdict[], onReplica: boolean): FairleadEr
       const text = 'SET and SHOW fairlead.* cannot be sent together with other statements';
       return new FairleadError('unsupported', text, 'send it as a statement of its own');
     }
-    if (verdict.deallocates?.name?.startsWith(SHARED_PREFIX)) {
+    if (verdict.statementUses?.some(({ name }) => name?.startsWith(SHARED_PREFIX)) === true) {
       return new FairleadError(
         'unsupported',
         `names that begin with ${SHARED_PREFIX} are reserved`,

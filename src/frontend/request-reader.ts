@@ -4,6 +4,7 @@ import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { Batch } from './batch.ts';
 import { ExtendedReader } from './extended-reader.ts';
+import type { NameUse } from './name-use.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -17,6 +18,10 @@ export type Request =
   | { readonly kind: 'none' } // nothing to do yet, or nothing at all
   | { readonly kind: 'violation'; readonly reason: string };
 
+/** What a query amounts to. */
+export type Queried = { readonly verdicts: readonly Verdict[]; readonly use: NameUse | null };
+
+const NOT_READ: Queried = { verdicts: [], use: null };
 const NONE: Request = { kind: 'none' };
 const EMPTY_SYNC: Request = { kind: 'sync' };
 
@@ -104,23 +109,25 @@ export class RequestReader {
     return batch;
   }
 
-  /** The verdicts on a query or a function call. */
-  queried(type: number, buffer: Buffer, start: number, end: number): Verdict[] {
-    if (type !== CLIENT.QUERY) return [];
+  /** The verdicts on a query or a function call, and what it does with names of statements. */
+  queried(type: number, buffer: Buffer, start: number, end: number): Queried {
+    if (type !== CLIENT.QUERY) return NOT_READ;
     this.statements.dropUnnamed();
-    return [this.statements.classify(buffer, start + 5, end - 1)];
+    const verdict = this.statements.classify(buffer, start + 5, end - 1);
+    const use = this.statements.queried(verdict);
+    return { verdicts: use === null ? [verdict] : [verdict, ...use.executes], use };
   }
 
   #query(type: number, buffer: Buffer, start: number, end: number): Request {
     if (type === CLIENT.QUERY && buffer[end - 1] !== 0) {
       return { kind: 'violation', reason: 'query without its terminator' };
     }
-    const verdicts = this.queried(type, buffer, start, end);
+    const { verdicts, use } = this.queried(type, buffer, start, end);
     const raw = buffer.subarray(start, end);
-    if (this.#batch.empty) return this.#work({ ...newWork('query', verdicts), raw });
+    if (this.#batch.empty) return this.#work({ ...newWork('query', verdicts), raw, use });
     // a query instead of a Sync ends the batch and runs in its transaction
     const work = this.#unsynced(false);
-    return this.#work({ ...work, verdicts: [...work.verdicts, ...verdicts], raw, synced: true });
+    return this.#work({ ...work, verdicts: [...work.verdicts, ...verdicts], raw, use, synced: true });
   }
 
   /** Only the beginning of the text is here: unless it is one INSERT, it may leave behind anything. */
@@ -152,6 +159,7 @@ function newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
     verdicts,
     batch: null,
     raw: null,
+    use: null,
     synced: true,
     describeOnly: false,
     startedMs: nowMs(),

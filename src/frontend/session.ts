@@ -339,6 +339,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   /** The request at hand is refused by ourselves. */
   #fail(error: FairleadError): void {
     const synced = this.#execution.work?.synced ?? true;
+    if (this.#execution.work !== null) this.#requests.statements.abandoned(this.#execution.work);
     this.failed(error, synced);
     if (this.state === 'closed') return;
     if (!synced) this.#skipToSync = true;

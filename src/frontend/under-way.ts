@@ -135,8 +135,8 @@ export class UnderWay {
     if (exchange.abandoned) return;
     this.#send(this.#reader.takeBatch(), 'none');
     exchange.open = false;
-    exchange.expectQuery();
-    const verdicts = this.#reader.queried(type, buffer, start, end);
+    const { verdicts, use } = this.#reader.queried(type, buffer, start, end);
+    exchange.expectQuery(use?.deallocation ?? null);
     this.#host.added(verdicts, verdicts);
     this.#passOn(buffer.subarray(start, end));
   }

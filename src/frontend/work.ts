@@ -1,6 +1,7 @@
 import type { RouteReason } from '../routing/decision.ts';
 import type { StatementClass, Verdict } from '../sql/verdict.ts';
 import type { Batch } from './batch.ts';
+import type { NameUse } from './name-use.ts';
 import type { TrafficClass } from './traffic.ts';
 
 /** One request of a client on its way: from its last byte read to its ReadyForQuery. */
@@ -11,6 +12,8 @@ export type Work = {
   readonly batch: Batch | null;
   /** Bytes that go to the server as they are, after the batch. */
   readonly raw: Buffer | null;
+  /** What the query in `raw` does with names of statements. */
+  readonly use: NameUse | null;
   /** False when the client will send more before it wants ReadyForQuery. */
   readonly synced: boolean;
   /** Parse and Describe only, ended by Flush: answered by an exchange of its own. */

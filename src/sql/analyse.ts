@@ -83,18 +83,19 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return doBlock(node, findings);
     case 'PrepareStmt':
       findings.pin = 'sql prepare';
+      findings.statementUses.push({ kind: 'prepare', name: textOf(node.name) ?? '' });
       return draft(findings, 'session-state', 'prepares a statement');
     case 'ExecuteStmt':
       walkQuery(node.params, findings);
       findings.ofSession = true;
+      findings.statementUses.push({ kind: 'execute', name: textOf(node.name) ?? '' });
       return write(findings, 'executes a prepared statement');
     case 'DeallocateStmt': {
       const all = node.isall === true;
       findings.mayUnpin = true;
       if (all) findings.releases.push('sql prepare');
-      const d = draft(findings, 'session-state', 'deallocates prepared statements');
-      d.deallocates = { name: all ? null : (textOf(node.name) ?? null) };
-      return d;
+      findings.statementUses.push({ kind: 'deallocate', name: all ? null : (textOf(node.name) ?? null) });
+      return draft(findings, 'session-state', 'deallocates prepared statements');
     }
     case 'DeclareCursorStmt': {
       walkQuery(node.query, findings);
@@ -129,6 +130,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       for (const item of listOf(node.relations)) walkQuery(item, findings);
       return draft(findings, 'write', 'locks tables');
     case 'CreateTableAsStmt':
+      executed(unwrap(node.query), findings);
       walkQuery(node.query, findings);
       into((node.into ?? {}) as Fields, 'creates a table', findings);
       return write(findings, 'creates a table');
@@ -139,6 +141,13 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       return draft(findings, 'unknown', `not understood: ${tag}`);
     }
   }
+}
+
+/** CREATE TABLE … AS EXECUTE */
+function executed(statement: RawStatement | null, findings: Findings): void {
+  if (statement?.tag !== 'ExecuteStmt') return;
+  findings.ofSession = true;
+  findings.statementUses.push({ kind: 'execute', name: textOf(statement.node.name) ?? '' });
 }
 
 function query(findings: Findings, reads: string): Draft {

@@ -10,7 +10,6 @@ export type Draft = {
   isolation: string | null;
   unpin: 'all' | null;
   command: FairleadCommand | null;
-  deallocates: { readonly name: string | null } | null;
   resets: readonly string[] | 'all';
   vacates: readonly string[] | null;
   /** BEGIN, COMMIT, SAVEPOINT, SET TRANSACTION …: not understood among other statements. */
@@ -26,7 +25,6 @@ export function draft(findings: Findings, statementClass: StatementClass, reason
     isolation: null,
     unpin: null,
     command: null,
-    deallocates: null,
     resets: [],
     vacates: null,
     transactionControl: false,
@@ -56,7 +54,7 @@ function finish(d: Draft): Part {
     callsVolatile: f.callsVolatile,
     releases: f.releases,
     mayUnpin: f.mayUnpin,
-    deallocates: d.deallocates,
+    ...(f.statementUses.length === 0 ? {} : { statementUses: f.statementUses }),
     ...(d.vacates === null ? {} : { vacates: d.vacates }),
     mayAdvanceSequence: f.mayAdvanceSequence,
     ofSession: f.ofSession,
@@ -86,7 +84,7 @@ export function join(drafts: readonly Draft[]): Part {
       unpin = null;
     }
   }
-  const deallocated = parts.map((part) => part.deallocates ?? null).filter((d) => d !== null);
+  const statementUses = parts.flatMap((part) => part.statementUses ?? []);
   return {
     class: statementClass,
     reason,
@@ -107,7 +105,7 @@ export function join(drafts: readonly Draft[]): Part {
     callsVolatile: statementClass !== 'read' && parts.every((part) => part.class === 'read' || part.callsVolatile),
     releases: pin === null ? parts.flatMap((part) => part.releases ?? []) : [],
     mayUnpin: parts.some((part) => part.mayUnpin === true),
-    deallocates: deallocated.length > 1 ? { name: null } : (deallocated[0] ?? null),
+    ...(statementUses.length === 0 ? {} : { statementUses }),
     mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
     readsCounters: parts.some((part) => part.readsCounters === true),
     listenSteps: parts.flatMap((part) => part.listenSteps ?? []),

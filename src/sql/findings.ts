@@ -1,6 +1,6 @@
 import { isPrimaryRelation } from './builtins.ts';
 import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
-import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName } from './verdict.ts';
+import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName, StatementUse } from './verdict.ts';
 
 /** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
 export class Findings {
@@ -10,6 +10,7 @@ export class Findings {
   readonly settings: string[] = [];
   readonly releases: PinReason[] = [];
   readonly listenSteps: ListenStep[] = [];
+  readonly statementUses: StatementUse[] = [];
   /** First reason against a replica; null while there is none. */
   needsPrimary: string | null = null;
   mayWrite = false;

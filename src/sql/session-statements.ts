@@ -104,7 +104,7 @@ export function discardStatement(node: Fields, findings: Findings): Draft {
   if (target === 'DISCARD_ALL') {
     d.unpin = 'all';
     findings.listenSteps.push({ kind: 'unlisten', name: null });
-    d.deallocates = { name: null };
+    findings.statementUses.push({ kind: 'deallocate', name: null });
     d.resets = 'all';
     findings.changesSettings = true;
   } else if (target === 'DISCARD_TEMP') findings.releases.push('temporary table');

@@ -41,6 +41,11 @@ export type ListenStep =
   | { readonly kind: 'savepoint' | 'release' | 'rollback to'; readonly name: string }
   | { readonly kind: 'commit' | 'rollback' | 'prepare'; readonly name: null };
 
+/** PREPARE, EXECUTE, EXPLAIN EXECUTE, DEALLOCATE, DISCARD ALL. `deallocate` without a name: all. */
+export type StatementUse =
+  | { readonly kind: 'prepare' | 'execute'; readonly name: string }
+  | { readonly kind: 'deallocate'; readonly name: string | null };
+
 /** `SELECT pg_terminate_backend(…)` or `pg_cancel_backend(…)` and nothing else. */
 export type BackendSignal = {
   readonly kind: 'terminate' | 'cancel';
@@ -95,8 +100,8 @@ export type Verdict = {
   readonly releases?: readonly PinReason[];
   /** It may take away the last of what pins the session: DROP, CLOSE, DEALLOCATE, pg_advisory_unlock, ROLLBACK TO. */
   readonly mayUnpin?: boolean;
-  /** DEALLOCATE, DISCARD ALL: the prepared statement that is gone, made by SQL or by Parse; name null for all. */
-  readonly deallocates?: { readonly name: string | null } | null;
+  /** What it does with prepared statements, made by SQL or by Parse, in the order of the statements; absent: nothing. */
+  readonly statementUses?: readonly StatementUse[];
   readonly signal?: BackendSignal | null;
   /** In the order of the statements; absent: none. */
   readonly listenSteps?: readonly ListenStep[];

@@ -44,10 +44,6 @@ export const KNOWN: readonly Deviation[] = [
     sometimes: true,
   },
   {
-    in: /^statements of the protocol through SQL$/,
-    why: 'statements made by Parse have other names on servers: EXECUTE does not find them',
-  },
-  {
     in: /^a cached plan and new types/,
     why: 'the statement is prepared again',
     sometimes: true,

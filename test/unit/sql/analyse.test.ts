@@ -211,8 +211,8 @@ describe('analysis', () => {
     assert.deepEqual(verdict('deallocate all').releases, ['sql prepare']);
     assert.deepEqual(verdict('select pg_advisory_unlock_all()').releases, ['session advisory lock']);
     assert.deepEqual(verdict('reset session authorization').releases, ['session authorization']);
-    assert.deepEqual(verdict('deallocate "p 1"').deallocates, { name: 'p 1' });
-    assert.deepEqual(verdict('discard all').deallocates, { name: null });
+    assert.deepEqual(verdict('deallocate "p 1"').statementUses, [{ kind: 'deallocate', name: 'p 1' }]);
+    assert.deepEqual(verdict('discard all').statementUses, [{ kind: 'deallocate', name: null }]);
   });
 
   it('relations and functions, each once, without the names of WITH queries', () => {
