@@ -4,6 +4,7 @@ import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { Batch } from './batch.ts';
 import { ExtendedReader } from './extended-reader.ts';
+import { functionCallVerdict } from './function-call.ts';
 import type { NameUse } from './name-use.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
@@ -21,7 +22,6 @@ export type Request =
 /** What a query amounts to. */
 export type Queried = { readonly verdicts: readonly Verdict[]; readonly use: NameUse | null };
 
-const NOT_READ: Queried = { verdicts: [], use: null };
 const NONE: Request = { kind: 'none' };
 const EMPTY_SYNC: Request = { kind: 'sync' };
 
@@ -74,7 +74,7 @@ export class RequestReader {
   /** The beginning of a message too large to be collected. `length` is that of the whole. */
   readLarge(type: number, length: number, bytes: Buffer): Request {
     if (type === CLIENT.QUERY || type === CLIENT.FUNCTION_CALL) {
-      const verdicts = type === CLIENT.QUERY ? [this.#unread(bytes)] : [];
+      const verdicts = [type === CLIENT.QUERY ? this.#unread(bytes) : functionCallVerdict(bytes, 0, bytes.length)];
       return this.#work({ ...newWork('stream', verdicts), raw: bytes });
     }
     if (type === CLIENT.COPY_DATA) {
@@ -111,7 +111,7 @@ export class RequestReader {
 
   /** The verdicts on a query or a function call, and what it does with names of statements. */
   queried(type: number, buffer: Buffer, start: number, end: number): Queried {
-    if (type !== CLIENT.QUERY) return NOT_READ;
+    if (type !== CLIENT.QUERY) return { verdicts: [functionCallVerdict(buffer, start, end)], use: null };
     this.statements.dropUnnamed();
     const verdict = this.statements.classify(buffer, start + 5, end - 1);
     const use = this.statements.queried(verdict);

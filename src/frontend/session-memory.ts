@@ -15,6 +15,9 @@ const LASTING: ReadonlySet<PinReason> = new Set([
   'pg_backend_pid',
 ]);
 
+/** What a function may leave behind. */
+const UNSEEN: readonly PinReason[] = ['session advisory lock', 'temporary table', 'listen'];
+
 /** What a server connection holds that pins its session: queries with a row for each such thing. */
 const HELD: Readonly<Partial<Record<PinReason, string>>> = {
   'temporary table':
@@ -92,6 +95,10 @@ export class SessionMemory {
     // of several statements some may have been committed before one failed
     const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
     if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);
+    if (verdict.unseen === true) {
+      for (const reason of UNSEEN) this.#pins.add(reason);
+      this.#doubt = true;
+    }
     const rolledBack = verdict.class === 'end' && verdict.mayWrite === false;
     if (!succeeded || rolledBack || verdict.mayUnpin === true) this.#doubt = true;
     if (!succeeded) return;

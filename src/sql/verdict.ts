@@ -110,6 +110,8 @@ export type Verdict = {
    * a prepared FETCH whose cursor is gone is described.
    */
   readonly ofSession?: boolean;
+  /** It runs what nobody has read: the session may hold afterwards whatever a server can be asked about. */
+  readonly unseen?: boolean;
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
   /** It needs these databases to itself: no other connection may be open to them. */

@@ -33,6 +33,12 @@ function int32(value: number): Buffer {
   return out;
 }
 
+function int64(value: number): Buffer {
+  const out = Buffer.alloc(8);
+  out.writeBigInt64BE(BigInt(value));
+  return out;
+}
+
 /** A FunctionCall with binary arguments and a binary result, or text ones. */
 function functionCall(oid: number, values: readonly (Buffer | null)[], format = 1): Buffer {
   const args = values.flatMap((value) => (value === null ? [int32(-1)] : [int32(value.length), value]));
@@ -44,6 +50,16 @@ function functionCall(oid: number, values: readonly (Buffer | null)[], format = 
 
 const INT4PL = 177;
 const VERSION = 89;
+const SET_CONFIG = 2078;
+const SETSEED = 1599;
+const ADVISORY_LOCK = 2880;
+const ADVISORY_UNLOCK = 2884;
+const LO_CREATE = 715;
+const LO_OPEN = 952;
+const LO_CLOSE = 953;
+const LO_READ = 954;
+const LO_WRITE = 955;
+const LO_UNLINK = 964;
 
 const COPY: readonly Conversation[] = [
   talk(
@@ -229,6 +245,49 @@ const FUNCTIONS: readonly Conversation[] = [
     send([functionCall(INT4PL, [int32(1)])]),
     send([functionCall(INT4PL, [Buffer.from([1]), int32(1)])]),
     send([q('SELECT 1')]),
+  ),
+  talk(
+    'function calls that set',
+    send([functionCall(SET_CONFIG, [Buffer.from('TimeZone'), Buffer.from('Asia/Tokyo'), Buffer.from([0])])]),
+    send([q('SHOW TimeZone')]),
+    send([functionCall(SET_CONFIG, [Buffer.from('my.own'), Buffer.from('a'), Buffer.from([0])])]),
+    send([q("SELECT current_setting('my.own')")]),
+    send([q('BEGIN')]),
+    send([functionCall(SET_CONFIG, [Buffer.from('work_mem'), Buffer.from('123kB'), Buffer.from([0])])]),
+    send([functionCall(SET_CONFIG, [Buffer.from('DateStyle'), Buffer.from('German'), Buffer.from([1])])]),
+    send([q('SHOW work_mem; SHOW DateStyle')]),
+    send([q('ROLLBACK')]),
+    send([q('SHOW work_mem; SHOW DateStyle')]),
+  ),
+  talk(
+    'function calls that lock',
+    send([functionCall(ADVISORY_LOCK, [int64(4711)])]),
+    send([q('SELECT pg_advisory_unlock(4711)')]),
+    send([functionCall(ADVISORY_LOCK, [int64(4711)])]),
+    send([q('SELECT pg_try_advisory_lock(4711)')], 1, 'b'),
+    send([functionCall(ADVISORY_UNLOCK, [int64(4711)])]),
+    send([q('SELECT pg_try_advisory_lock(4711)')], 1, 'b'),
+  ),
+  talk(
+    'function calls with a seed',
+    send([functionCall(SETSEED, [Buffer.from([0x3f, 0xe0, 0, 0, 0, 0, 0, 0])])]),
+    send([q('SELECT random()')]),
+    send([...extended('SELECT random()'), sync]),
+  ),
+  talk(
+    'large objects',
+    send([q('BEGIN')]),
+    send([functionCall(LO_CREATE, [int32(4711)])]),
+    send([functionCall(LO_OPEN, [int32(4711), int32(0x60000)])]),
+    send([functionCall(LO_WRITE, [int32(0), Buffer.from('a large object')])]),
+    send([functionCall(LO_CLOSE, [int32(0)])]),
+    send([q('COMMIT')]),
+    send([q('SELECT lo_get(4711)')]),
+    send([q('BEGIN READ ONLY')]),
+    send([functionCall(LO_OPEN, [int32(4711), int32(0x40000)])]),
+    send([functionCall(LO_READ, [int32(0), int32(100)])]),
+    send([q('COMMIT')]),
+    send([functionCall(LO_UNLINK, [int32(4711)])]),
   ),
   talk(
     'function calls in a transaction',
