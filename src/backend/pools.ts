@@ -90,15 +90,15 @@ export class Pools {
   /** The pool of a node for an identity; made on first use. `database` as clients name it. */
   of(node: TopologyNode, purpose: Purpose, database: string, client: Identity): Pool {
     const pools = this.#ofNode(node.name);
-    const identity = this.onServers(database, client);
-    const id = `${purpose}\0${database}\0${identity.user}`;
+    const user = this.userOnServers(database, client.user);
+    const id = `${purpose}\0${database}\0${user}`;
     let pool = pools.get(id);
     if (pool === undefined) {
       pool = new Pool(
-        { node: node.name, purpose, database, user: identity.user },
+        { node: node.name, purpose, database, user },
         {
-          login: () => this.#target(node, database, identity, purpose === 'ro' ? READ_ONLY : PARAMETERS),
-          settings: this.#settingsOf(database, identity.user),
+          login: () => this.#target(node, database, user, client, purpose === 'ro' ? READ_ONLY : PARAMETERS),
+          settings: this.#settingsOf(database, user),
           counts: this.counters.of(database),
           limits: this.#limits,
         },
@@ -153,7 +153,7 @@ export class Pools {
 
   /** The next login of a client as this user makes a new connection. */
   refresh(database: string, client: Identity): void {
-    const { user } = this.onServers(database, client);
+    const user = this.userOnServers(database, client.user);
     for (const pool of this.all()) if (pool.key.database === database && pool.key.user === user) pool.reconnect();
   }
 
@@ -161,32 +161,37 @@ export class Pools {
     for (const pool of this.all()) if (serverDatabase(this.#config(), pool.key.database) === database) yield pool;
   }
 
-  /** Databases may prescribe the user that servers see. */
-  onServers(database: string, client: Identity): Identity {
-    const entry = databaseEntry(this.#config(), database);
-    if (entry === null || entry.user === null) return client;
-    const { user, password } = entry;
-    if (password !== null) return { user, secret: { kind: 'password', password } };
-    return { user, secret: user === client.user ? client.secret : null };
+  /** The user that servers see: databases may prescribe one. */
+  userOnServers(database: string, user: string): string {
+    return databaseEntry(this.#config(), database)?.user ?? user;
   }
 
   /** How to log in to a node for a client, outside of all pools. `timeoutMs` is `pool.connect_timeout`. */
   login(node: TopologyNode, database: string, client: Identity, parameters: Parameters): LoginTarget {
-    const target = this.#target(node, database, this.onServers(database, client), parameters);
+    const user = this.userOnServers(database, client.user);
+    const target = this.#target(node, database, user, client, parameters);
     return { ...target, timeoutMs: this.#config().pool.connect_timeout };
   }
 
-  #target({ name, host, port }: TopologyNode, database: string, as: Identity, parameters: Parameters): LoginTarget {
+  /** What is prescribed now, for it may be another password than the one that a pool began with. */
+  #target(
+    { name, host, port }: TopologyNode,
+    database: string,
+    user: string,
+    client: Identity,
+    parameters: Parameters,
+  ): LoginTarget {
     const entry = databaseEntry(this.#config(), database);
-    const prescribed = entry !== null && entry.password !== null && entry.user === as.user;
+    const prescribed = entry?.user === user ? entry.password : null;
+    const proved = this.#secrets.get(user) ?? (client.user === user ? client.secret : null);
     return {
       node: name,
       host,
       port,
       tls: this.#tlsOf(name),
       database: serverDatabase(this.#config(), database),
-      user: as.user,
-      secret: prescribed ? as.secret : (this.#secrets.get(as.user) ?? as.secret),
+      user,
+      secret: prescribed === null ? proved : { kind: 'password', password: prescribed },
       parameters,
       timeoutMs: 0,
     };
@@ -216,13 +221,13 @@ export class Pools {
   /** Exchanges and checkouts a node has before it: what a read would queue behind. Infinity when logins as `identity` fail there. */
   load(node: string, database: string, client: Identity): number {
     let load = 0;
-    const identity = this.onServers(database, client);
+    const user = this.userOnServers(database, client.user);
     const pools = this.#pools.get(node);
     if (pools === undefined) return 0;
     for (const pool of pools.values()) {
       load += pool.activeCount + pool.waitingCount;
       const { key } = pool;
-      const same = key.database === database && key.user === identity.user && key.purpose === 'ro';
+      const same = key.database === database && key.user === user && key.purpose === 'ro';
       if (same && pool.brokenUntilMs > nowMs()) return Number.POSITIVE_INFINITY;
     }
     return load;

@@ -38,7 +38,7 @@ export class LoginTemplates {
    */
   get(database: string, identity: Identity, settings: SettingsSet, done: Done): () => void {
     const { pools, config, logins } = this.#services;
-    const role = pools.onServers(database, identity).user;
+    const role = pools.userOnServers(database, identity.user);
     let giveUp = () => {};
     let givenUp = false;
     void logins.of(serverDatabase(config(), database), role).then((facts) => {

@@ -240,6 +240,9 @@ describe('pools', { timeout: 60_000 }, () => {
     const client = await connect('forced');
     assert.equal((await client.query('SELECT current_user AS name')).rows[0].name, 'one');
     assert.equal((await client.query('SELECT current_database() AS name')).rows[0].name, 'postgres');
+    await cluster.node('pg1').query("ALTER ROLE one PASSWORD 'renewed'");
+    await console_("SET databases.forced.password = 'renewed'");
+    assert.equal((await client.query('SELECT current_user AS name')).rows[0].name, 'one', 'with the password of now');
   });
 
   it('asks a connection that was idle long whether it lives, and opens another when it does not', async (t) => {
