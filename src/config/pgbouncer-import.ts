@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Document, isScalar } from 'yaml';
 import { importDatabases, importUsers, type Remark, scalar, type Tree } from './pgbouncer-import-entries.ts';
-import { type IniEntry, type PgbouncerIni, readList } from './pgbouncer-ini.ts';
+import { type IniEntry, type PgbouncerIni, readConnectionString, readList } from './pgbouncer-ini.ts';
 import { ourText, pgbouncerKey } from './pgbouncer-keys.ts';
 
 export type Imported = {
@@ -88,6 +88,23 @@ export function importPgbouncer(ini: PgbouncerIni, file: string): Imported {
   if (Object.keys(users).length > 0) tree.users = users;
   importSettings(given, value, tree, remark);
   importAuthentication(given, value, tree, dirname(file), remark);
+  if (value('auth_user') === '' && !ini.databases.some((entry) => readConnectionString(entry).has('auth_user'))) {
+    const listed = (tree.auth as Tree).users_file !== undefined;
+    // without users nobody could connect at all
+    if (listed) put(tree, ['auth', 'query'], 'off');
+    remark(
+      'auth',
+      listed
+        ? 'auth.query: off, for without auth_user the servers were not asked for passwords: only listed users can log in'
+        : 'auth.query: the servers are asked for passwords, for no users are listed',
+    );
+  }
+  if (!ini.databases.some(({ key }) => key === '*')) {
+    remark(
+      'auth',
+      'without an entry * there were no other databases: here all of the servers can be reached, unless auth.rules or CONNECT privileges say otherwise',
+    );
+  }
   for (const { where } of ini.peers)
     remark('listen', `${where}: there are no peers: a cancel request must reach the Fairlead that runs the statement`);
   return { yaml: render(tree, bySection, file), remarks };
@@ -149,9 +166,13 @@ function importAuthentication(
     const text = given.get(name)?.value ?? '';
     if (text === '') continue;
     const path = resolve(base, text);
-    if (existsSync(path)) put(tree, ['auth', key], path);
+    if (name === 'auth_hba_file' && type !== 'hba')
+      remark('auth', `${given.get(name)?.where}: ${name} is left out: it was in force with auth_type hba only`);
+    else if (existsSync(path)) put(tree, ['auth', key], path);
     else remark('auth', `${given.get(name)?.where}: ${name}: there is no file ${path}; auth.${key} is left out`);
   }
+  if (type === 'trust')
+    remark('auth', 'auth_type trust: users had to be in auth_file; here all come in that the servers let in');
   if (ours === 'trust' && !/^(127\.|localhost|\[::1\])/.test(String(tree.listen))) {
     remark('auth', `auth_type ${type} is possible on a loopback address only: listen was ${tree.listen}`);
     tree.listen = `127.0.0.1:${value('listen_port')}`;

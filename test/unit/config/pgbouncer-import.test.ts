@@ -151,6 +151,29 @@ describe('importPgbouncer', () => {
     assert.equal(Object.keys(odd.config.cluster.nodes).length, 2);
   });
 
+  it('lets nobody in whom PgBouncer kept out', () => {
+    const base = '[databases]\nx = host=h\n[pgbouncer]\nauth_type = scram-sha-256\n';
+    const files = { 'hba.conf': 'host all all 127.0.0.1/32 trust\n', 'users.txt': '"a" "b"\n' };
+    // PgBouncer reads the rules with auth_type hba only, and asks servers for passwords with auth_user only
+    const silent = imported(`${base}auth_file = users.txt\nauth_hba_file = hba.conf\nauth_query = SELECT 1\n`, files);
+    assert.equal(silent.config.auth.hba_file, null);
+    assert.equal(silent.config.auth.query, 'off');
+    for (const text of [/auth_hba_file is left out/, /only listed users can log in/, /no other databases/]) {
+      assert.ok(
+        silent.remarks.some((line) => text.test(line)),
+        String(text),
+      );
+    }
+    assert.equal(imported(base).config.auth.query, 'auto', 'without users nobody could connect');
+    const asking = imported(
+      `${base}auth_file = users.txt\nauth_user = asker\nauth_hba_file = hba.conf\nauth_type = hba\n`,
+      files,
+    );
+    assert.equal(asking.config.auth.hba_file, join(directory, 'hba.conf'));
+    assert.equal(asking.config.auth.query, 'auto');
+    assert.equal(imported(base.replace('host=h', 'auth_user=asker')).config.auth.query, 'auto');
+  });
+
   it('names file and line of what it cannot read', () => {
     const file = join(directory, 'bad.ini');
     const fails = (text: string, expected: RegExp) => {
