@@ -32,6 +32,7 @@ import { HoldRoom } from './frontend/hold-room.ts';
 import { Lifecycle } from './frontend/lifecycle.ts';
 import { Listener } from './frontend/listener.ts';
 import type { Services } from './frontend/services.ts';
+import type { Client } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
 import { Shutdown, type ShutdownMode } from './frontend/shutdown.ts';
 import { Statistics } from './frontend/statistics.ts';
@@ -134,11 +135,22 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
         pools.databaseGone(name);
         catalogs.forget(leadsTo(name));
         const dropped = new FairleadError('database_dropped', `database "${name}" was dropped`);
-        if (!replaced) sessions.endAll(leadsTo(name), dropped);
+        if (!replaced) sessions.endAll(({ database }) => leadsTo(name)(database), dropped);
       },
     },
     log,
   );
+  const logins = new LoginFactsReader(anyNode, {
+    gone: (role, replaced) => {
+      pools.roleGone(role);
+      if (!replaced) return;
+      // who logged in as the old one must not go on as the new one
+      const is = ({ database, identity: { user } }: Client) =>
+        user === role && pools.userOnServers(database, user) === role;
+      const text = `role "${role}" was dropped, and another one of that name created`;
+      sessions.endAll(is, new FairleadError('role_replaced', text));
+    },
+  });
   const services: Services = {
     cluster,
     pools,
@@ -146,7 +158,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     access,
     clientTls,
     credentials,
-    logins: new LoginFactsReader(anyNode, (role) => pools.roleReplaced(role)),
+    logins,
     databases,
     classifier: new Classifier({ maxEntries: CLASSIFIER_ENTRIES }),
     catalogs,

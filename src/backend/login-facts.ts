@@ -6,11 +6,21 @@ export type LoginFacts = {
   readonly role: string | null;
   /** The role may log in now, and may connect to the database. False says only that the server has to decide. */
   readonly allowed: boolean;
+  /** What parameters of a new session depend on: whether the role is a superuser, and the settings of database and role. */
+  readonly defaults: string;
+};
+
+/** What is done about a role that is not what it was. Names as servers have them. */
+export type RoleHolders = {
+  /** It was dropped, or is another one of the same name (`replaced`). */
+  gone(role: string, replaced: boolean): void;
 };
 
 const FACTS_SQL = `SELECT d.oid::text AS database, r.oid::text AS role,
   coalesce(d.datallowconn AND r.rolcanlogin AND (r.rolvaliduntil IS NULL OR r.rolvaliduntil > now())
-    AND has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS allowed
+    AND has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS allowed,
+  concat(r.rolsuper, ' ', (SELECT string_agg(concat(s.setdatabase, ' ', s.setrole, ' ', s.setconfig), ' ' ORDER BY s.setdatabase, s.setrole)
+    FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase IN (0, d.oid) AND s.setrole IN (0, r.oid))) AS defaults
 FROM (SELECT) one LEFT JOIN pg_catalog.pg_database d ON d.datname = $1 LEFT JOIN pg_catalog.pg_roles r ON r.rolname = $2`;
 
 const MAX_KNOWN = 10_000;
@@ -24,14 +34,14 @@ type Asking = { readonly now: Promise<LoginFacts | null>; next: Promise<LoginFac
  */
 export class LoginFactsReader {
   readonly #node: AnyNode;
-  /** A role of this name is another one than before. */
-  readonly #roleReplaced: (role: string) => void;
+  readonly #holders: RoleHolders;
   readonly #asking = new Map<string, Asking>();
-  readonly #roles = new Map<string, string | null>();
+  /** Object ids of roles as they were last there. */
+  readonly #roles = new Map<string, { readonly oid: string; readonly gone: boolean }>();
 
-  constructor(node: AnyNode, roleReplaced: (role: string) => void) {
+  constructor(node: AnyNode, holders: RoleHolders) {
     this.#node = node;
-    this.#roleReplaced = roleReplaced;
+    this.#holders = holders;
   }
 
   /**
@@ -68,8 +78,10 @@ export class LoginFactsReader {
 
   #follow(role: string, oid: string | null): void {
     const before = this.#roles.get(role);
+    if (before === undefined && oid === null) return;
     if (this.#roles.size >= MAX_KNOWN) this.#roles.clear();
-    this.#roles.set(role, oid);
-    if (before !== undefined && before !== oid) this.#roleReplaced(role);
+    this.#roles.set(role, { oid: oid ?? (before?.oid as string), gone: oid === null });
+    if (before === undefined || before.oid === oid) return;
+    if (oid !== null || !before.gone) this.#holders.gone(role, oid !== null);
   }
 }

@@ -146,7 +146,7 @@ export class Pools {
   }
 
   /** A role is gone, or another one of the same name. */
-  roleReplaced(role: string): void {
+  roleGone(role: string): void {
     this.#secrets.delete(role);
     for (const pool of this.all()) if (pool.key.user === role) pool.reconnect();
   }

@@ -29,6 +29,7 @@ const CATALOGUE = {
   protocol_violation: { sqlState: '08P01', remedy: 'the client does not speak the PostgreSQL protocol, version 3' },
   auth_failed: { sqlState: '28P01', remedy: 'check user and password; users are configured under auth.users' },
   database_dropped: { sqlState: '57P04', remedy: 'connect to another database' },
+  role_replaced: { sqlState: '57P01', remedy: 'log in as the new role' },
   lookup_failed: { sqlState: '57P03', remedy: 'retry; the log and `SHOW NODES` in database fairlead tell more' },
   access_denied: { sqlState: '28000', remedy: 'see the access rules: auth.hba_file and auth.rules' },
   server_login_failed: {

@@ -21,7 +21,7 @@ const MAX_TEMPLATES = 5000;
  */
 export class LoginTemplates {
   readonly #services: Services;
-  /** By database and user; `objects` tells those from later ones of the same names. */
+  /** By database and user; `objects` tells those, and what is set for them, from later ones of the same names. */
   readonly #known = new Map<
     string,
     { readonly objects: string | null; readonly of: Map<SettingsSet, LoginTemplate> }
@@ -44,17 +44,18 @@ export class LoginTemplates {
     void logins.of(serverDatabase(config(), database), role).then((facts) => {
       if (givenUp) return;
       const key = `${database}\0${identity.user}`;
-      const objects = facts === null ? null : `${facts.database} ${facts.role}`;
+      const objects = facts === null ? null : `${facts.database} ${facts.role} ${facts.defaults}`;
       const allowed = facts?.allowed !== false;
       const known = allowed ? this.#find(key, objects, settings) : undefined;
       if (known !== undefined) return done(known, null);
       // a new connection: what the server says to it is the answer
-      if (!allowed) pools.refresh(database, identity);
+      const decided = !allowed || this.#differs(key, objects);
+      if (decided) pools.refresh(database, identity);
       const remember = (template: LoginTemplate | null, error: FairleadError | null) => {
         if (template !== null && allowed) this.#remember(key, objects, settings, template);
         done(template, error);
       };
-      giveUp = this.#seek(database, identity, settings, !allowed, remember);
+      giveUp = this.#seek(database, identity, settings, decided, remember);
     });
     return () => {
       givenUp = true;
@@ -127,6 +128,12 @@ export class LoginTemplates {
     const known = this.#known.get(key);
     // without an answer of a server what was true before is believed
     return known === undefined || (objects !== null && known.objects !== objects) ? undefined : known.of.get(settings);
+  }
+
+  /** True when connections of an earlier login would tell what holds no more. */
+  #differs(key: string, objects: string | null): boolean {
+    const before = this.#known.get(key)?.objects ?? null;
+    return before !== null && objects !== null && before !== objects;
   }
 
   #remember(key: string, objects: string | null, settings: SettingsSet, template: LoginTemplate): void {

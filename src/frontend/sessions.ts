@@ -3,7 +3,7 @@ import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
 import { ClientCounts } from './client-counts.ts';
-import type { Session } from './session.ts';
+import type { Client, Session } from './session.ts';
 
 /** The most that Linux gives (PID_MAX_LIMIT). */
 const MAX_PROCESS_ID = 2 ** 22;
@@ -96,9 +96,9 @@ export class Sessions {
     for (const session of [...this.all()]) session.drain();
   }
 
-  /** Ends every session of such databases, whatever it does. */
-  endAll(which: (database: string) => boolean, error: FairleadError): void {
-    for (const session of [...this.all()]) if (which(session.client.database)) session.terminate(error);
+  /** Ends every such session, whatever it does. */
+  endAll(which: (client: Client) => boolean, error: FairleadError): void {
+    for (const session of [...this.all()]) if (which(session.client)) session.terminate(error);
   }
 
   #count({ client }: Session, change: 1 | -1): void {

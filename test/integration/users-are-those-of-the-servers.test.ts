@@ -7,6 +7,7 @@ import type { Log } from '../../src/core/log.ts';
 import { startTestCluster, type TestCluster, usesDocker } from '../support/cluster.ts';
 import { Connection } from '../support/connection.ts';
 import { startFairlead, type TestFairlead, type TestFairleadOptions } from '../support/fairlead.ts';
+import { RawClient } from '../support/raw-client.ts';
 import { setHba } from '../support/server-files.ts';
 import { queryOnce } from '../support/test-cluster.ts';
 import { until } from '../support/wait.ts';
@@ -117,6 +118,34 @@ describe('users are those of the servers', () => {
       await until(async () => (await login()) === 'listed', { timeoutMs: 3000, what: 'the new role' });
       assert.equal(await logIn('Ann Other', 'first', 'postgres', base), '28P01');
     });
+  });
+
+  it('not those of another role that had the name before', async () => {
+    await sql(`CREATE ROLE renamed LOGIN PASSWORD 'first'`);
+    const before = await Connection.open(urlOf('renamed', 'first'));
+    await before.rows('SELECT 1');
+    await sql('DROP ROLE renamed');
+    await sql(`CREATE ROLE renamed LOGIN PASSWORD 'second'`);
+    await until(async () => (await logIn('renamed', 'second')) === 'renamed', { what: 'the new role to be let in' });
+    await assert.rejects(before.rows('SELECT current_user'), 'the session of the old one');
+    await until(() => before.lost !== null, { what: 'its end' });
+  });
+
+  it('with what is set for them, and with the rights they have now', async () => {
+    await sql(`CREATE ROLE risen LOGIN SUPERUSER PASSWORD 'pw'`);
+    const told = async () => {
+      const client = await RawClient.connect(urlOf('risen', 'pw'));
+      await client.end();
+      return [client.parameters.get('is_superuser'), client.parameters.get('DateStyle')];
+    };
+    assert.deepEqual(await told(), ['on', 'ISO, MDY']);
+    await sql('ALTER ROLE risen NOSUPERUSER');
+    await sql(`ALTER ROLE risen SET datestyle = 'SQL, DMY'`);
+    assert.deepEqual(await told(), ['off', 'SQL, DMY']);
+    const target = await RawClient.connect(urlOf(cluster.superuser, cluster.password));
+    const signal = `SELECT pg_terminate_backend(${target.pid})`;
+    await assert.rejects(queryOnce(urlOf('risen', 'pw'), signal), { code: '42501' });
+    await target.end();
   });
 
   it('of a users file as PgBouncer has it, read again when it changes', async () => {

@@ -78,7 +78,7 @@ export class ConsoleFixture {
       pools: this.pools,
       notifications: new Notifications(cluster, this.pools, config, SILENT, () => {}),
       credentials: new Credentials(config, new AuthQuery(anyNode, config, SILENT), SILENT),
-      logins: new LoginFactsReader(anyNode, () => {}),
+      logins: new LoginFactsReader(anyNode, { gone() {} }),
       databases: new DatabaseWatch(anyNode, holders, SILENT),
       classifier: new Classifier({ maxEntries: 64 }),
       catalogs: new Catalogs(cluster, nowhere, SILENT),
