@@ -32,8 +32,7 @@ import { HoldRoom } from './frontend/hold-room.ts';
 import { Lifecycle } from './frontend/lifecycle.ts';
 import { Listener } from './frontend/listener.ts';
 import type { Services } from './frontend/services.ts';
-import type { Client } from './frontend/session.ts';
-import { Sessions } from './frontend/sessions.ts';
+import { Sessions, type Where } from './frontend/sessions.ts';
 import { Shutdown, type ShutdownMode } from './frontend/shutdown.ts';
 import { Statistics } from './frontend/statistics.ts';
 import { Traffic } from './frontend/traffic.ts';
@@ -145,8 +144,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
       pools.roleGone(role);
       if (!replaced) return;
       // who logged in as the old one must not go on as the new one
-      const is = ({ database, identity: { user } }: Client) =>
-        user === role && pools.userOnServers(database, user) === role;
+      const is = ({ database, user }: Where) => user === role && pools.userOnServers(database, user) === role;
       const text = `role "${role}" was dropped, and another one of that name created`;
       sessions.endAll(is, new FairleadError('role_replaced', text));
     },

@@ -35,6 +35,11 @@ export class OperatorControls implements Operations {
     else this.#set({ pausedDatabases: without(pausedDatabases, database) });
   }
 
+  withdrawPause(database?: string): void {
+    if (database === undefined) this.#set({ paused: false });
+    else this.resume(database);
+  }
+
   allow(database: string, allowed: boolean): void {
     const { disabledDatabases } = this.#cluster.operator.value;
     this.#set({

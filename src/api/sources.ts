@@ -63,6 +63,8 @@ export type Operations = {
   pause(database?: string): void;
   /** @param database left out: everything that is paused */
   resume(database?: string): void;
+  /** Takes one `pause` back: what is paused beside it stays so. */
+  withdrawPause(database?: string): void;
   /** Whether the database takes new clients. */
   allow(database: string, allowed: boolean): void;
   drain(node: string): void;

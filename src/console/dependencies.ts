@@ -15,7 +15,7 @@ export type ConsoleDependencies = {
   readonly version: string;
   readonly cluster: Cluster;
   readonly pools: Pick<Pools, 'all'>;
-  readonly sessions: Pick<Sessions, 'all' | 'size' | 'countOf' | 'addCancellable'>;
+  readonly sessions: Pick<Sessions, 'all' | 'size' | 'countOf' | 'addCancellable' | 'endAll'>;
   readonly consoles: Consoles;
   readonly statistics: Pick<Statistics, 'databases'>;
   readonly holdRoom: Pick<HoldRoom, 'size'>;

@@ -43,7 +43,7 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
         await until(signal, () => poolsOf(console, database).every((pool) => pool.totalCount === pool.idleCount));
       } catch (error) {
         // as PgBouncer does when its operator gives up
-        console.operations.resume(database ?? undefined);
+        console.operations.withdrawPause(database ?? undefined);
         throw error;
       }
       for (const pool of poolsOf(console, database)) pool.closeIdle();
@@ -85,10 +85,8 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
   about('KILL', DATABASE, 'end all clients and server connections at once, and pause', (database, console) => {
     console.operations.pause(database ?? undefined);
     const reason = 'terminating connection due to administrator command';
-    for (const session of [...console.sessions.all()]) {
-      if (database !== null && session.client.database !== database) continue;
-      session.terminate(new FairleadError('shutting_down', reason));
-    }
+    const error = new FairleadError('shutting_down', reason);
+    console.sessions.endAll((client) => database === null || client.database === database, error);
     for (const pool of poolsOf(console, database)) pool.cut(reason);
     return done('KILL');
   }),

@@ -16,7 +16,12 @@ import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
 import { type Encryption, Opening, type Startup } from './opening.ts';
 import { peerOf } from './peer.ts';
 import { standbyTemplate } from './read-only-port.ts';
-import { asksForPhysicalReplication, asksForReplication, openReplication } from './replication-login.ts';
+import {
+  asksForPhysicalReplication,
+  asksForReplication,
+  closeReplication,
+  openReplication,
+} from './replication-login.ts';
 import { ReplicationRelay } from './replication-relay.ts';
 import type { Services } from './services.ts';
 import type { CancelKey, Sessions } from './sessions.ts';
@@ -133,7 +138,8 @@ export class Handshake implements Expiring {
       const text = 'no PostgreSQL user name specified in startup packet';
       return this.#fail(new FairleadError('access_denied', text, 'name the user'));
     }
-    if (this.#host.clients() > services.config().pool.max_clients) {
+    // whoever may help is let in beyond the limit, as with PgBouncer
+    if (!CONSOLE_DATABASES.has(this.#database()) && this.#host.clients() > services.config().pool.max_clients) {
       return this.#fail(new FairleadError('too_many_clients', 'sorry, too many clients already'));
     }
     const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
@@ -245,7 +251,9 @@ export class Handshake implements Expiring {
     if (error.code === 'auth_failed') services.credentials.failed(user);
     const facts = { user, database: this.#database(), from: peerOf(this.#socket), error: error.message };
     services.log.info(facts, 'login refused');
-    this.#fail(error);
+    // what is wrong among the servers is for the log: nobody has proved anything yet
+    const hidden = error.code === 'lookup_failed';
+    this.#fail(hidden ? new FairleadError('lookup_failed', 'it cannot be found out now who may log in') : error);
   }
 
   #logIn(identity: Identity): void {
@@ -279,12 +287,18 @@ export class Handshake implements Expiring {
 
   #enterReplication(identity: Identity, database: string, parameters: ReadonlyMap<string, string>): void {
     const { services, sessions } = this.#host;
+    const where = { database: asksForPhysicalReplication(parameters) ? '' : database, user: identity.user };
     this.#giveUp = openReplication(services, { database, identity, parameters }, (opened, error) => {
       if (opened === null) return this.#fail(error as FairleadError);
       const { node, login } = opened;
+      const late = refusalOf(services, sessions, where.database, identity.user);
+      if (late !== null) {
+        closeReplication(opened);
+        return this.#fail(late);
+      }
       this.#finish(login.parameters, (key, rest) => {
         const relay = new ReplicationRelay(this.#socket, login, () => remove());
-        const remove = sessions.addCancellable(key, relay);
+        const remove = sessions.addStream(key, where, relay);
         relay.start(node, services.cluster, rest);
       });
     });

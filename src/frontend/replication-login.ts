@@ -41,7 +41,7 @@ export function openReplication(
   open(services, client, wanted.signal).then(
     (opened) => {
       if (!wanted.signal.aborted) done(opened, null);
-      else close(opened);
+      else closeReplication(opened);
     },
     (error) => {
       if (wanted.signal.aborted) return;
@@ -64,11 +64,11 @@ async function open(
     login: await logIn(pools.login(node, client.database, client.identity, parameters)),
   };
   if (cluster.topology.value.primary?.name === node.name) return opened;
-  close(opened);
+  closeReplication(opened);
   throw new FairleadError('no_primary', `${node.name} is not the primary any more`);
 }
 
-function close({ login }: ReplicationLogin): void {
+export function closeReplication({ login }: ReplicationLogin): void {
   login.socket.on('error', () => {});
   login.socket.destroy();
 }

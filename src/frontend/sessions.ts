@@ -3,7 +3,7 @@ import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
 import { ClientCounts } from './client-counts.ts';
-import type { Client, Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** The most that Linux gives (PID_MAX_LIMIT). */
 const MAX_PROCESS_ID = 2 ** 22;
@@ -25,12 +25,19 @@ export type SessionStatistics = {
 
 type Cancellable = { cancel(): void };
 
+/** A replication connection. */
+export type Stream = Cancellable & { terminate(error: FairleadError): void };
+
+/** Who a client is, and where it is. Physical replication is in no database: that is ''. */
+export type Where = { readonly database: string; readonly user: string };
+
 /** Every client that is logged in, and the keys that cancel its statements. */
 export class Sessions {
   readonly #sessions = new Map<number, { readonly session: Session; readonly secret: Buffer }>();
 
   readonly #counts = new ClientCounts();
   readonly #others = new Map<number, { readonly target: Cancellable; readonly secret: Buffer }>();
+  readonly #streams = new Map<Stream, Where>();
 
   get size(): number {
     return this.#sessions.size;
@@ -68,7 +75,7 @@ export class Sessions {
 
   add(session: Session, key: CancelKey): void {
     this.#sessions.set(key.pid, { session, secret: key.secret });
-    this.#count(session, 1);
+    this.#count(whereOf(session), 1);
   }
 
   /** The session that was told this process id. */
@@ -77,10 +84,10 @@ export class Sessions {
   }
 
   remove(session: Session): void {
-    if (this.#sessions.delete(session.client.pid)) this.#count(session, -1);
+    if (this.#sessions.delete(session.client.pid)) this.#count(whereOf(session), -1);
   }
 
-  /** Sessions of a database, of a user, or of both; null: any. */
+  /** Sessions and streams of a database, of a user, or of both; null: any. */
   countOf(database: string | null, user: string | null): number {
     return this.#counts.of(database, user);
   }
@@ -91,18 +98,30 @@ export class Sessions {
     return () => this.#others.delete(key.pid);
   }
 
+  /** Counted and ended with the sessions, but in none of their statistics. @returns how to take it back, once */
+  addStream(key: CancelKey, where: Where, stream: Stream): () => void {
+    const forget = this.addCancellable(key, stream);
+    this.#streams.set(stream, where);
+    this.#count(where, 1);
+    return () => {
+      forget();
+      if (this.#streams.delete(stream)) this.#count(where, -1);
+    };
+  }
+
   /** Ends every session as soon as it is idle outside of a transaction; those that are, at once. */
   drain(): void {
     for (const session of [...this.all()]) session.drain();
   }
 
-  /** Ends every such session, whatever it does. */
-  endAll(which: (client: Client) => boolean, error: FairleadError): void {
-    for (const session of [...this.all()]) if (which(session.client)) session.terminate(error);
+  /** Ends every such session and stream, whatever it does. */
+  endAll(which: (where: Where) => boolean, error: FairleadError): void {
+    for (const session of [...this.all()]) if (which(whereOf(session))) session.terminate(error);
+    for (const [stream, where] of [...this.#streams]) if (which(where)) stream.terminate(error);
   }
 
-  #count({ client }: Session, change: 1 | -1): void {
-    this.#counts.add(client.database, client.identity.user, change);
+  #count({ database, user }: Where, change: 1 | -1): void {
+    this.#counts.add(database, user, change);
   }
 
   /** A CancelRequest; a wrong key does nothing, as with PostgreSQL. */
@@ -131,4 +150,8 @@ export class Sessions {
   terminateAll(error: FairleadError): void {
     for (const session of [...this.all()]) session.terminate(error);
   }
+}
+
+function whereOf({ client }: Session): Where {
+  return { database: client.database, user: client.identity.user };
 }

@@ -159,6 +159,16 @@ describe('the console', { timeout: 60_000 }, () => {
     await raw.cancel();
     assert.match(String((await answer)[0]?.body), /57014/);
     assert.equal(operator().pausedDatabases.size, 0);
+    const console = await connect('fairlead');
+    await console.query('PAUSE third');
+    const all = raw.ask(Buffer.from('Q\0\0\0\x0aPAUSE\0', 'latin1'));
+    await until(() => operator().paused, { what: 'the pause of all' });
+    await raw.cancel();
+    assert.match(String((await all)[0]?.body), /57014/);
+    assert.equal(operator().paused, false);
+    assert.deepEqual([...operator().pausedDatabases], ['third'], 'somebody else still wants that');
+    await console.query('RESUME');
+    await console.end();
     await busy.query('COMMIT');
     await raw.end();
     await busy.end();
@@ -182,8 +192,10 @@ describe('the console', { timeout: 60_000 }, () => {
     client.on('error', (error) => {
       told = error as pg.DatabaseError;
     });
+    const stream = await RawClient.connect(fairlead.url.replace(/postgres$/, 'other'), { replication: 'database' });
     await console.query('KILL other');
     await until(() => told?.code === '57P01', { what: 'the client to be told' });
+    await until(() => stream.ended, { what: 'the end of the replication connection' });
     assert.deepEqual(
       (await console.query('SHOW SERVERS')).rows.filter((row) => row.database === 'other'),
       [],

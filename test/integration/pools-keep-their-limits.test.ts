@@ -230,10 +230,25 @@ describe('pools', { timeout: 60_000 }, () => {
     const first = await connect('few');
     await assert.rejects(connect('few'), (error: pg.DatabaseError) => error.code === '53300');
     await first.end();
-    await until(async () => (await connect('few').catch(() => null)) !== null, { what: 'room for another client' });
+    const second = await until(() => connect('few').catch(() => null), { what: 'room for another client' });
+    await second.end();
     const [s1, s2] = [await connect('postgres', 'slow', 'slow'), await connect('postgres', 'slow', 'slow')];
     await assert.rejects(connect('postgres', 'slow', 'slow'), /too many clients for user "slow"/);
     await Promise.all([s1.end(), s2.end()]);
+  });
+
+  it('counts replication connections, and lets the console in beyond the limit of all', async () => {
+    const url = fairlead.url.replace(/postgres$/, 'few');
+    const replication = () => RawClient.connect(url, { replication: 'database' });
+    const stream = await until(() => replication().catch(() => null), { what: 'room' });
+    await assert.rejects(replication(), { code: '53300' });
+    await assert.rejects(connect('few'), { code: '53300' });
+    await stream.end();
+    const client = await connect('postgres');
+    await console_('SET pool.max_clients = 1');
+    await assert.rejects(connect('postgres'), { code: '53300' });
+    await console_('SET pool.max_clients = 1000');
+    await client.end();
   });
 
   it('logs in to servers as the user that a database prescribes', async () => {

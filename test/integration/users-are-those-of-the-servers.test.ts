@@ -191,6 +191,8 @@ describe('users are those of the servers', () => {
     });
     await inAnother({ cluster: weak, auth: { query: 'SELECT broken($1)' } }, async (base) => {
       assert.equal(await logIn('Ann Other', 'first', 'postgres', base), '57P03');
+      // why is for the log, not for somebody who has proved nothing
+      await assert.rejects(queryOnce(urlOf('anybody', '', 'postgres', base), ''), /^error: it cannot be found out now/);
     });
   });
 
