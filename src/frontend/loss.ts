@@ -49,11 +49,9 @@ export function afterLoss(
         error: unknownOutcome(`COMMIT was under way when ${error.message}`),
       };
     }
-    return {
-      kind: 'error',
-      transaction: 'lost',
-      error: lostTransaction(error),
-    };
+    // after a COMMIT that failed nobody has to send ROLLBACK, sent or not
+    const ends = verdicts[0]?.class === 'end';
+    return { kind: 'error', transaction: ends ? 'none' : 'lost', error: lostTransaction(error) };
   }
   const complete = work.synced || work.describeOnly;
   const begins = verdicts.length === 1 && verdicts[0]?.class === 'begin';
