@@ -2,6 +2,7 @@ import type { FairleadError } from '../core/errors.ts';
 import { SERVER } from '../wire/message-type.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 import type { ServerConnection } from './server-connection.ts';
+import type { Shape } from './statement-shape.ts';
 
 /** What the next reply of an extended batch answers, and what becomes of it. */
 export const EXPECT = {
@@ -26,6 +27,8 @@ export type StatementEntry = {
   readonly clientName: string | null;
   /** What the client's name stood for before. */
   readonly before: PreparedStatement | null;
+  /** Of a Describe: where to note what the client is told; null: nowhere, it is ours. */
+  readonly told?: Shape | null;
 };
 
 /** Stands with a Bind or Describe of a statement that is not known: the server may refuse it, or know it from SQL. */

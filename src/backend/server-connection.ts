@@ -231,7 +231,7 @@ export class ServerConnection {
       type !== SERVER.PARAMETER_STATUS
     ) {
       const next = this.#synthesize(exchange, buffer, from, pos);
-      if (this.#answers(exchange, type)) {
+      if (this.#answers(exchange, type, buffer, pos, end)) {
         this.#forward(buffer, next, pos);
         return end;
       }
@@ -291,8 +291,8 @@ export class ServerConnection {
   }
 
   /** @returns true when the message is not for the client. */
-  #answers(exchange: Exchange, type: number): boolean {
-    if (!this.statements.heard(exchange, type)) this.tainted = true;
+  #answers(exchange: Exchange, type: number, buffer: Buffer, pos: number, end: number): boolean {
+    if (!this.statements.heard(exchange, type, buffer, pos, end)) this.tainted = true;
     return exchange.tick(type);
   }
 

@@ -45,6 +45,7 @@ const CATALOGUE = {
   connection_lost: { sqlState: '08006', remedy: 'retry' },
   cancelled: { sqlState: '57014', remedy: 'the statement was cancelled on request' },
   in_failed_transaction: { sqlState: '25P02', remedy: 'end the transaction with ROLLBACK' },
+  outdated_types: { sqlState: '0A000', remedy: 'prepare the statement again: its types have changed' },
   unsupported: { sqlState: '0A000', remedy: 'connect to the node directly for this' },
   bad_parameter: { sqlState: '22023', remedy: 'see the documentation of SET fairlead.*' },
   notifications_unread: {

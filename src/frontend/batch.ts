@@ -7,6 +7,7 @@ import {
   SHARED_PREFIX,
 } from '../backend/prepared-statement.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
+import type { Shape } from '../backend/statement-shape.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { cstrings, FLUSH, message, SYNC } from '../wire/writer.ts';
@@ -16,6 +17,8 @@ import { encodeStandIns, type NameUse } from './name-use.ts';
 export type SessionStatement = {
   readonly prepared: PreparedStatement;
   readonly verdict: Verdict;
+  /** What the client was told of its types since it prepared it. */
+  readonly told: Shape;
 };
 
 /** One message of the extended protocol, with the statement it is about. */
@@ -50,6 +53,8 @@ export class Batch {
   readonly verdicts: Verdict[] = [];
   /** Verdicts of those that are bound, and so run. */
   readonly bound: Verdict[] = [];
+  /** Statements that run without being described: the client reads their rows by what it was told before. */
+  readonly relied: SessionStatement[] = [];
   #executes = false;
   #binds = false;
 
@@ -89,6 +94,11 @@ export class Batch {
     if (type === CLIENT.BIND) {
       this.#binds = true;
       if (statement !== null) this.bound.push(statement.verdict);
+      if (name !== '' && statement !== null && isRelied(statement)) this.relied.push(statement);
+    } else if (type === CLIENT.DESCRIBE && name === null) {
+      // of a portal: the client is told anew
+      const before = this.#items.at(-2);
+      if (before?.type === CLIENT.BIND && before.statement === this.relied.at(-1)) this.relied.pop();
     }
     if (type === CLIENT.EXECUTE && use !== null) {
       this.verdicts.push(...use.executes);
@@ -146,6 +156,8 @@ class Encoder {
   readonly #variant: Variant;
   readonly #out: Buffer[];
   #unnamed: PreparedStatement | null;
+  /** The Bind just before. */
+  #bind: Item | null = null;
 
   constructor(connection: ServerConnection, exchange: Exchange, variant: Variant, out: Buffer[]) {
     this.#variant = variant;
@@ -163,18 +175,19 @@ class Encoder {
         return this.#parse(item);
       case CLIENT.BIND:
         this.#require(item);
+        this.#bind = item;
         this.#out.push(rewrittenBind(item, this.#serverName(item)));
         return this.#exchange.expect(EXPECT.BIND, item.statement === null ? UNKNOWN_NAME : null, item.name);
       case CLIENT.DESCRIBE:
         if (item.name === null) {
           this.#out.push(item.raw);
-          return this.#exchange.expect(EXPECT.DESCRIBE_PORTAL);
+          return this.#exchange.expect(EXPECT.DESCRIBE_PORTAL, this.#portalEntry(item));
         }
         this.#require(item);
         this.#out.push(rewrittenDescribe(item, this.#serverName(item)));
         return this.#exchange.expect(
           EXPECT.DESCRIBE_STATEMENT,
-          item.statement === null ? UNKNOWN_NAME : null,
+          item.statement === null ? UNKNOWN_NAME : this.#entry(item, item.statement),
           item.name,
         );
       case CLIENT.EXECUTE:
@@ -261,6 +274,19 @@ class Encoder {
     return item.name === '' ? null : this.#variant(item.statement.prepared).serverName;
   }
 
+  /** Where to note what a Describe tells; null: nobody relies on it, the unnamed statement is prepared for each use. */
+  #entry({ name }: Item, statement: SessionStatement): StatementEntry | null {
+    if (name === '') return null;
+    return { ...ours(this.#variant(statement.prepared), false), told: statement.told };
+  }
+
+  #portalEntry({ raw }: Item): StatementEntry | null {
+    const bind = this.#bind;
+    if (bind === null || bind.statement === null) return null;
+    const portal = bind.raw.subarray(5, bind.raw.indexOf(0, 5) + 1);
+    return portal.equals(raw.subarray(6)) ? this.#entry(bind, bind.statement) : null;
+  }
+
   #has(statement: PreparedStatement): boolean {
     const { planned, forgets } = this.#exchange;
     return planned.has(statement.id) || (!forgets && this.#connection.statements.use(statement));
@@ -290,6 +316,11 @@ function ours(statement: PreparedStatement, unnamed: boolean): StatementEntry {
   return { statement, unnamed, clientName: null, before: null };
 }
 
+/** The types of FETCH and EXECUTE are those of what they name. */
+function isRelied({ told, prepared }: SessionStatement): boolean {
+  return (told.row !== null || told.parameters !== null) && !prepared.own;
+}
+
 function rewrittenBind(item: Item, serverName: string | null): Buffer {
   if (serverName === null) return item.raw;
   const portalEnd = item.raw.indexOf(0, 5) + 1;
@@ -302,5 +333,9 @@ function rewrittenBind(item: Item, serverName: string | null): Buffer {
 
 function rewrittenDescribe(item: Item, serverName: string | null): Buffer {
   if (serverName === null) return item.raw;
+  return describeStatement(serverName);
+}
+
+export function describeStatement(serverName: string): Buffer {
   return message(CLIENT.DESCRIBE, Buffer.concat([Buffer.from('S'), cstrings(serverName)]));
 }

@@ -47,7 +47,10 @@ export class ClientOutput {
   }
 
   error(error: FairleadError): void {
-    this.write(errorResponse('ERROR', error.sqlState, error.message, error.remedy));
+    const sqlState = (error as { serverState?: string }).serverState ?? error.sqlState;
+    // drivers tell by the routine that preparing again helps
+    const routine = error.code === 'outdated_types' ? 'RevalidateCachedQuery' : null;
+    this.write(errorResponse('ERROR', sqlState, error.message, error.remedy || null, null, routine));
   }
 
   /** The last thing a client hears. */

@@ -24,6 +24,7 @@ import { submitStandIns } from './name-use.ts';
 import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
+import { needsOf, readyLink } from './ready-link.ts';
 import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
 import { SequenceUse } from './sequence-use.ts';
@@ -194,19 +195,17 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #apply(link: Link): void {
     const work = this.#work as Work;
-    const { settings } = this.memory;
-    const differs = this.#transaction === 'none' && link.connection.settings !== settings;
-    const strange =
-      !link.readOnly && this.#transaction !== 'failed' && this.#sequences.strange(work.verdicts, link.connection);
-    if (!differs && !strange) return this.#submit(link);
-    link.prepare(differs ? settings : null, strange, (error) => {
+    const needs = needsOf(link, work, this.#transaction, this.memory.settings, this.#sequences, this.#variant);
+    if (needs === null) return this.#submit(link);
+    const { inTransaction } = needs;
+    readyLink(link, needs, (error) => {
       if (this.#state === 'closed' || this.#link !== link) return;
-      if (error === null) return this.#submit(link);
+      if (error === null || (inTransaction && error.code === 'connection_lost')) return this.#submit(link);
+      if (inTransaction) this.#transaction = 'failed';
+      if (inTransaction || error.code === 'outdated_types') return this.#fail(error, work.synced);
       this.#link = null;
       link.drop('settings not applied');
-      if (error.code === 'connection_lost') return this.#again(link, null);
-      const text = `the session's settings could not be applied: ${error.message}`;
-      this.#fail(new FairleadError('bad_parameter', text), work.synced);
+      return error.code === 'connection_lost' ? this.#again(link, null) : this.#fail(error, work.synced);
     });
   }
 

@@ -1,5 +1,6 @@
 import type { Undone } from '../backend/exchange.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
+import { unknownShape } from '../backend/statement-shape.ts';
 import type { Catalog } from '../sql/catalog.ts';
 import type { StatementUse, Verdict } from '../sql/verdict.ts';
 import { stringEnd } from '../wire/fields.ts';
@@ -48,7 +49,7 @@ export class ExtendedReader {
         const body = buffer.subarray(nameEnd + 1, end);
         const prepared = verdict.ofSession === true ? statements.own(body) : statements.intern(body);
         const before = this.#statements.get(name) ?? null;
-        const statement = { prepared, verdict };
+        const statement = { prepared, verdict, told: unknownShape() };
         // a name in use stands for what it stood for: the server will refuse
         if (before === null || name === '') this.#statements.set(name, statement);
         batch.add(type, raw, name, statement, before, use);
@@ -133,7 +134,8 @@ export class ExtendedReader {
   undo(changes: readonly Undone[]): void {
     for (const { name, statement } of changes) {
       if (statement === null) this.#statements.delete(name);
-      else this.#statements.set(name, { prepared: statement, verdict: this.#verdictOf(statement) });
+      else
+        this.#statements.set(name, { prepared: statement, verdict: this.#verdictOf(statement), told: unknownShape() });
     }
   }
 
@@ -167,7 +169,7 @@ export class ExtendedReader {
     if (known === undefined) return null;
     const verdict = this.#verdictOf(known.prepared);
     if (verdict === known.verdict) return known;
-    const renewed = { prepared: known.prepared, verdict };
+    const renewed = { ...known, verdict };
     this.#statements.set(name, renewed);
     return renewed;
   }

@@ -76,7 +76,7 @@ export function endOfSession(lost: FairleadError, why: string): FairleadError {
     : new SaidByServer(said, why);
 }
 
-class SaidByServer extends FairleadError {
+export class SaidByServer extends FairleadError {
   readonly serverState: string;
 
   constructor({ sqlState, message }: ErrorFields, why: string) {

@@ -9,6 +9,9 @@ const OF_REPLICA = new Set([
   ...['42P01', '42883', '42703', '42704', '3F000'], // DDL that has not arrived yet
 ]);
 
+/** What we believe of the server connection is wrong; a plan is not outdated. */
+const UNKNOWN_STATEMENT: ReadonlySet<string> = new Set(['26000', '42P05']);
+
 /** What a standby says of itself: news for sessions that may write, not for those of the read-only port. */
 const OF_STANDBY = new Set(['25006', '55000']);
 
@@ -22,10 +25,12 @@ export function refusable(
   work: Work,
 ): ((sqlState: string) => boolean) | null {
   if (!(work.synced || work.describeOnly) || queryEndsBatch(work)) return null;
+  // who was told the types once must hear that they have changed
+  const outdated = work.batch !== null && work.batch.relied.length > 0 ? UNKNOWN_STATEMENT : OUTDATED;
   if (onReplica && summary.read && summary.class !== 'begin')
     return (sqlState) =>
-      (OF_REPLICA.has(sqlState) && !(readOnlyPort && OF_STANDBY.has(sqlState))) || OUTDATED.has(sqlState);
+      (OF_REPLICA.has(sqlState) && !(readOnlyPort && OF_STANDBY.has(sqlState))) || outdated.has(sqlState);
   // the server connection is given up by then, and on a fresh one the statements are right
-  if (work.batch !== null && work.losses === 0) return (sqlState) => OUTDATED.has(sqlState);
+  if (work.batch !== null && work.losses === 0) return (sqlState) => outdated.has(sqlState);
   return null;
 }

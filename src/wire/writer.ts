@@ -90,10 +90,12 @@ function fields(
   text: string,
   hint: string | null,
   detail: string | null,
+  routine: string | null,
 ): Buffer {
   const parts = [`S${severity}`, `V${severity}`, `C${sqlState}`, `M${text}`];
   if (detail !== null) parts.push(`D${detail}`);
   if (hint !== null) parts.push(`H${hint}`);
+  if (routine !== null) parts.push(`R${routine}`);
   return cstrings(...parts, '');
 }
 
@@ -103,12 +105,13 @@ export function errorResponse(
   text: string,
   hint: string | null = null,
   detail: string | null = null,
+  routine: string | null = null,
 ): Buffer {
-  return message(SERVER.ERROR, fields(severity, sqlState, text, hint, detail));
+  return message(SERVER.ERROR, fields(severity, sqlState, text, hint, detail, routine));
 }
 
 export function noticeResponse(severity: Severity, sqlState: string, text: string, hint: string | null = null): Buffer {
-  return message(SERVER.NOTICE, fields(severity, sqlState, text, hint, null));
+  return message(SERVER.NOTICE, fields(severity, sqlState, text, hint, null, null));
 }
 
 /** Types of the results of our own; `size` as in pg_type.typlen. */
