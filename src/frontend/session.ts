@@ -193,7 +193,9 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   /** No new clients are taken: the session ends unless it has something to finish. */
   drain(): void {
-    if (this.state === 'idle' && !this.inTransaction) {
+    // a statement that is held has not begun, and may wait for long
+    const rests = this.state === 'idle' || this.waitingFor === 'hold';
+    if (rests && !this.inTransaction) {
       this.terminate(new FairleadError('shutting_down', 'terminating connection due to administrator command'));
     }
   }

@@ -29,7 +29,7 @@ function orderFor({ host, tls: { mode, ca, cert } }: ServerAddress): readonly En
   return ORDER[mode === 'prefer' && ca === null && cert === null && isLoopback(host) ? 'allow' : mode];
 }
 
-/** Addresses where the second choice is the one that pg_hba.conf lets in: that comes first from then on. */
+/** Addresses without TLS as first choice where pg_hba.conf wants it: it comes first from then on. The other way round would be for ever less safe. */
 const TURNED = new Set<string>();
 
 const idOf = ({ host, port, tls: { mode } }: ServerAddress) => `${mode} ${host} ${port}`;
@@ -42,8 +42,9 @@ export function encryptionsFor(address: ServerAddress): readonly Encryption[] {
 
 /** A login got through: where that was not the first choice, it is from now on. */
 export function letIn(address: ServerAddress, encryption: Encryption): void {
-  if (orderFor(address)[0] === encryption) TURNED.delete(idOf(address));
-  else TURNED.add(idOf(address));
+  const [first] = orderFor(address);
+  if (first === encryption) TURNED.delete(idOf(address));
+  else if (first === 'plain') TURNED.add(idOf(address));
 }
 
 /** True when the other choice may help: pg_hba.conf has no line for this one, or the certificate's check failed where TLS is optional. */

@@ -159,6 +159,21 @@ describe('fairlead start', { timeout: 90_000 }, () => {
     assert.equal((await cluster.node('pg1').query('SELECT count(*)::int AS n FROM kept'))[0]?.n, 2);
   });
 
+  it('SIGTERM: does not wait for a statement that PAUSE holds', async () => {
+    await write({ shutdown_timeout: 0 });
+    const fairlead = await start();
+    const client = await connect(fairlead);
+    await httpPost(`${fairlead.http}/api/pause`);
+    const held = client.query('SELECT 1').catch((error: pg.DatabaseError) => error.code);
+    const state = await connect(fairlead, 'fairlead');
+    const heldNow = async () => (await state.query('SHOW STATE')).rows.find((row) => row.key === 'held')?.value;
+    await until(async () => (await heldNow()) === '1', { what: 'the statement to be held' });
+    await state.end();
+    fairlead.child.kill('SIGTERM');
+    assert.equal(await held, '57P01');
+    assert.equal(await fairlead.ended, 0);
+  });
+
   it('SIGTERM: after shutdown_timeout ends whoever is left', async () => {
     await write({ shutdown_timeout: '500ms' });
     const fairlead = await start();
