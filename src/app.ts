@@ -89,7 +89,13 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   };
 
   const monitor = new Monitor(cluster, { config, log, target: (node) => target(node.name) });
-  const replication = new Replication(cluster, { config, log, target: (node) => target(node.name) });
+  const replication = new Replication(cluster, {
+    config,
+    log,
+    target: (node) => target(node.name),
+    // the stream is that of one database
+    schemaChanged: () => catalogs.changedWhere((name) => serverDatabase(current, name) === config.cluster.database),
+  });
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const sessions = new Sessions();
@@ -245,6 +251,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     await monitor.stop();
     notifications.stop();
     databases.stop();
+    catalogs.stop();
     pools.stop();
     anyNode.stop();
     statistics.stop();

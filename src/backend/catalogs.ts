@@ -6,16 +6,27 @@ import { Catalog } from '../sql/catalog.ts';
 import { CATALOG_QUERY, type CatalogRow } from '../sql/catalog-query.ts';
 import { ControlConnection, type ControlTarget } from './control-connection.ts';
 
-type Entry = { catalog: Catalog | null; loadedMs: number; loading: boolean; outdated: boolean; usedMs: number };
+type Entry = {
+  catalog: Catalog | null;
+  /** When it is due to be read again, monotonic milliseconds. */
+  dueMs: number;
+  loading: boolean;
+  /** Schema changes that were heard of, and those that are surely in `catalog`. */
+  changes: number;
+  read: number;
+  timer: NodeJS.Timeout | undefined;
+};
 
 /** How old a catalog may be before it is read again, and how soon a failed reading is repeated. */
 const REFRESH_MS = 30_000;
 const RETRY_MS = 1000;
 const READ_TIMEOUT_MS = 10_000;
+/** Of a schema that changes all the time, so much of the time is spent on reading it at most. */
+const READING_SHARE = 0.25;
 
 /**
- * What the primary's catalog says about functions and relations, per database. Read with the control user on first use and again
- * from time to time; until it is there every user function counts as one that may write.
+ * What the primary's catalog says about functions and relations, per database. Read with the control user on first use, when the schema
+ * has changed, and from time to time; until it is there every user function counts as one that may do anything.
  */
 export class Catalogs {
   readonly #cluster: Cluster;
@@ -30,50 +41,89 @@ export class Catalogs {
   }
 
   of(database: string): Catalog | null {
-    let entry = this.#entries.get(database);
-    if (entry === undefined) {
-      entry = { catalog: null, loadedMs: Number.NEGATIVE_INFINITY, loading: false, outdated: false, usedMs: 0 };
-      this.#entries.set(database, entry);
-    }
-    const now = nowMs();
-    entry.usedMs = now;
-    if (!entry.loading && now - entry.loadedMs > REFRESH_MS) void this.#load(database, entry);
+    const entry = this.#entry(database);
+    const due = nowMs() >= entry.dueMs || entry.changes > entry.read;
+    if (due && !entry.loading && entry.timer === undefined) void this.#load(database, entry);
     return entry.catalog;
   }
 
-  /** DDL was seen: what is known may be outdated. */
-  invalidate(): void {
-    for (const entry of this.#entries.values()) {
-      entry.loadedMs = Number.NEGATIVE_INFINITY;
-      entry.outdated = true;
-    }
+  /** DDL was committed there. @returns what `knows` is to be asked for */
+  changed(database: string): number {
+    const entry = this.#entry(database);
+    entry.changes++;
+    if (!entry.loading && entry.timer === undefined) void this.#load(database, entry);
+    return entry.changes;
+  }
+
+  /** DDL was committed in databases that are in use. */
+  changedWhere(which: (database: string) => boolean): void {
+    for (const database of this.#entries.keys()) if (which(database)) this.changed(database);
+  }
+
+  /** True when the catalog was read after that change, or cannot be read at all. */
+  knows(database: string, change: number): boolean {
+    const entry = this.#entries.get(database);
+    return entry === undefined || entry.read >= change;
   }
 
   /** Databases that are gone, or others of the same name: nothing of what was known holds. */
   forget(which: (database: string) => boolean): void {
-    for (const database of [...this.#entries.keys()]) if (which(database)) this.#entries.delete(database);
+    for (const [database, entry] of [...this.#entries]) {
+      if (!which(database)) continue;
+      clearTimeout(entry.timer);
+      this.#entries.delete(database);
+    }
+  }
+
+  stop(): void {
+    this.forget(() => true);
+  }
+
+  #entry(database: string): Entry {
+    let entry = this.#entries.get(database);
+    if (entry === undefined) {
+      const dueMs = Number.NEGATIVE_INFINITY;
+      entry = { catalog: null, dueMs, loading: false, changes: 0, read: 0, timer: undefined };
+      this.#entries.set(database, entry);
+    }
+    return entry;
   }
 
   async #load(database: string, entry: Entry): Promise<void> {
     const { primary } = this.#cluster.topology.value;
     if (primary === null) return;
+    const startedMs = nowMs();
+    const { changes } = entry;
     entry.loading = true;
-    entry.outdated = false;
     const connection = new ControlConnection(this.#target(primary.name, database), 'fairlead-catalog');
     try {
       entry.catalog = Catalog.from(
         await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS),
         entry.catalog,
       );
-      // DDL that was seen meanwhile may not be in it
-      entry.loadedMs = entry.outdated ? Number.NEGATIVE_INFINITY : nowMs();
+      entry.read = changes;
+      entry.dueMs = nowMs() + REFRESH_MS;
     } catch (error) {
       // a database the control user may not enter: its functions stay unknown, so whatever calls them runs on the primary
       this.#log.debug({ database, error: messageOf(error) }, 'catalog not read');
-      entry.loadedMs = nowMs() - REFRESH_MS + RETRY_MS;
+      if (entry.catalog === null) entry.read = changes;
+      entry.dueMs = nowMs() + RETRY_MS;
     } finally {
       entry.loading = false;
       connection.close();
     }
+    // the schema has changed meanwhile, or could not be read
+    if (entry.changes > entry.read && this.#entries.get(database) === entry) {
+      const tookMs = nowMs() - startedMs;
+      this.#again(database, entry, entry.read < changes ? RETRY_MS : tookMs / READING_SHARE - tookMs);
+    }
+  }
+
+  #again(database: string, entry: Entry, pauseMs: number): void {
+    entry.timer = setTimeout(() => {
+      entry.timer = undefined;
+      void this.#load(database, entry);
+    }, pauseMs);
+    entry.timer.unref();
   }
 }

@@ -58,8 +58,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #running: readonly Verdict[] = [];
   readonly #writes = new OpenWrites();
   readonly #sequences: SequenceUse;
-  /** Ends the wait for the position that the session begins with. */
-  readonly #leaveBeginning: () => void;
+  readonly #leaveBeginning: () => void; // ends the wait for the position that the session begins with
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
   /** The connection that can write which the session had last. */
@@ -174,10 +173,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   // --- finding a server connection -----------------------------------------------------------------------------------
 
   #seek(work: Work): void {
-    const { memory, options, causality } = this;
-    const { mode } = this.settings.now;
-    const known = { memory, options, causality, mode, summary: this.#summary as Summary };
-    this.#placement.seek(placementRequest(this.#client, work, known, this.#services.config()));
+    const { schema } = this.#requests;
+    this.#placement.seek(placementRequest(this.#client, work, this, schema, this.#services.config()));
   }
 
   placed(where: Placed): void {
@@ -276,6 +273,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const { memory, options } = this;
     noteEffects(this.#running, succeeded, this.#transaction !== 'none', memory, options, link.connection);
     if (this.#host.listening.answered(this.#running, succeeded, before, this.#transaction)) memory.heardElsewhere();
+    this.#requests.schema.ran(this.#running, this.#transaction !== 'none');
     if (this.#transaction === 'none') this.options.endTransaction();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();

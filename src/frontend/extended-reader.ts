@@ -1,12 +1,12 @@
 import type { Undone } from '../backend/exchange.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
 import { unknownShape } from '../backend/statement-shape.ts';
-import type { Catalog } from '../sql/catalog.ts';
 import type { StatementUse, Verdict } from '../sql/verdict.ts';
 import { stringEnd } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import type { Batch, SessionStatement } from './batch.ts';
 import { type NameUse, useNames } from './name-use.ts';
+import type { SchemaView } from './schema-view.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -15,14 +15,14 @@ const STATEMENT = 0x53; // 'S' in Describe and Close
 /** Reads the messages of the extended protocol; keeps the statements that the session has prepared, by its own names. */
 export class ExtendedReader {
   readonly #services: Services;
-  readonly #catalog: () => Catalog | null;
+  readonly #schema: SchemaView;
   readonly #statements = new Map<string, SessionStatement>();
   /** Portals whose statements use names of statements. */
   readonly #portals = new Map<string, readonly StatementUse[]>();
 
-  constructor(services: Services, catalog: () => Catalog | null) {
+  constructor(services: Services, schema: SchemaView) {
     this.#services = services;
-    this.#catalog = catalog;
+    this.#schema = schema;
   }
 
   /** Statements under their names, the unnamed one included. */
@@ -31,7 +31,7 @@ export class ExtendedReader {
   }
 
   classify(buffer: Buffer, start: number, end: number): Verdict {
-    return this.#services.classifier.classify(buffer, start, end, this.#catalog());
+    return this.#services.classifier.classify(buffer, start, end, this.#schema.catalog);
   }
 
   /** Adds one whole message to the batch. @returns what is wrong with it, or null. */

@@ -1,13 +1,14 @@
 import type { Identity } from '../backend/pools.ts';
 import type { Config } from '../config/config.ts';
-import type { PoolMode } from '../config/pool-settings.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { Consistency } from '../routing/route-read.ts';
+import type { SchemaView } from './schema-view.ts';
 import type { Client } from './session.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { SessionOptions } from './session-options.ts';
-import { queryEndsBatch, type Summary, type Work } from './work.ts';
+import type { SessionSettings } from './session-settings.ts';
+import { queryEndsBatch, summarize, type Work } from './work.ts';
 
 /** What has to be placed. */
 export type PlacementRequest = {
@@ -30,19 +31,26 @@ export type PlacementRequest = {
 
 /** What a session knows about the request it wants to place. */
 export type Known = {
-  readonly summary: Summary;
-  readonly mode: PoolMode;
+  readonly settings: SessionSettings;
   readonly memory: SessionMemory;
   readonly options: SessionOptions;
   readonly causality: Causality;
 };
 
 /** Where a request of a session may go. */
-export function placementRequest(client: Client, work: Work, known: Known, config: Config): PlacementRequest {
-  const { summary, memory, options, causality } = known;
+export function placementRequest(
+  client: Client,
+  work: Work,
+  known: Known,
+  schema: SchemaView,
+  config: Config,
+): PlacementRequest {
+  const { memory, options, causality, settings } = known;
+  const summary = summarize(work.verdicts);
+  const outdated = schema.outdates(work.verdicts);
   const whole = (work.synced || work.describeOnly) && !queryEndsBatch(work);
   // a session that keeps its connection for good keeps one that can write
-  const mustBePrimary = memory.primaryOnly || known.mode === 'session';
+  const mustBePrimary = memory.primaryOnly || outdated || settings.now.mode === 'session';
   const read = {
     consistency: options.consistency(config.routing.consistency),
     maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,
@@ -54,7 +62,7 @@ export function placementRequest(client: Client, work: Work, known: Known, confi
     database: client.database,
     identity: client.identity,
     read: work.forced === null && (client.readOnly || (summary.read && whole && !mustBePrimary)) ? read : null,
-    reason: work.forced ?? summary.reason,
+    reason: work.forced ?? (summary.read && outdated ? 'session state' : summary.reason),
     readOnly: client.readOnly,
     avoid: work.avoid,
   };

@@ -1,11 +1,11 @@
 import { nowMs } from '../core/clock.ts';
-import type { Catalog } from '../sql/catalog.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { Batch } from './batch.ts';
 import { ExtendedReader } from './extended-reader.ts';
 import { functionCallVerdict } from './function-call.ts';
 import type { NameUse } from './name-use.ts';
+import { SchemaView } from './schema-view.ts';
 import type { Services } from './services.ts';
 import type { Work } from './work.ts';
 
@@ -29,10 +29,13 @@ const EMPTY_SYNC: Request = { kind: 'sync' };
 export class RequestReader {
   /** The statements the client has prepared. */
   readonly statements: ExtendedReader;
+  /** What the session may believe of the catalog. */
+  readonly schema: SchemaView;
   #batch = new Batch();
 
-  constructor(services: Services, catalog: () => Catalog | null) {
-    this.statements = new ExtendedReader(services, catalog);
+  constructor(services: Services, database: string) {
+    this.schema = new SchemaView(services.catalogs, database);
+    this.statements = new ExtendedReader(services, this.schema);
   }
 
   /** True when the batch has grown so much that it should not wait for its end. */

@@ -92,6 +92,7 @@ export class SessionMemory {
    */
   note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
     if (verdict.changesSettings) this.#noteSettings(verdict, succeeded, inTransaction);
+    else if (verdict.altersSchema !== undefined) for (const name of verdict.settings) this.#named.add(name);
     // of several statements some may have been committed before one failed
     const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
     if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);

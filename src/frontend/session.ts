@@ -72,7 +72,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
       failed: (error) => this.#crashed(error),
     });
     this.#output = this.#connection.output;
-    this.#requests = new RequestReader(services, () => services.catalogs.of(client.database));
+    this.#requests = new RequestReader(services, client.database);
     const end = (error: FairleadError) => this.terminate(error);
     const host = new ListeningHost(client, services, this.#connection, () => this.#execution, end);
     this.listening = new SessionListening(host, services);

@@ -30,6 +30,8 @@ export type ReplicationOptions = {
   readonly config: Config;
   readonly log: Log;
   target(node: NodeConfig): ControlTarget;
+  /** DDL was committed. */
+  schemaChanged?(): void;
 };
 
 const TICK_MS = 1000;
@@ -60,6 +62,7 @@ export class Replication {
   readonly #user: string;
   readonly #log: Log;
   readonly #targetOf: (node: NodeConfig) => ControlTarget;
+  readonly #schemaChanged: (() => void) | undefined;
   readonly #backoff = new Backoff(100, 5000);
   #stopped = false;
   #unsubscribes: (() => void)[] = [];
@@ -88,6 +91,7 @@ export class Replication {
     this.#user = options.config.cluster.user;
     this.#log = options.log;
     this.#targetOf = options.target;
+    this.#schemaChanged = options.schemaChanged?.bind(options);
   }
 
   start(): void {
@@ -214,6 +218,7 @@ export class Replication {
     const names = this.#names;
     if (names === null) return;
     recordBatch(batch, this.#cluster, names, this.#ddlMarked);
+    if (batch.ddl.length > 0) this.#schemaChanged?.();
     names.resolve().catch((error) => this.#log.debug({ error: messageOf(error) }, 'names of tables not resolved'));
   }
 

@@ -5,6 +5,7 @@ import { databasesNeeded } from './database-statements.ts';
 import { type Draft, draft, join } from './draft.ts';
 import { Findings } from './findings.ts';
 import { into, isTemporarySchema, walkQuery } from './query-walk.ts';
+import { customSettings, schemaChange } from './schema-change.ts';
 import { discardStatement, setStatement, showStatement, transactionStatement } from './session-statements.ts';
 import { backendSignal, isRoleCheck } from './single-call.ts';
 import { UTILITY } from './utility-statements.ts';
@@ -212,6 +213,8 @@ function utility(tag: string, node: Fields, phrase: string, findings: Findings):
   if (tag === 'DropStmt') findings.mayUnpin = true;
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
   if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
+  if (findings.pin !== 'temporary table') findings.altersSchema = schemaChange(tag, node);
+  for (const name of customSettings(tag, node)) findings.setting(name);
   const d = write(findings, phrase);
   d.vacates = databasesNeeded(tag, node);
   return d;

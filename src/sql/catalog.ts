@@ -19,6 +19,8 @@ export type FunctionFinding = {
   readonly pin: PinReason | null;
   readonly changesSettings: boolean;
   readonly settings: readonly string[];
+  /** Nobody knows what it runs. */
+  readonly unseen?: boolean;
 };
 
 type UserFunction = {
@@ -110,7 +112,7 @@ export class Catalog {
       return {
         ...finding,
         unsafe: `calls ${name}, which the catalog does not know with ${args} arguments`,
-        mayWrite: true,
+        ...UNKNOWN,
       };
     }
     let { unsafe, mayWrite, pin, changesSettings, settings } = finding;
@@ -221,6 +223,9 @@ export class Catalog {
   }
 }
 
+/** Of a function that may do anything. */
+const UNKNOWN = { mayWrite: true, changesSettings: true, unseen: true } as const;
+
 function isExact(f: UserFunction, types: readonly (string | null)[]): boolean {
   return f.types.length === types.length && f.types.every((type, i) => type === types[i]);
 }
@@ -230,7 +235,7 @@ export function callWithoutCatalog(schema: string | null, name: string): Functio
   const finding = builtinFinding(name, false);
   if (finding.unsafe !== null) return finding;
   if ((schema === null || schema === 'pg_catalog') && SAFE_WITHOUT_CATALOG.has(name)) return finding;
-  return { ...finding, unsafe: `calls ${name}, and the catalog has not been read yet`, mayWrite: true };
+  return { ...finding, unsafe: `calls ${name}, and the catalog has not been read yet`, ...UNKNOWN };
 }
 
 /** Effects of a DO block's body, as far as words tell. */

@@ -1,5 +1,6 @@
 import { isCounter } from './builtins.ts';
 import type { Findings } from './findings.ts';
+import { joinedChange } from './schema-change.ts';
 import type { FairleadCommand, PinReason, StatementClass, Verdict } from './verdict.ts';
 
 /** The verdict on one statement while it is being made; `join` makes one verdict of all statements of a text. */
@@ -58,6 +59,8 @@ function finish(d: Draft): Part {
     ...(d.vacates === null ? {} : { vacates: d.vacates }),
     mayAdvanceSequence: f.mayAdvanceSequence,
     ofSession: f.ofSession,
+    ...(f.unseen ? { unseen: true } : {}),
+    ...(f.altersSchema === null ? {} : { altersSchema: f.altersSchema }),
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
     listenSteps: f.listenSteps,
     signal: f.signal,
@@ -84,6 +87,7 @@ export function join(drafts: readonly Draft[]): Part {
       unpin = null;
     }
   }
+  const altersSchema = joinedChange(parts.map((part) => part.altersSchema));
   const statementUses = parts.flatMap((part) => part.statementUses ?? []);
   return {
     class: statementClass,
@@ -106,6 +110,8 @@ export function join(drafts: readonly Draft[]): Part {
     releases: pin === null ? parts.flatMap((part) => part.releases ?? []) : [],
     mayUnpin: parts.some((part) => part.mayUnpin === true),
     ...(statementUses.length === 0 ? {} : { statementUses }),
+    ...(parts.some((part) => part.unseen === true) ? { unseen: true } : {}),
+    ...(altersSchema === null ? {} : { altersSchema }),
     mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
     readsCounters: parts.some((part) => part.readsCounters === true),
     listenSteps: parts.flatMap((part) => part.listenSteps ?? []),

@@ -1,5 +1,6 @@
 import { isPrimaryRelation } from './builtins.ts';
 import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
+import type { SchemaChange } from './schema-change.ts';
 import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName, StatementUse } from './verdict.ts';
 
 /** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
@@ -21,6 +22,8 @@ export class Findings {
   notUnderstood: string | null = null;
   pin: PinReason | null = null;
   ofSession = false;
+  unseen = false;
+  altersSchema: SchemaChange | null = null;
   changesSettings = false;
   settingsByName = true;
   signal: BackendSignal | null = null;
@@ -63,6 +66,7 @@ export class Findings {
       this.changesSettings = true;
       this.settingsByName = false;
     }
+    if (finding.unseen === true) this.unseen = true;
     for (const setting of finding.settings) this.setting(setting);
     if (name.startsWith('pg_advisory_unlock')) this.mayUnpin = true;
     if (name === 'pg_advisory_unlock_all') this.releases.push('session advisory lock');

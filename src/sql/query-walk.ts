@@ -120,6 +120,7 @@ export function into(clause: Fields, reason: string, findings: Findings): void {
   const target = clause.rel as Fields | undefined;
   findings.primary(reason, true);
   const temporary = target?.relpersistence === 't' || isTemporarySchema(target?.schemaname);
+  if (target?.relpersistence === 'u') findings.altersSchema = [textOf(target.relname) ?? ''];
   if (temporary && clause.onCommit !== 'ONCOMMIT_DROP') findings.pin ??= 'temporary table';
 }
 

@@ -1,4 +1,5 @@
 /** What a statement text is, as far as routing and pooling care. Frozen and shared: one object per distinct text shape. */
+import type { SchemaChange } from './schema-change.ts';
 
 export type StatementClass =
   | 'read' // may run on a replica
@@ -112,6 +113,8 @@ export type Verdict = {
   readonly ofSession?: boolean;
   /** It runs what nobody has read: the session may hold afterwards whatever a server can be asked about. */
   readonly unseen?: boolean;
+  /** What the catalog says of functions and relations may be outdated once it is committed. */
+  readonly altersSchema?: SchemaChange;
   /** It may advance a sequence, so that a later `lastval()` of this session means this server connection. */
   readonly mayAdvanceSequence?: boolean;
   /** It needs these databases to itself: no other connection may be open to them. */

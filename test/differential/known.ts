@@ -39,11 +39,6 @@ export const KNOWN: readonly Deviation[] = [
     why: 'a statement is parsed again on another server connection, with the warnings that its text gives',
   },
   {
-    in: /^views, indexes, sequences, functions /,
-    why: 'what a sequence holds is read from a replica until the catalog with the new sequence is read',
-    sometimes: true,
-  },
-  {
     in: /^a cached plan and new types/,
     why: 'the statement is prepared again',
     sometimes: true,

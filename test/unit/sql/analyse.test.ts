@@ -215,6 +215,20 @@ describe('analysis', () => {
     assert.deepEqual(verdict('discard all').statementUses, [{ kind: 'deallocate', name: null }]);
   });
 
+  it('changes of the schema that the catalog tells of', () => {
+    assert.deepEqual(verdict('create sequence q').altersSchema, ['q']);
+    assert.deepEqual(verdict('create unlogged table a.b (c int)').altersSchema, ['b']);
+    assert.deepEqual(verdict('create unlogged table b as select 1').altersSchema, ['b']);
+    assert.deepEqual(verdict('select 1 as x into unlogged b').altersSchema, ['b']);
+    assert.deepEqual(verdict('create view v as select 1; create sequence q').altersSchema, ['v', 'q']);
+    const all = ['alter table t set unlogged', 'alter table t rename to u', 'create or replace view v as select 1'];
+    const functions = ["create function f() returns int language sql as 'select 1'", 'alter function f() volatile'];
+    for (const text of [...all, ...functions]) assert.equal(verdict(text).altersSchema, 'all', text);
+    const harmless = ['create table t (a serial)', 'create temp sequence q', 'drop table t', 'alter table t add a int'];
+    for (const text of [...harmless, 'create index i on t (a)', 'select 1 as x into b'])
+      assert.equal(verdict(text).altersSchema, undefined, text);
+  });
+
   it('relations and functions, each once, without the names of WITH queries', () => {
     const v = verdict(
       'with a as (select * from s.b) select f(1), f(2), f(1, 2) from a, b, b x, "C" where exists (table d)',
