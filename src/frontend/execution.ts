@@ -192,7 +192,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #apply(link: Link): void {
     const work = this.#work as Work;
-    const needs = needsOf(link, work, this.#transaction, this.memory.settings, this.#sequences, this.#variant);
+    const needs = needsOf(link, work, this.#transaction, this.memory, this.#sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     const { inTransaction } = needs;
     readyLink(link, needs, (error) => {

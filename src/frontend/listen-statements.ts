@@ -40,7 +40,7 @@ export class ListenStatements {
   take(work: Work, transaction: Transaction): boolean {
     const verdict = transaction === 'failed' ? null : onlyStatement(work);
     if (verdict === null) return false;
-    if (asksForChannels(verdict)) return this.#channels(work);
+    if (asksForChannels(verdict)) return this.#channels(work, transaction);
     const step = verdict.listenSteps?.[0];
     if (step === undefined || verdict.changesSettings || !this.#host.shared) return false;
     if (step.kind !== 'listen' && step.kind !== 'unlisten') return false;
@@ -63,13 +63,19 @@ export class ListenStatements {
     return true;
   }
 
-  #channels(work: Work): boolean {
+  #channels(work: Work, transaction: Transaction): boolean {
     if (!this.#host.listens) return false;
-    if (!CHANNELS.test(textOf(work))) {
+    const alone = CHANNELS.test(textOf(work));
+    if (!alone && transaction === 'none') {
+      if (this.#host.shared) work.listens = [...this.#host.subscriptions().channels];
+      return false;
+    }
+    // a LISTEN in a transaction shows at its end
+    if (!alone) {
       const error = new FairleadError(
         'unsupported',
-        'pg_listening_channels() can only be asked for by itself here',
-        'send SELECT pg_listening_channels() alone',
+        'pg_listening_channels() can only be asked for by itself in a transaction',
+        'send SELECT pg_listening_channels() alone, or outside of the transaction',
       );
       this.#answers.fail(work, error);
       return true;

@@ -4,6 +4,7 @@ import type { SessionStatement, Variant } from './batch.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
 import type { SequenceUse } from './sequence-use.ts';
+import type { SessionMemory } from './session-memory.ts';
 import { checkTypes, doubtfulTypes } from './types-check.ts';
 import type { Work } from './work.ts';
 
@@ -11,6 +12,9 @@ import type { Work } from './work.ts';
 export type LinkNeeds = {
   /** To apply; null where they are right. */
   readonly settings: SettingsSet | null;
+  readonly memory: SessionMemory;
+  /** Channels that are listened on elsewhere, and that the request asks for. */
+  readonly listens: readonly string[];
   /** Whether the server has to forget the sequence values that others drew on the connection. */
   readonly forget: boolean;
   /** Of which it is not sure that they have the types that the client was told. */
@@ -24,27 +28,45 @@ export function needsOf(
   link: Link,
   work: Work,
   transaction: Transaction,
-  wanted: SettingsSet,
+  memory: SessionMemory,
   sequences: SequenceUse,
   variant: Variant,
 ): LinkNeeds | null {
   if (transaction === 'failed') return null;
   const inTransaction = transaction !== 'none';
-  const settings = inTransaction || link.connection.settings === wanted ? null : wanted;
+  const settings = inTransaction || link.connection.settings === memory.settings ? null : memory.settings;
   const forget = !link.readOnly && sequences.strange(work.verdicts, link.connection);
   const doubtful = doubtfulTypes(link.connection, work.batch, variant);
-  if (settings === null && !forget && doubtful.length === 0) return null;
-  return { settings, forget, doubtful, variant, inTransaction };
+  const { listens } = work;
+  if (settings === null && !forget && doubtful.length === 0 && listens.length === 0) return null;
+  return { settings, memory, listens, forget, doubtful, variant, inTransaction };
 }
 
 /** Brings a server connection into the state that a request needs, and makes sure that its statements are what the client takes them for. */
 export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadError | null) => void): void {
   const { settings, forget, doubtful, variant, inTransaction } = needs;
-  const check = () => checkTypes(link, doubtful, variant, inTransaction, then);
+  const check = () =>
+    checkTypes(link, doubtful, variant, inTransaction, (error) => {
+      if (error === null) listenMeanwhile(link, needs, then);
+      else then(error);
+    });
   if (settings === null && !forget) return check();
   link.prepare(settings, forget, (error) => {
     if (error === null) return check();
     if (error.code === 'connection_lost') return then(error);
     then(new FairleadError('bad_parameter', `the session's settings could not be applied: ${error.message}`));
   });
+}
+
+/** So that a query finds what the session listens on; afterwards the connection is made to stop. */
+function listenMeanwhile(
+  link: Link,
+  { listens, memory }: LinkNeeds,
+  then: (error: FairleadError | null) => void,
+): void {
+  if (listens.length === 0) return then(null);
+  memory.pin('listen');
+  link.ask(listens.map((channel) => `LISTEN "${channel.replaceAll('"', '""')}"`).join('; '), (_rows, error) =>
+    then(error),
+  );
 }

@@ -23,6 +23,7 @@ export type Request =
 export type Queried = { readonly verdicts: readonly Verdict[]; readonly use: NameUse | null };
 
 const NONE: Request = { kind: 'none' };
+const NOTHING: readonly string[] = [];
 const EMPTY_SYNC: Request = { kind: 'sync' };
 
 /** Turns the messages of a client into requests that can be placed: single queries, and batches of the extended protocol. */
@@ -169,5 +170,6 @@ function newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
     losses: 0,
     avoid: null,
     forced: null,
+    listens: NOTHING,
   };
 }

@@ -179,9 +179,13 @@ export class SessionMemory {
   /** Asks the server which of `reasons` it still holds something for. `then` is called when the others pin no more. */
   verifyPins(link: Link, reasons: readonly PinReason[], then: () => void): void {
     const held = reasons.map((reason) => `SELECT '${reason}' WHERE EXISTS(${HELD[reason]})`);
-    const first = this.#unlisten ? 'UNLISTEN *; ' : '';
-    this.#unlisten = false;
-    link.ask(first + held.join(' UNION ALL '), (rows, error) => {
+    if (this.#unlisten) {
+      this.#unlisten = false;
+      // a text of its own: it takes effect when its transaction is over
+      link.ask('UNLISTEN *', () => this.verifyPins(link, reasons, then));
+      return;
+    }
+    link.ask(held.join(' UNION ALL '), (rows, error) => {
       const still = new Set(rows.map(([name]) => name));
       if (error === null) for (const reason of reasons) if (!still.has(reason)) this.#pins.delete(reason);
       then();

@@ -25,6 +25,8 @@ export type Work = {
   avoid: Set<string> | null;
   /** Set when it has to run on the primary after all. */
   forced: RouteReason | null;
+  /** What its server connection has to listen on meanwhile, because it asks for that. */
+  listens: readonly string[];
 };
 
 /** What the statements of a request amount to. */

@@ -128,3 +128,36 @@ it(`listening through the proxy is like listening directly (seed ${SEED})`, asyn
   }
   for (const one of outside) await one.end();
 });
+
+// pg-boss asks like this every few seconds; refused, it took its subscription for lost and connected again and again
+it('any query finds the channels that the session listens on', async () => {
+  const client = await RawClient.connect(fairlead.url);
+  const other = await RawClient.connect(fairlead.url);
+  await client.query('LISTEN one');
+  await client.query('LISTEN "The ""Other"""');
+  const listening = (channel: string) =>
+    `SELECT EXISTS (SELECT FROM pg_listening_channels() AS c(name) WHERE name = '${channel}')`;
+  for (let i = 0; i < 3; i++) {
+    for (const channel of ['one', 'The "Other"']) assert.deepEqual(await client.query(listening(channel)), [['t']]);
+    assert.deepEqual(await client.query(listening('none')), [['f']]);
+    assert.deepEqual(await client.query('SELECT count(*) FROM pg_listening_channels()'), [['2']]);
+    assert.deepEqual(await other.query(listening('one')), [['f']], 'the session alone listens');
+    assert.deepEqual(await other.query('SELECT count(*) FROM pg_listening_channels()'), [['0']]);
+    await other.query(`NOTIFY one, '${i}'`);
+    const [notification] = await client.untilType('A');
+    assert.ok(notification?.body.includes(`one\0${i}\0`));
+  }
+  await client.query('SELECT 1');
+  assert.doesNotMatch(String(await client.query('SHOW fairlead.route')), /pinned/, 'it keeps no connection for that');
+  const prepared = [parse(listening('one').replace("'one'", '$1')), bind('', { values: ['one'] }), execute(), sync];
+  assert.deepEqual(rowsOf(await client.ask(...prepared)), [['t']]);
+  await client.query('BEGIN');
+  assert.equal(sqlStateOf(await client.ask(q(listening('one')))), '0A000');
+  await client.query('ROLLBACK');
+  await client.query('UNLISTEN one');
+  assert.deepEqual(await client.query(listening('one')), [['f']]);
+  // every notification came once: nothing is left to be told
+  assert.doesNotMatch((await client.ask(q('SELECT 1'))).map(({ type }) => type).join(''), /A/);
+  await client.end();
+  await other.end();
+});
