@@ -97,7 +97,7 @@ export class Exchange {
   /** What did not happen to the client's names because of an error; later ones come first. */
   undone: Undone[] | null = null;
   /** Statements that this exchange prepares, so that one batch prepares each only once. */
-  readonly planned = new Set<number>();
+  planned: Set<number> | null = null;
   unnamedPlanned: PreparedStatement | null = null;
   /** What it planned holds, but nothing that the server connection had before: DEALLOCATE ALL stands in the batch. */
   forgets = false;
@@ -167,7 +167,7 @@ export class Exchange {
     this.#deallocations.set(this.codes.length, deallocation);
     if (deallocation.all) {
       this.forgets = true;
-      this.planned.clear();
+      this.planned = null;
     }
     this.expect(EXPECT.EXECUTE);
   }

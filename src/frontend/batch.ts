@@ -76,6 +76,19 @@ export class Batch {
     return this.#executes || this.#binds;
   }
 
+  /** True when all that is bound in it is executed in it. */
+  get runsWhatItBinds(): boolean {
+    const waiting = new Set<string>();
+    for (const { type, raw } of this.#items) {
+      if (type !== CLIENT.BIND && type !== CLIENT.EXECUTE) continue;
+      const portal = raw.toString('latin1', 5, raw.indexOf(0, 5));
+      if (type === CLIENT.EXECUTE) waiting.delete(portal);
+      else if (waiting.has(portal)) return false;
+      else waiting.add(portal);
+    }
+    return waiting.size === 0;
+  }
+
   items(): readonly Item[] {
     return this.#items;
   }
@@ -289,20 +302,23 @@ class Encoder {
 
   #has(statement: PreparedStatement): boolean {
     const { planned, forgets } = this.#exchange;
-    return planned.has(statement.id) || (!forgets && this.#connection.statements.use(statement));
+    return planned?.has(statement.id) === true || (!forgets && this.#connection.statements.use(statement));
   }
 
   #plan(statement: PreparedStatement, unnamed: boolean): void {
     if (unnamed) {
       this.#unnamed = statement;
       this.#exchange.unnamedPlanned = statement;
-    } else this.#exchange.planned.add(statement.id);
+    } else {
+      this.#exchange.planned ??= new Set();
+      this.#exchange.planned.add(statement.id);
+    }
   }
 
   evict(): void {
     if (this.#exchange.forgets) return;
     const { statements } = this.#connection;
-    let surplus = statements.size + this.#exchange.planned.size - MAX_PREPARED;
+    let surplus = statements.size + (this.#exchange.planned?.size ?? 0) - MAX_PREPARED;
     for (const statement of statements.oldestFirst()) {
       if (surplus-- <= 0) break;
       // at the end of the batch, so that nothing in it still needs the statement; forgotten when the server says that it is gone

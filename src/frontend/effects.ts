@@ -7,21 +7,27 @@ import type { Link } from './link.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { SessionOptions } from './session-options.ts';
 
-/** Statements were answered; `inTransaction`: a transaction block is open now. What they leave behind is noted where it is. */
+/**
+ * Statements were answered; `inTransaction`: a transaction block is open now; `certain`: nothing of it was bound and not executed. What they
+ * leave behind is noted where it is.
+ */
 export function noteEffects(
   verdicts: readonly Verdict[],
   succeeded: boolean,
   inTransaction: boolean,
+  certain: boolean,
   memory: SessionMemory,
   options: SessionOptions,
   connection: ServerConnection,
 ): void {
   for (const verdict of verdicts) {
     const { settings } = memory;
-    memory.note(verdict, succeeded, inTransaction);
+    memory.note(verdict, succeeded, inTransaction, certain);
     // what a RESET leaves needs no question
     if (memory.settings !== settings) connection.settings = memory.settings;
     if (succeeded && verdict.unpin === 'all') options.resetAll();
+    // also where COMMIT AND CHAIN begins another
+    if (succeeded && verdict.class === 'end') options.endTransaction();
   }
 }
 

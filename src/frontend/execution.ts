@@ -7,34 +7,31 @@ import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
 import type { LinkHolder } from '../backend/link-holder.ts';
 import type { PreparedStatement } from '../backend/prepared-statement.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
-import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
-import type { Verdict } from '../sql/verdict.ts';
 import { STATUS } from '../wire/message-type.ts';
-import { account, type LastRoute } from './accounting.ts';
+import type { LastRoute } from './accounting.ts';
 import { cancelled } from './cancelled.ts';
 import type { Transaction } from './client-output.ts';
-import { noteEffects, readBack, restoreSettings } from './effects.ts';
+import { readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfSession, lostTransaction } from './loss.ts';
 import { submitStandIns } from './name-use.ts';
-import { OpenWrites } from './open-writes.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
 import { needsOf, readyLink } from './ready-link.ts';
 import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
-import { SequenceUse } from './sequence-use.ts';
+import { RunningStatements, ranAll } from './running-statements.ts';
 import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
 import { SessionSettings } from './session-settings.ts';
 import { UnderWay } from './under-way.ts';
-import { endOf, owesSync, type Summary, summarize, type Work } from './work.ts';
+import { endOf, owesSync, type Work } from './work.ts';
 
 export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
 
@@ -52,18 +49,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #state: ExecutionState = 'idle';
   #transaction: Transaction = 'none';
   #work: Work | null = null;
-  #summary: Summary | null = null;
-  /** Of the exchange under way: all its statements, and those that run. */
-  #verdicts: readonly Verdict[] = [];
-  #running: readonly Verdict[] = [];
-  readonly #writes = new OpenWrites();
-  readonly #sequences: SequenceUse;
+  readonly #statements: RunningStatements;
   readonly #leaveBeginning: () => void; // ends the wait for the position that the session begins with
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
   /** The connection that can write which the session had last. */
   #home: ServerConnection | null = null;
-  lastRoute: LastRoute | null = null;
 
   /** The statement as it is under the settings of the session. */
   readonly #variant = (statement: PreparedStatement): PreparedStatement => {
@@ -79,13 +70,15 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.settings = new SessionSettings(services.config, client.database, client.identity);
     this.memory = new SessionMemory(client.startupSettings);
     this.#placement = new Placement(services, this);
-    this.#sequences = new SequenceUse(services, client.database, client.identity.user, this);
+    const { memory, options, causality } = this;
+    const session = { memory, options, causality, statements: requests.statements };
+    this.#statements = new RunningStatements(client, services, this, session);
     this.#leaveBeginning = this.causality.begin(services.cluster);
     this.underWay = new UnderWay(requests, {
       pauseClient: () => host.pauseClient(),
       resumeClient: () => host.resumeClient(),
       variant: this.#variant,
-      added: (verdicts, runs) => this.#added(verdicts, runs),
+      added: (verdicts, running) => this.#statements.add(verdicts, running),
       violation: (reason) => host.violation(reason),
     });
   }
@@ -106,6 +99,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     return this.#work;
   }
 
+  get lastRoute(): LastRoute | null {
+    return this.#statements.lastRoute;
+  }
+
   get link(): Link | null {
     return this.#link;
   }
@@ -118,7 +115,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   /** Takes on a request; `run`, or an answer of our own, follows. */
   accept(work: Work): void {
     this.#work = work;
-    this.#summary = summarize(work.verdicts);
+    this.#statements.accept(work);
     this.#cancelEarly = false;
     this.#state = 'waiting';
   }
@@ -136,7 +133,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   settled(ended: boolean): void {
     if (ended) {
       this.#transaction = 'none';
-      this.options.endTransaction();
+      this.#transactionEnded();
     }
     this.#work = null;
     this.#rest(false);
@@ -180,10 +177,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   placed(where: Placed): void {
     const link = new Link(where, this);
     this.#link = link;
-    if (!link.readOnly) this.#home = where.connection;
+    if (!link.readOnly) this.#settleAt(where.connection);
     this.#host.listening.beforeUse(link, () => {
       if (this.#link === link) this.#apply(link);
     });
+  }
+
+  /** What the session had before is nobody's now: others may have it before the pool grows. */
+  #settleAt(connection: ServerConnection): void {
+    if (this.#home !== connection && this.#home?.home === this) this.#home.home = null;
+    this.#home = connection;
   }
 
   unplaceable(error: FairleadError): void {
@@ -192,7 +195,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #apply(link: Link): void {
     const work = this.#work as Work;
-    const needs = needsOf(link, work, this.#transaction, this.memory, this.#sequences, this.#variant);
+    this.#statements.begin(work);
+    const needs = needsOf(link, work, this.#transaction, this.memory, this.#statements.sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     const { inTransaction } = needs;
     readyLink(link, needs, (error) => {
@@ -215,14 +219,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const end = exchange.syncOwed ? 'flush' : endOf(work);
     submitStandIns(link.connection, use, this.#variant);
     const bytes = batch?.encode(link.connection, exchange, this.#variant, end) ?? [];
-    this.#verdicts = work.verdicts;
-    this.#running = batch === null ? work.verdicts : [...batch.bound, ...work.verdicts.slice(batch.verdicts.length)];
     if (work.raw !== null) {
       bytes.push(work.raw);
       exchange.expectQuery(use?.deallocation ?? null);
     }
     const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
-    exchange.holdBack(this.#keepsLink ? null : refusable(where, this.#summary as Summary, work));
+    exchange.holdBack(this.#keepsLink ? null : refusable(where, this.#statements.summary, work));
     exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
     exchange.swallowReady = work.describeOnly || restores || this.#host.listening.listens;
@@ -251,7 +253,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   async(buffer: Buffer, start: number, end: number): void {
-    const listens = this.memory.pinned !== null || this.#running.some((verdict) => verdict.pin === 'listen');
+    const listens = this.memory.pinned !== null || this.#statements.listen;
     if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);
   }
 
@@ -260,26 +262,21 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const link = this.#link as Link;
     const work = this.#work as Work;
     const before = this.#transaction;
-    const pinned = this.memory.pinned !== null;
-    this.lastRoute = account(this.#services, link, work, exchange, this.#summary as Summary, before !== 'none', pinned);
-    if (link.readOnly) this.causality.ranOnReplica(link.node.name, nowMs());
-    else this.causality.ranOnPrimary(this.#services.cluster.samples.next);
-    if (exchange.sqlState === null && !link.readOnly) this.#writes.note(this.#running);
-    if (!link.readOnly && this.#sequences.ran(this.#running, link.connection)) this.memory.pin('sequence state');
-    if (status === STATUS.IDLE) this.#writes.acknowledge(this.#services.cluster, this.causality, this.#client.address);
-    if (exchange.undone !== null) this.#requests.statements.undo(exchange.undone);
-    this.#transaction = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
+    const now = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
+    this.#transaction = now;
     const succeeded = exchange.sqlState === null;
-    const { memory, options } = this;
-    noteEffects(this.#running, succeeded, this.#transaction !== 'none', memory, options, link.connection);
-    if (this.#host.listening.answered(this.#running, succeeded, before, this.#transaction)) memory.heardElsewhere();
-    this.#requests.schema.ran(this.#running, this.#transaction !== 'none');
-    if (this.#transaction === 'none') this.options.endTransaction();
+    const { memory } = this;
+    const { running } = this.#statements;
+    const certain = ranAll(work, running);
+    this.#statements.answered(link, work, exchange, before, now, certain);
+    if (this.#host.listening.answered(running, succeeded, before, now)) memory.heardElsewhere();
+    this.#requests.schema.ran(running, now !== 'none');
+    if (now === 'none') this.#transactionEnded();
     const cutShort = this.underWay.insideMessage;
     this.underWay.end();
     if (!exchange.swallowReady || work.describeOnly)
       return this.#settle(link, work.describeOnly && !succeeded, cutShort);
-    const restored = succeeded ? memory.restored(this.#running) : null;
+    const restored = succeeded && certain ? memory.restored(running) : null;
     this.#host.stopReading();
     restoreSettings(link, restored, this.#host, () => this.#host.ready(() => this.#settle(link, false, cutShort)));
   }
@@ -323,15 +320,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#state === 'closed') return;
     const work = this.#work as Work;
     const inTransaction = this.#transaction !== 'none';
-    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.#verdicts, work, error);
+    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.#statements.all, work, error);
     this.underWay.end();
     work.losses++;
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);
     this.#link = null;
-    this.#writes.take();
+    this.#statements.lost();
     if (loss.kind === 'close') return this.#host.close();
     if (loss.kind === 'fatal') return this.#host.terminate(loss.error);
     this.#transaction = loss.transaction;
+    if (loss.transaction === 'none') this.#transactionEnded();
     this.#services.traffic.recordError();
     this.#requests.statements.undo(exchange.abandonAll());
     this.#fail(loss.error, !exchange.open && !work.describeOnly);
@@ -349,12 +347,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#host.lostSilently(lostTransaction(error));
   }
 
-  /** Statements that came after the exchange had begun. */
-  #added(verdicts: readonly Verdict[], runs: readonly Verdict[]): void {
-    if (verdicts.length === 0) return;
-    this.#verdicts = [...this.#verdicts, ...verdicts];
-    this.#running = [...this.#running, ...runs];
-    this.#summary = summarize(this.#verdicts);
+  #transactionEnded(): void {
+    this.options.endTransaction();
+    this.memory.endTransaction();
   }
 
   // --- between requests ----------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ export class OpenWrites {
   }
 }
 
-function mayWrite(verdict: Verdict): boolean {
+export function mayWrite(verdict: Verdict): boolean {
   return (
     (verdict.class === 'write' || verdict.class === 'copy' || verdict.class === 'unknown') && verdict.mayWrite !== false
   );

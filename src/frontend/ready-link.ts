@@ -35,7 +35,8 @@ export function needsOf(
   if (transaction === 'failed') return null;
   const inTransaction = transaction !== 'none';
   const settings = inTransaction || link.connection.settings === memory.settings ? null : memory.settings;
-  const forget = !link.readOnly && sequences.strange(work.verdicts, link.connection);
+  const open = !work.synced && !work.describeOnly;
+  const forget = !link.readOnly && sequences.strange(work.verdicts, open, link.connection);
   const doubtful = doubtfulTypes(link.connection, work.batch, variant);
   const { listens } = work;
   if (settings === null && !forget && doubtful.length === 0 && listens.length === 0) return null;

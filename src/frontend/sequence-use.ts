@@ -1,6 +1,7 @@
 import type { LinkHolder } from '../backend/link-holder.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
-import type { Verdict } from '../sql/verdict.ts';
+import { pinsFor, type Verdict } from '../sql/verdict.ts';
+import { mayWrite } from './open-writes.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -22,17 +23,34 @@ export class SequenceUse {
 
   /** Statements ran on a connection that can write. @returns true when the session must keep it. */
   ran(verdicts: readonly Verdict[], connection: ServerConnection): boolean {
-    if (!verdicts.some((verdict) => verdict.mayAdvanceSequence === true)) return false;
+    let draws = false;
+    for (const verdict of verdicts) {
+      if (verdict.mayAdvanceSequence === true) draws = true;
+      // a trigger may draw as well: nobody else may be told that
+      else if (!mayWrite(verdict)) continue;
+      connection.sequencesOf = this.#holder;
+    }
+    if (!draws) return false;
     this.#drew = true;
-    connection.sequencesOf = this.#holder;
     return this.#services.sequenceReaders.has(this.#kind);
   }
 
-  /** True when the statements tell values, and those of the connection are not the session's. */
-  strange(verdicts: readonly Verdict[], connection: ServerConnection): boolean {
-    if (connection.sequencesOf === this.#holder || !verdicts.some((v) => v.pin === 'sequence state')) return false;
+  /**
+   * True when the statements tell values, and those of the connection are not the session's.
+   * @param open more will be added to them that is not looked at before it runs
+   */
+  strange(verdicts: readonly Verdict[], open: boolean, connection: ServerConnection): boolean {
+    const { sequencesOf } = connection;
+    if (sequencesOf === this.#holder) return false;
+    const reads = tellsValues(verdicts);
+    if (!reads && !(open && sequencesOf !== null)) return false;
     connection.sequencesOf = this.#holder;
-    if (this.#drew) this.#services.sequenceReaders.add(this.#kind);
+    if (this.#drew && reads) this.#services.sequenceReaders.add(this.#kind);
     return true;
   }
+}
+
+function tellsValues(verdicts: readonly Verdict[]): boolean {
+  for (const verdict of verdicts) if (pinsFor(verdict, 'sequence state')) return true;
+  return false;
 }

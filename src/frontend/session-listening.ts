@@ -1,6 +1,6 @@
 import { readNotification } from '../backend/notification.ts';
 import type { FairleadError } from '../core/errors.ts';
-import type { ListenStep, Verdict } from '../sql/verdict.ts';
+import { type ListenStep, pinsFor, type Verdict } from '../sql/verdict.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
 import type { ListenStatementsHost } from './listen-statements.ts';
@@ -88,11 +88,12 @@ export class SessionListening implements ListenStatementsHost {
   /** @returns true when the server connection listens on nothing that is not heard here */
   answered(running: readonly Verdict[], succeeded: boolean, before: Transaction, now: Transaction): boolean {
     let steps = NO_STEPS;
-    for (const { listenSteps, pin } of running) {
+    for (const verdict of running) {
+      const { listenSteps } = verdict;
       const some = listenSteps ?? NO_STEPS;
       if (some.length > 0) steps = steps.length === 0 ? some : [...steps, ...some];
       // a function's doing: nobody knows on what
-      if (pin === 'listen' && !some.some((step) => step.kind === 'listen')) this.#apart = true;
+      if (pinsFor(verdict, 'listen') && !some.some((step) => step.kind === 'listen')) this.#apart = true;
     }
     const listening = this.#subscriptions;
     if (listening === null && !steps.some((step) => step.kind === 'savepoint')) return false;

@@ -1,5 +1,5 @@
 import { NO_SETTINGS, type SettingsSet, settingsSet } from '../backend/settings-set.ts';
-import type { PinReason, Verdict } from '../sql/verdict.ts';
+import type { PinReason, StatementUse, Verdict } from '../sql/verdict.ts';
 import type { Link } from './link.ts';
 
 /** Counts the times that settings were changed, in all sessions. */
@@ -17,6 +17,8 @@ const LASTING: ReadonlySet<PinReason> = new Set([
 
 /** What a function may leave behind. */
 const UNSEEN: readonly PinReason[] = ['session advisory lock', 'temporary table', 'listen'];
+
+const NOTHING: readonly StatementUse[] = [];
 
 /** What a server connection holds that pins its session: queries with a row for each such thing. */
 const HELD: Readonly<Partial<Record<PinReason, string>>> = {
@@ -45,7 +47,11 @@ export class SessionMemory {
   #changed = false;
   /** Settings may have changed that no statement mentioned. */
   #changedAny = false;
+  /** Stands for settings that nobody else is known to have; empty: they are known. */
   #ownKey = '';
+  /** What EXECUTE may leave behind, whatever it executes. */
+  readonly #executePins = new Set<PinReason>();
+  #executeSets = false;
 
   /** @param startup settings of the startup packet: what RESET falls back to */
   constructor(startup: SettingsSet) {
@@ -70,7 +76,7 @@ export class SessionMemory {
 
   /** What a statement is parsed under. Settings that are not read back yet are like nobody else's. */
   get parseKey(): string {
-    return this.#changed ? this.#ownKey : this.#settings.parseKey;
+    return this.#ownKey === '' ? this.#settings.parseKey : this.#ownKey;
   }
 
   /** True when settings may have changed since they were last read back. */
@@ -89,37 +95,70 @@ export class SessionMemory {
   /**
    * A statement was answered.
    * @param inTransaction a transaction block is open now: what it released comes back if it rolls back
+   * @param certain false where it may not have run: it only gets worse by it
    */
-  note(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
-    if (verdict.changesSettings) this.#noteSettings(verdict, succeeded, inTransaction);
+  note(verdict: Verdict, succeeded: boolean, inTransaction: boolean, certain: boolean): void {
+    if (verdict.changesSettings) this.#noteSettings(verdict, succeeded, inTransaction, certain);
     else if (verdict.altersSchema !== undefined) for (const name of verdict.settings) this.#named.add(name);
+    if (verdict.changesLiterals === true && inTransaction) this.#renewKey();
     // of several statements some may have been committed before one failed
-    const stays = succeeded || (verdict.pin !== null && LASTING.has(verdict.pin)) || verdict.statements > 1;
-    if (verdict.pin !== null && stays) this.#pins.add(verdict.pin);
+    const stays = succeeded || verdict.statements > 1;
+    if (verdict.pin !== null) {
+      for (const pin of verdict.pins ?? [verdict.pin]) if (stays || LASTING.has(pin)) this.#pins.add(pin);
+    }
     if (verdict.unseen === true) {
       for (const reason of UNSEEN) this.#pins.add(reason);
       this.#doubt = true;
     }
+    for (const { kind } of verdict.statementUses ?? NOTHING) if (kind === 'execute') this.#executed();
+    const { prepares } = verdict;
+    if (prepares && stays) {
+      for (const pin of prepares.pins) this.#executePins.add(pin);
+      if (prepares.changesSettings) this.#executeSets = true;
+    }
     const rolledBack = verdict.class === 'end' && verdict.mayWrite === false;
     if (!succeeded || rolledBack || verdict.mayUnpin === true) this.#doubt = true;
+    if (!certain && (verdict.unpin !== null || (verdict.releases ?? []).length > 0)) this.#doubt = true;
     if (!succeeded) return;
     if (verdict.readsCounters === true) this.#readsCounters = true;
     // a release inside a transaction is not acted on: the pin stays, which is only slower
-    if (!inTransaction) for (const released of verdict.releases ?? []) this.#pins.delete(released);
-    if (verdict.unpin !== 'all') return;
+    if (!inTransaction && certain) for (const released of verdict.releases ?? []) this.#pins.delete(released);
+    if (verdict.unpin !== 'all' || !certain) return;
     this.#pins.clear();
+    this.#executePins.clear();
+    this.#executeSets = false;
     this.#readsCounters = false;
   }
 
-  #noteSettings(verdict: Verdict, succeeded: boolean, inTransaction: boolean): void {
+  /** Statements are about to run in one go: what is parsed behind one that changes settings is parsed under those. */
+  foresee(verdicts: readonly Verdict[]): void {
+    for (const { changesSettings, changesLiterals } of verdicts) {
+      if (changesSettings || changesLiterals === true) return this.#renewKey();
+    }
+  }
+
+  /** No transaction is open any more. */
+  endTransaction(): void {
+    if (!this.#changed) this.#ownKey = '';
+  }
+
+  #renewKey(): void {
+    this.#ownKey = `own ${++owners}`;
+  }
+
+  /** Of a statement made by PREPARE only the name is known. */
+  #executed(): void {
+    for (const pin of this.#executePins) this.#pins.add(pin);
+    if (!this.#executeSets) return;
+    this.#changed = true;
+    this.#changedAny = true;
+    this.#renewKey();
+  }
+
+  #noteSettings(verdict: Verdict, succeeded: boolean, inTransaction: boolean, certain: boolean): void {
     const { resets = [] } = verdict;
-    if (
-      succeeded &&
-      !inTransaction &&
-      !this.#changed &&
-      verdict.settingsByName === true &&
-      verdict.class !== 'unknown'
-    ) {
+    const lasts = succeeded && certain && !inTransaction && !this.#changed;
+    if (lasts && verdict.settingsByName === true && verdict.class !== 'unknown') {
       const role = this.#settings.values.get('role');
       // RESET ALL leaves the role
       const kept: [string, string][] = role === undefined || verdict.unpin === 'all' ? [] : [['role', role]];
@@ -136,8 +175,9 @@ export class SessionMemory {
     }
     this.#changed = true;
     // after an error the name may be one that nobody can set: only a list of what is set tells
-    if (!succeeded || verdict.settingsByName !== true || resets === 'all') this.#changedAny = true;
-    this.#ownKey = `own ${++owners}`;
+    // and asked by its name a setting that was reset looks like one that was set
+    if (!succeeded || verdict.settingsByName !== true || resets.length > 0) this.#changedAny = true;
+    this.#renewKey();
     for (const name of verdict.settings) this.#named.add(name);
   }
 
@@ -203,6 +243,7 @@ export class SessionMemory {
     const all = this.#changedAny;
     this.#changed = false;
     this.#changedAny = false;
+    this.#ownKey = '';
     // by name they are asked for again only when all are
     for (const name of named) if (!name.includes('.')) this.#named.delete(name);
     link.capture(named, all, (settings) => {

@@ -44,7 +44,7 @@ export type Summary = {
   readonly maxStalenessMs: number | null;
 };
 
-const UNKNOWN: Summary = {
+export const UNKNOWN: Summary = {
   class: 'unknown',
   read: false,
   reason: 'unknown statement',

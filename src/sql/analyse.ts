@@ -53,8 +53,8 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'SelectStmt':
       walkQuery({ [tag]: node }, findings);
       // what is only compared with tells the client nothing it could rely on
-      if (findings.pin === 'pg_backend_pid' && !mentions({ ...node, whereClause: null }, 'pg_backend_pid'))
-        findings.pin = null;
+      if (findings.pins.includes('pg_backend_pid') && !mentions({ ...node, whereClause: null }, 'pg_backend_pid'))
+        findings.unpin('pg_backend_pid');
       // drivers ask so for a server that takes writes (target_session_attrs); who wants more than that means the server that answers
       if (isRoleCheck(node)) findings.primary('asks whether it may write', false);
       findings.signal = backendSignal(node);
@@ -83,9 +83,8 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'DoStmt':
       return doBlock(node, findings);
     case 'PrepareStmt':
-      findings.pin = 'sql prepare';
       findings.statementUses.push({ kind: 'prepare', name: textOf(node.name) ?? '' });
-      return draft(findings, 'session-state', 'prepares a statement');
+      return prepare(node, findings);
     case 'ExecuteStmt':
       walkQuery(node.params, findings);
       findings.ofSession = true;
@@ -101,7 +100,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
     case 'DeclareCursorStmt': {
       walkQuery(node.query, findings);
       // CURSOR_OPT_HOLD in parsenodes.h
-      if ((Number(node.options ?? 0) & 0x20) !== 0) findings.pin ??= 'cursor with hold';
+      if ((Number(node.options ?? 0) & 0x20) !== 0) findings.pin('cursor with hold');
       const d = query(findings, 'declares a cursor');
       if (d.class === 'read') d.class = 'session-state';
       return d;
@@ -114,7 +113,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       if (node.portalname === undefined) findings.releases.push('cursor with hold');
       return draft(findings, 'session-state', 'closes a cursor');
     case 'ListenStmt':
-      findings.pin = 'listen';
+      findings.pin('listen');
       findings.listenSteps.push({ kind: 'listen', name: textOf(node.conditionname) ?? '' });
       return draft(findings, 'session-state', 'listens');
     case 'UnlistenStmt':
@@ -123,7 +122,7 @@ function analyseStatement({ tag, node }: RawStatement, findings: Findings): Draf
       findings.listenSteps.push({ kind: 'unlisten', name: textOf(node.conditionname) });
       return draft(findings, 'session-state', 'stops listening');
     case 'LoadStmt':
-      findings.pin = 'load';
+      findings.pin('load');
       return draft(findings, 'session-state', 'loads a library');
     case 'ConstraintsSetStmt':
       return draft(findings, 'session-state', 'sets constraints for the transaction');
@@ -181,6 +180,19 @@ function explain(node: Fields, findings: Findings): Draft {
   return d;
 }
 
+/** What it prepares does its work whenever it is executed. */
+function prepare(node: Fields, findings: Findings): Draft {
+  const inner = new Findings(findings.catalog);
+  walkQuery(node.query, inner);
+  findings.pin('sql prepare');
+  // what others drew there must not be told by EXECUTE
+  if (inner.pins.includes('sequence state')) findings.pin('sequence state');
+  const d = draft(findings, 'session-state', 'prepares a statement');
+  const { pins, changesSettings } = inner;
+  if (pins.length > 0 || changesSettings) d.prepares = { pins, changesSettings };
+  return d;
+}
+
 /** COPY through the client is `copy`; from or to a file or program of the server it is a write like any other. */
 function copy(node: Fields, findings: Findings): Draft {
   if (node.query !== undefined) walkQuery(node.query, findings);
@@ -199,7 +211,7 @@ function doBlock(node: Fields, findings: Findings): Draft {
     const body = textOf(unwrap(unwrap(item)?.node.arg)?.node.sval);
     if (body === null) continue;
     const found = bodyFinding(body);
-    findings.pin ??= found.pin;
+    for (const pin of found.pins) findings.pin(pin);
     if (found.changesSettings) {
       findings.changesSettings = true;
       findings.settingsByName = false;
@@ -212,8 +224,8 @@ function doBlock(node: Fields, findings: Findings): Draft {
 function utility(tag: string, node: Fields, phrase: string, findings: Findings): Draft {
   if (tag === 'DropStmt') findings.mayUnpin = true;
   const creates = tag !== 'DropStmt' && mentionsTemporary(node, 0);
-  if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin = 'temporary table';
-  if (findings.pin !== 'temporary table') findings.altersSchema = schemaChange(tag, node);
+  if (creates && node.oncommit !== 'ONCOMMIT_DROP') findings.pin('temporary table');
+  if (!findings.pins.includes('temporary table')) findings.altersSchema = schemaChange(tag, node);
   for (const name of customSettings(tag, node)) findings.setting(name);
   const d = write(findings, phrase);
   d.vacates = databasesNeeded(tag, node);

@@ -16,7 +16,7 @@ import type { PinReason } from './verdict.ts';
 export type FunctionFinding = {
   readonly unsafe: string | null;
   readonly mayWrite: boolean;
-  readonly pin: PinReason | null;
+  readonly pins: readonly PinReason[];
   readonly changesSettings: boolean;
   readonly settings: readonly string[];
   /** Nobody knows what it runs. */
@@ -115,7 +115,7 @@ export class Catalog {
         ...UNKNOWN,
       };
     }
-    let { unsafe, mayWrite, pin, changesSettings, settings } = finding;
+    let { unsafe, mayWrite, pins, changesSettings, settings } = finding;
     for (const f of candidates) {
       if (f.volatile) {
         unsafe ??= `calls volatile function ${name}`;
@@ -124,12 +124,13 @@ export class Catalog {
       for (const effect of f.effects) {
         unsafe ??= `calls function ${name}, which may change the session's state`;
         mayWrite = true;
-        pin ??= EFFECT_PINS[effect];
+        const pin = EFFECT_PINS[effect];
+        if (pin !== null) pins = [...pins, pin];
         if (effect === 'settings') changesSettings = true;
       }
       if (f.settings.length > 0) settings = [...settings, ...f.settings];
     }
-    return { unsafe, mayWrite, pin, changesSettings, settings };
+    return { unsafe, mayWrite, pins, changesSettings, settings };
   }
 
   /** `t.name` or `(x).name`: why it may be a call that needs the primary, or null. */
@@ -239,19 +240,16 @@ export function callWithoutCatalog(schema: string | null, name: string): Functio
 }
 
 /** Effects of a DO block's body, as far as words tell. */
-export function bodyFinding(body: string): { pin: PinReason | null; changesSettings: boolean } {
-  let pin: PinReason | null = null;
-  let changesSettings = false;
-  for (const effect of bodyEffects(body)) {
-    pin ??= EFFECT_PINS[effect];
-    if (effect === 'settings') changesSettings = true;
-  }
-  return { pin, changesSettings };
+export function bodyFinding(body: string): { pins: readonly PinReason[]; changesSettings: boolean } {
+  const effects = bodyEffects(body);
+  const pins = effects.map((effect) => EFFECT_PINS[effect]).filter((pin) => pin !== null);
+  return { pins, changesSettings: effects.includes('settings') };
 }
 
 /** What is known by name, in whatever schema: pins, set_config, and the lists of `builtins.ts`. */
 function builtinFinding(name: string, volatile: boolean): FunctionFinding {
   const primaryOnly = isPrimaryOnlyFunction(name);
+  const pin = FUNCTION_PINS.get(name);
   const unsafe = primaryOnly
     ? `calls ${name}, which needs the primary`
     : volatile && !SAFE_VOLATILE.has(name)
@@ -260,7 +258,7 @@ function builtinFinding(name: string, volatile: boolean): FunctionFinding {
   return {
     unsafe,
     mayWrite: unsafe !== null && !isHarmlessOnPrimary(name),
-    pin: FUNCTION_PINS.get(name) ?? null,
+    pins: pin === undefined ? [] : [pin],
     changesSettings: name === 'set_config',
     settings: [],
   };

@@ -13,6 +13,7 @@ export type Draft = {
   command: FairleadCommand | null;
   resets: readonly string[] | 'all';
   vacates: readonly string[] | null;
+  prepares: NonNullable<Verdict['prepares']> | null;
   /** BEGIN, COMMIT, SAVEPOINT, SET TRANSACTION …: not understood among other statements. */
   transactionControl: boolean;
   readonly findings: Findings;
@@ -28,6 +29,7 @@ export function draft(findings: Findings, statementClass: StatementClass, reason
     command: null,
     resets: [],
     vacates: null,
+    prepares: null,
     transactionControl: false,
     findings,
   };
@@ -42,11 +44,14 @@ function finish(d: Draft): Part {
     reason: d.reason,
     readOnly: d.readOnly,
     isolation: d.isolation,
-    pin: f.pin,
+    pin: f.pins[0] ?? null,
+    ...(f.pins.length > 1 ? { pins: f.pins } : {}),
+    ...(d.prepares === null ? {} : { prepares: d.prepares }),
     unpin: d.unpin,
     changesSettings: f.changesSettings,
     settings: f.settings,
     settingsByName: f.settingsByName,
+    changesLiterals: f.changesLiterals,
     resets: d.resets,
     relations: f.relations,
     functions: f.functions,
@@ -75,29 +80,31 @@ export function join(drafts: readonly Draft[]): Part {
   const parts = drafts.map(finish);
   const [statementClass, reason] = joinedClass(drafts);
   // Taken in order: what is pinned after DISCARD ALL stays pinned.
-  let pin: PinReason | null = null;
+  const pins = new Set<PinReason>();
   let unpin: 'all' | null = null;
   for (const part of parts) {
     if (part.unpin !== null) {
       unpin = 'all';
-      pin = null;
+      pins.clear();
     }
-    if (part.pin !== null) {
-      pin ??= part.pin;
-      unpin = null;
-    }
+    if (part.pin !== null) unpin = null;
+    for (const pin of part.pins ?? [part.pin]) if (pin !== null) pins.add(pin);
   }
   const altersSchema = joinedChange(parts.map((part) => part.altersSchema));
+  const prepares = parts.map((part) => part.prepares ?? null).filter((p) => p !== null);
   const statementUses = parts.flatMap((part) => part.statementUses ?? []);
   return {
     class: statementClass,
     reason,
     readOnly: drafts.some((d) => d.readOnly === false) ? false : null,
     isolation: null,
-    pin,
+    pin: [...pins][0] ?? null,
+    ...(pins.size > 1 ? { pins: [...pins] } : {}),
+    ...(prepares.length === 0 ? {} : { prepares: joinedEffects(prepares) }),
     unpin,
     changesSettings: parts.some((part) => part.changesSettings),
     settings: [...new Set(parts.flatMap((part) => part.settings))],
+    changesLiterals: parts.some((part) => part.changesLiterals === true),
     settingsByName: parts.every((part) => part.settingsByName === true),
     resets: parts.some((part) => part.resets === 'all')
       ? 'all'
@@ -107,7 +114,7 @@ export function join(drafts: readonly Draft[]): Part {
     command: null,
     mayWrite: parts.some((part) => part.mayWrite !== false),
     callsVolatile: statementClass !== 'read' && parts.every((part) => part.class === 'read' || part.callsVolatile),
-    releases: pin === null ? parts.flatMap((part) => part.releases ?? []) : [],
+    releases: pins.size === 0 ? parts.flatMap((part) => part.releases ?? []) : [],
     mayUnpin: parts.some((part) => part.mayUnpin === true),
     ...(statementUses.length === 0 ? {} : { statementUses }),
     ...(parts.some((part) => part.unseen === true) ? { unseen: true } : {}),
@@ -116,6 +123,10 @@ export function join(drafts: readonly Draft[]): Part {
     readsCounters: parts.some((part) => part.readsCounters === true),
     listenSteps: parts.flatMap((part) => part.listenSteps ?? []),
   };
+}
+
+function joinedEffects(of: readonly NonNullable<Verdict['prepares']>[]): NonNullable<Verdict['prepares']> {
+  return { pins: of.flatMap(({ pins }) => pins), changesSettings: of.some((one) => one.changesSettings) };
 }
 
 function joinedClass(drafts: readonly Draft[]): [StatementClass, string] {

@@ -3,6 +3,10 @@ import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalo
 import type { SchemaChange } from './schema-change.ts';
 import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName, StatementUse } from './verdict.ts';
 
+/** Settings under which a literal of a statement is read when that is parsed, and kept so. */
+const MATTERS_TO_LITERALS =
+  /^(timezone|timezone_abbreviations|datestyle|intervalstyle|standard_conforming_strings|backslash_quote|array_nulls|default_text_search_config|lc_.*|xmloption|transform_null_equals)$/i;
+
 /** What a walk over one statement has found so far. Starts as the best case; each finding can only make it worse. */
 export class Findings {
   readonly catalog: Catalog | null;
@@ -20,12 +24,13 @@ export class Findings {
   mayUnpin = false;
   /** A node that is not known to be a read. */
   notUnderstood: string | null = null;
-  pin: PinReason | null = null;
+  readonly pins: PinReason[] = [];
   ofSession = false;
   unseen = false;
   altersSchema: SchemaChange | null = null;
   changesSettings = false;
   settingsByName = true;
+  changesLiterals = false;
   signal: BackendSignal | null = null;
 
   constructor(catalog: Catalog | null) {
@@ -61,7 +66,7 @@ export class Findings {
       this.primary(finding.unsafe, finding.mayWrite);
       if (finding.mayWrite) this.mayAdvanceSequence = true;
     }
-    this.pin ??= finding.pin;
+    for (const pin of finding.pins) this.pin(pin);
     if (finding.changesSettings) {
       this.changesSettings = true;
       this.settingsByName = false;
@@ -71,6 +76,20 @@ export class Findings {
     if (name.startsWith('pg_advisory_unlock')) this.mayUnpin = true;
     if (name === 'pg_advisory_unlock_all') this.releases.push('session advisory lock');
     return finding;
+  }
+
+  pin(reason: PinReason): void {
+    if (!this.pins.includes(reason)) this.pins.push(reason);
+  }
+
+  unpin(reason: PinReason): void {
+    const at = this.pins.indexOf(reason);
+    if (at !== -1) this.pins.splice(at, 1);
+  }
+
+  /** A setting for the transaction only. @param name null: the text does not tell which */
+  local(name: string | null): void {
+    if (name === null || MATTERS_TO_LITERALS.test(name)) this.changesLiterals = true;
   }
 
   setting(name: string): void {

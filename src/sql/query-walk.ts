@@ -121,7 +121,7 @@ export function into(clause: Fields, reason: string, findings: Findings): void {
   findings.primary(reason, true);
   const temporary = target?.relpersistence === 't' || isTemporarySchema(target?.schemaname);
   if (target?.relpersistence === 'u') findings.altersSchema = [textOf(target.relname) ?? ''];
-  if (temporary && clause.onCommit !== 'ONCOMMIT_DROP') findings.pin ??= 'temporary table';
+  if (temporary && clause.onCommit !== 'ONCOMMIT_DROP') findings.pin('temporary table');
 }
 
 export function isTemporarySchema(schema: unknown): boolean {
@@ -179,6 +179,7 @@ function call(node: Fields, findings: Findings): void {
   const local = unwrap(args[2]);
   const constant = local?.tag === 'A_Const' && local.node.boolval !== undefined && constantText(args[2]) === 'true';
   if (!constant || userFunction) return;
+  findings.local(setting);
   findings.changesSettings = changesSettings;
   findings.settingsByName = settingsByName;
 }

@@ -36,9 +36,8 @@ export function setStatement(node: Fields, findings: Findings): Draft {
   if (reset && !local) d.resets = [name];
   if (TRANSACTION_SETTINGS.has(name)) {
     d.transactionControl = true;
-  } else if (!local) {
-    findings.changesSettings = true;
-  }
+  } else if (local) findings.local(name);
+  else findings.changesSettings = true;
   if (name === 'default_transaction_read_only' || name === 'transaction_read_only') d.readOnly = saysYes(values[0]);
   if (name === 'default_transaction_isolation' || name === 'transaction_isolation') {
     d.isolation = values[0]?.toLowerCase() ?? null;
@@ -46,11 +45,11 @@ export function setStatement(node: Fields, findings: Findings): Draft {
   if (name === 'session_authorization') {
     findings.setting('role');
     if (reset) findings.releases.push('session authorization');
-    else if (!local) findings.pin = 'session authorization';
+    else if (!local) findings.pin('session authorization');
   }
-  if (!local && !reset && name === 'seed') findings.pin = 'server state';
+  if (!local && !reset && name === 'seed') findings.pin('server state');
   // Tables created without a schema are temporary from now on.
-  if (!local && !reset && name === 'search_path' && isTemporarySchema(values[0])) findings.pin = 'temporary table';
+  if (!local && !reset && name === 'search_path' && isTemporarySchema(values[0])) findings.pin('temporary table');
   return d;
 }
 

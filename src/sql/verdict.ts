@@ -76,12 +76,18 @@ export type Verdict = {
   readonly isolation: string | null;
   /** Set where the statement leaves such state behind. */
   readonly pin: PinReason | null;
+  /** All of them where there are several. */
+  readonly pins?: readonly PinReason[];
+  /** PREPARE of a statement that leaves something behind whenever it is executed. */
+  readonly prepares?: { readonly pins: readonly PinReason[]; readonly changesSettings: boolean } | null;
   /** DISCARD ALL, UNLISTEN *, DEALLOCATE ALL …: `all` ends every pin. */
   readonly unpin: 'all' | null;
   /** True when settings (GUCs) of the session may differ afterwards: SET, RESET, set_config, DISCARD ALL. */
   readonly changesSettings: boolean;
   /** Names of the settings it mentions, lower case; custom ones (`myapp.user`) must be asked by name. */
   readonly settings: readonly string[];
+  /** SET LOCAL and the like: a setting that may decide what a literal means differs until the transaction ends. */
+  readonly changesLiterals?: boolean;
   /** True when no other settings can have changed than those it mentions, or resets. */
   readonly settingsByName?: boolean;
   /** Settings that go back to what the session began with, lower case: RESET, SET … TO DEFAULT; `all`: RESET ALL, DISCARD ALL. */
@@ -122,3 +128,7 @@ export type Verdict = {
   /** It reads counters of what statements did on one server: the session's later statements should be counted there. */
   readonly readsCounters?: boolean;
 };
+
+export function pinsFor(verdict: Verdict, reason: PinReason): boolean {
+  return verdict.pin === reason || verdict.pins?.includes(reason) === true;
+}

@@ -1,10 +1,11 @@
 /** Server connections are shared by sessions, prepared statements too: nothing of one session may show in another. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { startTestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
-import { show, untilServing } from '../support/serving.ts';
+import { bind, execute, flush, parse, q, RawClient, rowsOf, sqlStateOf, sync } from '../support/raw-client.ts';
+import { show, untilRested, untilServing } from '../support/serving.ts';
 import type { TestCluster } from '../support/test-cluster.ts';
 
 describe('sessions do not share what differs', () => {
@@ -128,5 +129,143 @@ describe('sessions do not share what differs', () => {
     const client = await connect();
     const { rows } = await client.query('SELECT pg_is_in_recovery() AS replica');
     assert.equal(rows[0].replica, true);
+  });
+
+  describe('what statements do beside what they say', () => {
+    const ON_PRIMARY = '/* fairlead: primary */';
+    const raw: RawClient[] = [];
+
+    async function connect(parameters: Record<string, string> = {}): Promise<RawClient> {
+      const client = await RawClient.connect(fairlead.url, parameters);
+      raw.push(client);
+      return client;
+    }
+
+    async function pinOf(client: RawClient): Promise<string | null> {
+      // the server is asked before the next statement runs
+      await client.query('SELECT 1');
+      const rows = await show(fairlead.url, 'SHOW CLIENTS');
+      return rows.find((row) => row.id === String(client.pid))?.pinned ?? null;
+    }
+
+    before(async () => {
+      await cluster.node('pg1').query('CREATE SCHEMA other; CREATE TABLE public.things (id int)');
+      // nobody else may keep the one connection there is
+      for (const client of clients.splice(0)) await client.end();
+    });
+    afterEach(async () => {
+      for (const client of raw.splice(0)) client.socket.destroy();
+      await untilRested(fairlead);
+    });
+
+    const DEFAULT_PATH = '"$user", public';
+    const path = (client: RawClient) => client.value(`${ON_PRIMARY} SHOW search_path`);
+
+    it('EXECUTE changes settings for its session only', async () => {
+      const [mine, other] = await Promise.all([connect(), connect()]);
+      await mine.query("PREPARE p AS SELECT set_config('search_path', 'other', false)");
+      await mine.query('EXECUTE p');
+      await mine.query('DEALLOCATE p');
+      assert.equal(await pinOf(mine), null);
+      assert.equal(await path(other), DEFAULT_PATH);
+      assert.equal(await path(mine), 'other');
+    });
+
+    const hidden: readonly (readonly [string, string, string])[] = [
+      ['PREPARE p AS SELECT pg_advisory_lock(77)', 'EXECUTE p', 'DEALLOCATE p'],
+      ['SELECT 1', 'CREATE TEMP TABLE made (a int); SELECT pg_advisory_lock(78)', 'DROP TABLE made'],
+      ['SELECT 1', 'CREATE TEMP TABLE made AS SELECT pg_advisory_lock(79)::text', 'SELECT pg_advisory_unlock(79)'],
+      ['CREATE TEMP TABLE made (a int)', 'SELECT 1', 'DROP TABLE nobody_made'],
+    ];
+    for (const [first, then, last] of hidden) {
+      it(`${first}; ${then}; ${last}: something still pins`, async () => {
+        const mine = await connect();
+        await mine.query(first);
+        await mine.query(then);
+        await mine.query(last).catch(() => {});
+        assert.notEqual(await pinOf(mine), null);
+      });
+    }
+
+    it('what is bound and not executed has not happened', async () => {
+      const [mine, other] = await Promise.all([connect(), connect()]);
+      await mine.query("SET search_path = 'other'");
+      await mine.ask(parse('RESET ALL'), bind(), sync);
+      assert.equal(await path(other), DEFAULT_PATH);
+      assert.equal(await path(mine), 'other');
+      await mine.query('CREATE TEMP TABLE made (a int)');
+      await mine.ask(parse('DISCARD ALL'), bind(), sync);
+      assert.equal(await pinOf(mine), 'temporary table');
+    });
+
+    it('a RESET before a Flush falls back to the start, too', async () => {
+      const [mine, other] = await Promise.all([connect({ search_path: 'other' }), connect({ search_path: 'other' })]);
+      mine.send(parse('RESET ALL'), bind(), execute(), flush);
+      await mine.untilType('C');
+      await mine.ask(sync);
+      assert.equal(await path(mine), 'other');
+      assert.equal(await path(other), 'other');
+    });
+
+    it('a RESET in a transaction on a replica brings nothing of it to the primary', async () => {
+      const mine = await connect();
+      await mine.query('BEGIN READ ONLY');
+      await mine.query('RESET default_transaction_read_only');
+      await mine.query('COMMIT');
+      await mine.query('INSERT INTO public.things VALUES (1)');
+    });
+
+    const zones: readonly (readonly [string, (client: RawClient, text: string) => Promise<unknown>])[] = [
+      [
+        'SET LOCAL',
+        async (client, text) => {
+          await client.query("BEGIN; SET LOCAL timezone = 'Asia/Tokyo'");
+          await client.ask(parse(text, 's'), sync);
+          await client.query('COMMIT');
+        },
+      ],
+      [
+        'SET in the same batch',
+        (client, text) =>
+          client.ask(parse("SET timezone = 'Asia/Tokyo'"), bind(), execute(), parse(text, 's'), bind('s'), sync),
+      ],
+      [
+        'SET before a Flush',
+        async (client, text) => {
+          client.send(parse("SET timezone = 'Asia/Tokyo'"), bind(), execute(), flush);
+          await client.untilType('C');
+          await client.ask(parse(text, 's'), sync);
+        },
+      ],
+    ];
+    for (const [i, [way, prepare]] of zones.entries()) {
+      it(`a literal read under a ${way} is not another session's`, async () => {
+        const [mine, other] = await Promise.all([connect(), connect()]);
+        for (const client of [mine, other]) await client.query("SET timezone = 'UTC'");
+        const text = `${ON_PRIMARY} SELECT extract(epoch FROM timestamptz '1970-01-01 00:00')::int, ${i}`;
+        await other.ask(parse(text, 's'), sync);
+        await prepare(mine, text);
+        assert.deepEqual(rowsOf(await other.ask(bind('s'), execute(), sync)), [['0', String(i)]]);
+      });
+    }
+
+    it('values of sequences are told to nobody else, behind a Flush neither, nor what a trigger drew', async () => {
+      const pg1 = cluster.node('pg1');
+      await pg1.query(
+        'CREATE TABLE drawn (id serial, v int); CREATE TABLE updated (v int); INSERT INTO updated VALUES (1)',
+      );
+      await pg1.query(`CREATE FUNCTION draw() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.drawn (v) VALUES (0); RETURN NEW; END $$`);
+      await pg1.query('CREATE TRIGGER draws AFTER UPDATE ON updated FOR EACH ROW EXECUTE FUNCTION draw()');
+      const [mine, other, third] = await Promise.all([connect(), connect(), connect()]);
+      await other.query('INSERT INTO drawn (v) VALUES (1)');
+      mine.send(parse(`${ON_PRIMARY} SELECT 1`), bind(), execute(), flush);
+      await mine.untilType('C');
+      assert.equal(sqlStateOf(await mine.ask(parse('SELECT lastval()'), bind(), execute(), sync)), '55000');
+      await mine.end();
+      await other.query('INSERT INTO drawn (v) VALUES (1)');
+      await third.query('UPDATE updated SET v = 2');
+      assert.equal(sqlStateOf(await other.ask(q('SELECT lastval()'))), '55000');
+    });
   });
 });
