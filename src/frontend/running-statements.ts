@@ -8,6 +8,7 @@ import type { Transaction } from './client-output.ts';
 import { noteEffects } from './effects.ts';
 import type { ExtendedReader } from './extended-reader.ts';
 import type { Link } from './link.ts';
+import { mentionedSettings } from './mentioned-settings.ts';
 import { OpenWrites } from './open-writes.ts';
 import { SequenceUse } from './sequence-use.ts';
 import type { Services } from './services.ts';
@@ -92,6 +93,7 @@ export class RunningStatements {
     if (!link.readOnly && this.sequences.ran(running, link.connection)) memory.pin('sequence state');
     if (now === 'none') this.#writes.acknowledge(cluster, causality, this.#client.address);
     if (exchange.undone !== null) statements.undo(exchange.undone);
+    memory.mentioned(mentionedSettings(work, running));
     noteEffects(running, succeeded, now !== 'none', certain, memory, options, link.connection);
   }
 

@@ -39,6 +39,7 @@ export class SessionMemory {
   readonly #pins = new Set<PinReason>();
   /** Names of settings to ask for by name when they are read back. */
   readonly #named = new Set<string>();
+  readonly #mentioned = new Set<string>();
   #readsCounters = false;
   /** What pins the session may be gone. */
   #doubt = false;
@@ -128,6 +129,11 @@ export class SessionMemory {
     this.#executePins.clear();
     this.#executeSets = false;
     this.#readsCounters = false;
+  }
+
+  /** What may be custom settings: they are asked for when settings are read back. */
+  mentioned(names: readonly string[]): void {
+    for (const name of names) this.#mentioned.add(name);
   }
 
   /** Statements are about to run in one go: what is parsed behind one that changes settings is parsed under those. */
@@ -239,7 +245,8 @@ export class SessionMemory {
 
   /** Reads back from the server which settings the session has now. `then(false)`: the answer did not come, and they are unknown. */
   capture(link: Link, then: (known: boolean) => void): void {
-    const named = [...this.#named];
+    const named = [...this.#named, ...this.#mentioned];
+    this.#mentioned.clear();
     const all = this.#changedAny;
     this.#changed = false;
     this.#changedAny = false;
