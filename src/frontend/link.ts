@@ -19,6 +19,10 @@ import type { RouteReason } from '../routing/decision.ts';
 import { HiddenQuery, type HiddenResult } from './hidden-query.ts';
 import type { Placed } from './placement.ts';
 
+const TIMEOUT = 'statement_timeout';
+/** How often it is tried to set it, in the time that it gives. */
+const TRIES = 10;
+
 const DISCARD_ALL = /^\s*discard\s+all\s*;?\s*$/i;
 
 /** A session holding a server connection exclusively. */
@@ -90,16 +94,39 @@ export class Link {
     // custom settings that were applied before are not listed by the server either
     const query = all ? captureQuery([...new Set([...named, ...before.values.keys()])]) : namedQuery(named);
     if (query === null) return then(before);
-    this.ask(query, (rows, error) => {
-      if (error !== null) {
-        this.connection.tainted = true;
-        return then(null);
-      }
+    const read = (rows: (string | null)[][]) => {
       const settings = all
         ? settingsSet(rows.map(([name, value]) => [(name as string).toLowerCase(), value ?? ''] as const))
         : withNamed(before, rows);
       this.connection.settings = settings;
-      then(settings);
+      return settings;
+    };
+    const failed = () => {
+      this.connection.tainted = true;
+      then(null);
+    };
+    this.ask(query, (rows, error) => {
+      if (error === null) return then(read(rows));
+      if (error.code === 'connection_lost') return failed();
+      this.#suspendTimeout(TRIES, (timeout) => {
+        if (timeout === null) return failed();
+        this.ask(query, (again, lost) => {
+          if (lost !== null) return failed();
+          const settings = read(again);
+          this.connection.settings = withNamed(settings, [[TIMEOUT, '0']]);
+          // what it had it has again before its next statement
+          then(withNamed(settings, [[TIMEOUT, timeout]]));
+        });
+      });
+    });
+  }
+
+  /** The session's own statement_timeout may be shorter than our questions take. `then` gets what it was; null: it is not known. */
+  #suspendTimeout(tries: number, then: (timeout: string | null) => void): void {
+    this.ask(`SHOW ${TIMEOUT}; SET ${TIMEOUT} TO 0`, (rows, error) => {
+      if (error === null) return then(rows[0]?.[0] ?? null);
+      if (error.code === 'connection_lost' || tries <= 1) then(null);
+      else this.#suspendTimeout(tries - 1, then);
     });
   }
 

@@ -187,6 +187,15 @@ describe('sessions do not share what differs', () => {
       });
     }
 
+    it('a statement_timeout shorter than our own questions is the session’s, and ends nobody', async () => {
+      const [mine, other] = await Promise.all([connect(), connect()]);
+      for (let i = 0; i < 10; i++) {
+        await mine.query("DO $$ BEGIN PERFORM set_config('statement_timeout', '1ms', false); END $$");
+        assert.equal(await other.value(`${ON_PRIMARY} SHOW statement_timeout`), '0');
+      }
+      assert.equal(await mine.value(`${ON_PRIMARY} SHOW statement_timeout`), '1ms');
+    });
+
     it('what is bound and not executed has not happened', async () => {
       const [mine, other] = await Promise.all([connect(), connect()]);
       await mine.query("SET search_path = 'other'");
