@@ -39,6 +39,11 @@ export class RequestReader {
     this.statements = new ExtendedReader(services, this.schema);
   }
 
+  /** True when messages were collected whose end has not come. */
+  get unfinished(): boolean {
+    return !this.#batch.empty;
+  }
+
   /** True when the batch has grown so much that it should not wait for its end. */
   get overfull(): boolean {
     return this.#batch.bytes > BATCH_BYTES;
@@ -104,6 +109,11 @@ export class RequestReader {
   /** The beginning of copied data that comes before the server has asked for it. */
   collectLargeData(length: number, bytes: Buffer): void {
     this.#batch.addLarge(CLIENT.COPY_DATA, bytes, length, null, null);
+  }
+
+  /** What was collected as a request, before its end has come: where something runs, or a server connection is there anyway. */
+  early(linked: boolean): Request {
+    return this.#batch.empty || !(linked || this.#batch.executes) ? NONE : this.#work(this.#unsynced(false));
   }
 
   /** What was collected; the next message begins another batch. */

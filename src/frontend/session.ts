@@ -17,6 +17,7 @@ import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
 import { Execution, type ExecutionState } from './execution.ts';
 import type { ExecutionHost } from './execution-host.ts';
+import { Linger } from './linger.ts';
 import type { Link } from './link.ts';
 import { ListenStatements } from './listen-statements.ts';
 import { ListeningHost } from './listening-host.ts';
@@ -58,6 +59,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   readonly #execution: Execution;
   readonly #own: OwnAnswers;
   readonly #clock: SessionClock;
+  readonly #linger: Linger;
   readonly listening: SessionListening;
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
@@ -78,6 +80,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.listening = new SessionListening(host, services);
     this.#execution = new Execution(client, services, this.#requests, this);
     this.#clock = new SessionClock(services.deadlines, this.#execution.settings, this);
+    this.#linger = new Linger(services.deadlines, () => this.#sendOn());
     // whoever cancelled meanwhile has had an answer
     const answers = {
       answer: (work: Work, bytes: Buffer, ends: boolean) => this.#execution.work === work && this.#answer(bytes, ends),
@@ -177,6 +180,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (this.state === 'closed') return;
     this.#execution.close();
     this.#clock.stop();
+    this.#linger.heard(false);
     this.listening.end();
     this.#connection.end();
     this.#ended(this);
@@ -206,6 +210,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (type === CLIENT.TERMINATE) this.close();
     else if (this.state === 'active') this.#execution.underWay.message(type, buffer, start, end);
     else if (this.state === 'idle') this.#idleMessage(type, buffer, start, end);
+    this.#linger.heard(this.#requests.unfinished && this.state !== 'closed');
     return this.#wantsMore();
   }
 
@@ -219,6 +224,11 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
       this.#request(request);
     }
     return this.#wantsMore();
+  }
+
+  #sendOn(): void {
+    if (this.state === 'active') this.#execution.underWay.sendOn();
+    else if (this.state === 'idle') this.#request(this.#requests.early(this.#execution.link !== null));
   }
 
   violation(reason: string): void {

@@ -92,6 +92,11 @@ export class UnderWay {
     }
   }
 
+  /** The end of what was collected does not come. */
+  sendOn(): void {
+    if (this.#exchange?.open === true && this.#copy === 'none') this.#send(this.#reader.takeBatch(), 'none');
+  }
+
   /** A stretch of a message too large to be collected. */
   piece(type: number, length: number, offset: number, bytes: Buffer): void {
     const left = Math.max(0, length - offset - bytes.length);

@@ -181,6 +181,29 @@ describe('the protocol through the proxy', () => {
       assert.equal(typesOf(await client.ask(sync)), 'Z');
     });
 
+    // psycopg in pipeline mode waited for ever
+    it('tells an error of a batch whose Sync does not come, and runs the rest of it behind that', async () => {
+      const client = await connect();
+      const insert = (id: string) => [bind('insert', { values: [id] }), describePortal(), execute()];
+      for (const begin of ['BEGIN', 'SELECT 1']) {
+        await client.ask(q(begin));
+        await client.ask(parse('INSERT INTO things VALUES ($1) RETURNING id', 'insert'), sync);
+        client.send(...insert('2000'), ...insert('1'), ...insert('2001'));
+        assert.equal(typesOf(await client.untilType('E')), '2 T D C 2 T E');
+        client.send(...insert('2002'));
+        assert.equal(typesOf(await client.ask(sync)), 'Z');
+        await client.ask(q('ROLLBACK'), closeStatement('insert'), sync);
+        await client.untilReady();
+      }
+      client.send(parse('SELECT 1'), bind(), describePortal(), execute());
+      assert.equal(typesOf(await client.untilType('C')), '1 2 T D C');
+      assert.equal(
+        typesOf(await client.ask(parse('SELECT 2'), bind(), describePortal(), execute(), sync)),
+        '1 2 T D C Z',
+      );
+      assert.deepEqual(await client.query('SELECT count(*) FROM things WHERE id >= 2000'), [['0']]);
+    });
+
     it('sends nothing for what follows an error, whatever was known, up to Sync', async () => {
       const client = await connect();
       await client.ask(parse('CREATE TEMP TABLE pinned ()'), bind(), execute(), sync);
