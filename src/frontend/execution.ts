@@ -21,6 +21,7 @@ import { afterLoss, endOfSession, lostTransaction } from './loss.ts';
 import { submitStandIns } from './name-use.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
+import { ReadOnlyStart } from './read-only-start.ts';
 import { needsOf, readyLink } from './ready-link.ts';
 import { refusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
@@ -41,6 +42,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly memory: SessionMemory;
   readonly underWay: UnderWay;
   readonly settings: SessionSettings;
+  readonly start: ReadOnlyStart;
   readonly #client: Client;
   readonly #services: Services;
   readonly #host: ExecutionHost;
@@ -53,8 +55,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly #leaveBeginning: () => void; // ends the wait for the position that the session begins with
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
-  /** The connection that can write which the session had last. */
-  #home: ServerConnection | null = null;
+  #home: ServerConnection | null = null; // the connection that can write which the session had last
 
   /** The statement as it is under the settings of the session. */
   readonly #variant = (statement: PreparedStatement): PreparedStatement => {
@@ -68,6 +69,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#host = host;
     this.#requests = requests;
     this.settings = new SessionSettings(services.config, client.database, client.identity);
+    this.start = new ReadOnlyStart(client.readOnly);
     this.memory = new SessionMemory(client.startupSettings);
     this.#placement = new Placement(services, this);
     const { memory, options, causality } = this;
@@ -122,8 +124,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   /** Runs the accepted request on a server. */
   run(): void {
+    const work = this.#work as Work;
+    if (this.start.concerns(work, this.#transaction)) this.#link = this.start.leave(this.#link as Link, work);
     const link = this.#link;
-    if (link === null) return this.#seek(this.#work as Work);
+    if (link === null) return this.#seek(work);
     if (!link.connection.cancelling) return this.#apply(link);
     // a cancel request under way is meant for what ran before
     link.connection.afterCancel(() => this.#link === link && this.#apply(link));
@@ -147,6 +151,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     // with a link its settings are being applied: what the client believes to run is refused when its turn comes
     if (this.#link !== null) this.#cancelEarly = this.#transaction === 'none';
     else this.#placement.abort();
+    if (this.#link === null && this.start.abandon()) this.#transaction = 'lost';
     return this.#link === null;
   }
 
@@ -196,7 +201,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #apply(link: Link): void {
     const work = this.#work as Work;
     this.#statements.begin(work);
-    const needs = needsOf(link, work, this.#transaction, this.memory, this.#statements.sequences, this.#variant);
+    const { sequences } = this.#statements;
+    const needs = needsOf(link, work, this.#transaction, this.start, this.memory, sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     const { inTransaction } = needs;
     readyLink(link, needs, (error) => {
@@ -270,6 +276,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     const certain = ranAll(work, running);
     this.#statements.answered(link, work, exchange, before, now, certain);
     if (this.#host.listening.answered(running, succeeded, before, now)) memory.heardElsewhere();
+    this.start.note(work, link, before, now, succeeded);
     this.#requests.schema.ran(running, now !== 'none');
     if (now === 'none') this.#transactionEnded();
     const cutShort = this.underWay.insideMessage;
@@ -372,6 +379,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #fail(error: FairleadError, synced: boolean): void {
     if (this.#state === 'waiting') this.#requests.statements.abandoned(this.#work as Work);
     this.#work = null;
+    if (this.start.abandon()) this.#transaction = 'lost';
     this.#host.failed(error, synced);
     if (this.#state !== 'closed') this.#rest(!synced);
   }

@@ -3,6 +3,7 @@ import { FairleadError } from '../core/errors.ts';
 import type { SessionStatement, Variant } from './batch.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
+import type { ReadOnlyStart } from './read-only-start.ts';
 import type { SequenceUse } from './sequence-use.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { checkTypes, doubtfulTypes } from './types-check.ts';
@@ -21,6 +22,8 @@ export type LinkNeeds = {
   readonly doubtful: readonly SessionStatement[];
   readonly variant: Variant;
   readonly inTransaction: boolean;
+  /** Of a transaction that comes from a replica; null: it is where it was. */
+  readonly start: ReadOnlyStart | null;
 };
 
 /** Null: the request may go out at once. Where a transaction has failed the server refuses it anyway. */
@@ -28,27 +31,33 @@ export function needsOf(
   link: Link,
   work: Work,
   transaction: Transaction,
+  start: ReadOnlyStart,
   memory: SessionMemory,
   sequences: SequenceUse,
   variant: Variant,
 ): LinkNeeds | null {
   if (transaction === 'failed') return null;
-  const inTransaction = transaction !== 'none';
+  const inTransaction = transaction !== 'none' && !start.moving;
   const settings = inTransaction || link.connection.settings === memory.settings ? null : memory.settings;
   const open = !work.synced && !work.describeOnly;
   const forget = !link.readOnly && sequences.strange(work.verdicts, open, link.connection);
   const doubtful = doubtfulTypes(link.connection, work.batch, variant);
   const { listens } = work;
-  if (settings === null && !forget && doubtful.length === 0 && listens.length === 0) return null;
-  return { settings, memory, listens, forget, doubtful, variant, inTransaction };
+  const begins = start.moving ? start : null;
+  if (settings === null && !forget && doubtful.length === 0 && listens.length === 0 && begins === null) return null;
+  return { settings, memory, listens, forget, doubtful, variant, inTransaction, start: begins };
 }
 
 /** Brings a server connection into the state that a request needs, and makes sure that its statements are what the client takes them for. */
 export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadError | null) => void): void {
-  const { settings, forget, doubtful, variant, inTransaction } = needs;
+  const { settings, forget, doubtful, variant, inTransaction, start } = needs;
+  const begin = (error: FairleadError | null) => {
+    if (error === null && start !== null) start.begin(link, then);
+    else then(error);
+  };
   const check = () =>
     checkTypes(link, doubtful, variant, inTransaction, (error) => {
-      if (error === null) listenMeanwhile(link, needs, then);
+      if (error === null) listenMeanwhile(link, needs, begin);
       else then(error);
     });
   if (settings === null && !forget) return check();

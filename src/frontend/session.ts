@@ -266,7 +266,8 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
         this.lastRequestMs = request.work.startedMs;
         this.#clock.began();
         const { mode } = this.#execution.settings.now;
-        if (this.#own.take(request.work, transaction, link?.readOnly === true && !this.client.readOnly, mode)) return;
+        const onReplica = link?.readOnly === true && !this.#execution.start.concerns(request.work, transaction);
+        if (this.#own.take(request.work, transaction, onReplica, mode)) return;
         this.listening.beforeRun(request.work, transaction, (error) => {
           if (this.#execution.work !== request.work || this.state === 'closed') return;
           if (error === null) this.#execution.run();

@@ -9,14 +9,6 @@ export type Deviation = {
 
 export const KNOWN: readonly Deviation[] = [
   {
-    in: /^read only that (would write|turns to writing) \((simple|extended|named)\)/,
-    why: 'a READ ONLY transaction runs on a replica, which takes no strong locks and never turns to writing',
-  },
-  {
-    in: /^read only with state of the session \((simple|extended|named)\)/,
-    why: 'a READ ONLY transaction on a replica refuses what would live in its server connection',
-  },
-  {
     in: /^a custom setting in a transaction /,
     why: 'that a setting was once used is remembered by the server connection, not by the session',
     sometimes: true,
