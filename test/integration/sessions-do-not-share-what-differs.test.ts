@@ -115,9 +115,15 @@ describe('sessions do not share what differs', () => {
     const client = await connect();
     await assert.rejects(client.query("SET fairlead.consistency = 'primary'; SELECT 1"), { code: '0A000' });
     await client.query('BEGIN READ ONLY');
+    await client.query('SELECT 1');
     await assert.rejects(client.query('PREPARE p AS SELECT 1'), { code: '0A000' });
     await client.query('ROLLBACK');
     await client.query('CREATE TABLE afterwards (a int)');
+    await client.query('BEGIN READ ONLY');
+    await client.query('PREPARE p AS SELECT pg_is_in_recovery() AS replica');
+    const { rows } = await client.query('EXECUTE p');
+    assert.equal(rows[0].replica, false, 'a transaction that has read nothing yet moves');
+    await client.query('COMMIT');
   });
 
   it('is not troubled by logins to a database that does not exist', async () => {
