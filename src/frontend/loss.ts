@@ -36,6 +36,8 @@ export function afterLoss(
   if (exchange.midMessage) return { kind: 'close' };
   const mayCommit = exchange.sent && (verdicts.some(mayEndTransaction) || work.kind === 'stream');
   const read = verdicts.length > 0 && verdicts.every((verdict) => verdict.class === 'read');
+  if (verdicts.some(endsItself) && (error.cause as ErrorFields | undefined)?.sqlState === '57P01')
+    return { kind: 'fatal', error: endOfSession(error, 'the session ended itself') };
   if (pinned) {
     const known = inTransaction ? !mayCommit : read || !exchange.sent;
     const why = 'state of the session was lost with the server connection';
@@ -87,6 +89,11 @@ export class SaidByServer extends FairleadError {
 
 export function lostTransaction(error: FairleadError): FairleadError {
   return new FairleadError('transaction_lost', `the transaction was lost: ${error.message}`);
+}
+
+/** `SELECT pg_terminate_backend(pg_backend_pid())`: how programs test what they do when a connection breaks. */
+function endsItself({ functions, pin }: Verdict): boolean {
+  return pin === 'pg_backend_pid' && functions.some(({ name }) => name === 'pg_terminate_backend');
 }
 
 /** What is not understood may hold a COMMIT. */

@@ -43,7 +43,7 @@ describe('process ids', () => {
       { what: 'a statement under way' },
     );
   async function endOf(one: RawClient): Promise<{ sqlState: string; message: string }> {
-    const [error] = await one.untilType('E');
+    const error = (await one.untilType('E')).at(-1);
     await until(() => one.ended, { what: 'the end of the connection' });
     return errorOf(error as never);
   }
@@ -69,6 +69,19 @@ describe('process ids', () => {
     assert.equal(new Set(all.map((one) => one.pid)).size, 20);
     for (const one of all) assert.ok(one.pid > 2 ** 22 && one.pid < 2 ** 31);
     for (const one of all) await one.end();
+  });
+
+  // in the server's words: the session went on, and drivers' tests with it
+  it('a session may end itself, in a transaction or outside', async () => {
+    const suicide = 'SELECT pg_terminate_backend(pg_backend_pid())';
+    for (const before of ['SELECT 1', 'BEGIN']) {
+      for (const bytes of [[q(suicide)], [parse(suicide), bind(), execute(), sync]]) {
+        const one = await client();
+        await one.ask(q(before));
+        one.send(...bytes);
+        assert.deepEqual(words(await endOf(one)), KILLED);
+      }
+    }
   });
 
   it('pg_terminate_backend ends the session that was told the pid', async () => {
