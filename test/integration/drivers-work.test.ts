@@ -3,14 +3,17 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { type Generated, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
+import postgres from 'postgres';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { findProgram, needsProgram, systemPostgres } from '../support/needs.ts';
 import { untilRested, untilServing } from '../support/serving.ts';
+import { until } from '../support/wait.ts';
 
 const run = promisify(execFile);
 
@@ -19,11 +22,11 @@ function pgbench(): string | null {
   return findProgram('pgbench') ?? (system === null ? null : join(system.directory, 'pgbench'));
 }
 
-/** A python3 that has psycopg2; Debian's package belongs to the system's own. */
-async function pythonWithPsycopg(): Promise<string | null> {
+/** A python3 that has a module; Debian's packages belong to the system's own. */
+async function pythonWith(module: string): Promise<string | null> {
   for (const python of ['/usr/bin/python3', findProgram('python3')]) {
     if (python === null) continue;
-    const has = await run(python, ['-c', 'import psycopg2']).then(
+    const has = await run(python, ['-c', `import ${module}`]).then(
       () => true,
       () => false,
     );
@@ -32,7 +35,8 @@ async function pythonWithPsycopg(): Promise<string | null> {
   return null;
 }
 
-const python = await pythonWithPsycopg();
+const psycopg2 = await pythonWith('psycopg2');
+const psycopg3 = await pythonWith('psycopg');
 
 describe('drivers through the proxy', () => {
   let cluster: TestCluster;
@@ -103,6 +107,76 @@ describe('drivers through the proxy', () => {
         assert.equal((await client.query('SELECT 5 AS five')).rows[0].five, 5);
       } finally {
         await client.end();
+      }
+    });
+  });
+
+  describe('postgres.js', () => {
+    it('prepares, pipelines and begins', async () => {
+      const sql = postgres(fairlead.url, { max: 8 });
+      try {
+        const made = await sql<
+          { id: number }[]
+        >`INSERT INTO people ${sql([{ name: 'Mary' }, { name: 'Ida' }], 'name')} RETURNING id`;
+        const ids = made.map(({ id }) => id);
+        const found = await Promise.all(
+          Array.from(
+            { length: 200 },
+            (_, i) => sql`SELECT name, ${i}::int AS i FROM people WHERE id = ${ids[i % 2] as number}`,
+          ),
+        );
+        assert.deepEqual(
+          found.map(([row]) => [row?.name, row?.i]),
+          Array.from({ length: 200 }, (_, i) => [i % 2 === 0 ? 'Mary' : 'Ida', i]),
+        );
+        const counted = await sql.begin(async (tx) => {
+          await tx`DELETE FROM people WHERE id = ANY(${ids})`;
+          await tx.savepoint(async (inner) => inner`SELECT 1/0`).catch((error) => assert.equal(error.code, '22012'));
+          // several in one go: they travel in one pipeline
+          return Promise.all([tx`SELECT count(*)::int AS n FROM people WHERE id = ANY(${ids})`, tx`SELECT 2 AS n`]);
+        });
+        assert.deepEqual(
+          counted.map(([row]) => row?.n),
+          [0, 2],
+        );
+        await assert.rejects(
+          sql.begin((tx) => [tx`SELECT 1`, tx`SELECT nonsense`]),
+          { code: '42703' },
+        );
+      } finally {
+        await sql.end();
+      }
+    });
+
+    it('reads by cursor, copies both ways, listens, and prepares again after DDL', async () => {
+      // one session, which sees what it did
+      const sql = postgres(fairlead.url, { max: 1 });
+      try {
+        let sum = 0;
+        await sql`SELECT generate_series(1, 100) AS n`.cursor(7, (rows) => {
+          for (const { n } of rows) sum += n;
+        });
+        assert.equal(sum, 5050);
+        await sql`CREATE TABLE copies (n int, t text)`;
+        const into = await sql`COPY copies FROM STDIN`.writable();
+        for (let i = 0; i < 1000; i++) into.write(`${i}\tline ${i}\n`);
+        into.end();
+        await finished(into);
+        let bytes = 0;
+        for await (const chunk of await sql`COPY copies TO STDOUT`.readable()) bytes += chunk.length;
+        assert.equal(bytes, Array.from({ length: 1000 }, (_, i) => `${i}\tline ${i}\n`).join('').length);
+        const heard: string[] = [];
+        const { unlisten } = await sql.listen('copied', (payload) => heard.push(payload));
+        await sql.notify('copied', 'a thousand');
+        await until(() => heard.length > 0, { what: 'the notification' });
+        assert.deepEqual(heard, ['a thousand']);
+        await unlisten();
+        const first = () => sql`SELECT * FROM copies WHERE n = 1`;
+        assert.deepEqual([...(await first())], [{ n: 1, t: 'line 1' }]);
+        await sql`ALTER TABLE copies ADD more int DEFAULT 5`;
+        for (let i = 0; i < 6; i++) assert.deepEqual([...(await first())], [{ n: 1, t: 'line 1', more: 5 }]);
+      } finally {
+        await sql.end();
       }
     });
   });
@@ -195,7 +269,7 @@ describe('drivers through the proxy', () => {
   });
 
   it('psycopg2', {
-    skip: python === null ? 'no psycopg2 here (apt-get install python3-psycopg2)' : false,
+    skip: psycopg2 === null ? 'no psycopg2 here (apt-get install python3-psycopg2)' : false,
   }, async () => {
     const script = `
 import io, sys, psycopg2, psycopg2.extras
@@ -224,7 +298,55 @@ with connection.cursor() as cursor:
     print(cursor.fetchone()[0])
 connection.close()
 `;
-    const { stdout } = await run(python as string, ['-c', script, fairlead.url]);
+    const { stdout } = await run(psycopg2 as string, ['-c', script, fairlead.url]);
     assert.equal(stdout, 'caught\n1\n');
+  });
+
+  it('psycopg 3', {
+    skip: psycopg3 === null ? 'no psycopg here (apt-get install python3-psycopg)' : false,
+  }, async () => {
+    const script = `
+import sys, psycopg
+from psycopg.rows import dict_row
+with psycopg.connect(sys.argv[1], prepare_threshold=2) as connection:
+    with connection.pipeline() as pipeline, connection.cursor() as cursor:
+        cursor.executemany('INSERT INTO people (name) VALUES (%s)', [('p%d' % i,) for i in range(50)])
+        pipeline.sync()
+        try:
+            with connection.transaction():
+                connection.execute('SELECT 1/0')
+                connection.execute('SELECT 2')
+                pipeline.sync()
+        except psycopg.errors.DivisionByZero:
+            print('caught')
+    connection.commit()
+    # text and binary; prepared from the third time on
+    for binary in (False, True):
+        for i in range(6):
+            row = connection.execute('SELECT %b::int8 AS n, %s::text[] AS t, now() AS at', (i, ['a', 'b']), binary=binary).fetchone()
+            assert row[:2] == (i, ['a', 'b']), row
+    with connection.cursor('server', row_factory=dict_row, scrollable=True) as cursor:
+        cursor.execute('SELECT generate_series(1, 100) AS n')
+        assert sum(row['n'] for row in cursor.fetchmany(10)) == 55
+        cursor.scroll(-5)
+        assert cursor.fetchone() == {'n': 6}
+    with connection.cursor() as cursor:
+        with cursor.copy('COPY people (name) FROM STDIN (FORMAT binary)') as copy:
+            copy.set_types(['text'])
+            for i in range(100):
+                copy.write_row(('c%d' % i,))
+        with cursor.copy("COPY (SELECT name FROM people WHERE name ~ '^c[0-9]' ORDER BY id LIMIT 3) TO STDOUT") as copy:
+            print([row[0] for row in copy.rows()])
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute('LISTEN psycopg')
+    with psycopg.connect(sys.argv[1], autocommit=True) as other:
+        other.execute("NOTIFY psycopg, 'heard'")
+    for notify in connection.notifies():
+        print(notify.payload)
+        break
+    print(connection.execute("SELECT count(*) FROM people WHERE name ~ '^[pc][0-9]'").fetchone()[0] >= 150)
+`;
+    const { stdout } = await run(psycopg3 as string, ['-c', script, fairlead.url]);
+    assert.equal(stdout, "caught\n['c0', 'c1', 'c2']\nheard\nTrue\n");
   });
 });
