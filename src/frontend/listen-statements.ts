@@ -22,6 +22,8 @@ export type ListenStatementsHost = {
   readonly shared: boolean;
   /** True while the session listens on anything through the shared connection. */
   readonly listens: boolean;
+  /** Calls `then` when everything that was notified before has been told to the client. */
+  settle(then: () => void): void;
   /** Asks for what its own server connection listens on. */
   ownChannels(then: (channels: readonly string[]) => void): void;
 };
@@ -52,8 +54,15 @@ export class ListenStatements {
       this.#host.subscriptions().note(step);
       done();
     } else if (step.kind === 'unlisten') {
-      if (this.#host.listens) this.#host.subscriptions().unlisten(step.name);
-      done();
+      const { name } = step;
+      if (!this.#host.listens) done();
+      else {
+        // what was notified before is told before
+        this.#host.settle(() => {
+          this.#host.subscriptions().unlisten(name);
+          done();
+        });
+      }
     } else {
       this.#host.subscriptions().listen(step.name, (error) => {
         if (error === null) done();

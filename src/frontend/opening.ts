@@ -72,7 +72,10 @@ export class Opening {
     this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
     while (!this.#ended && this.#received.length >= 4) {
       const length = this.#received.readInt32BE(0);
-      if (length < 8 || length > MAX_STARTUP_BYTES) return this.#fail('invalid length of startup packet');
+      if (length < 8 || length > MAX_STARTUP_BYTES) {
+        // PostgreSQL says nothing to that either: a driver that gives up at once may send Terminate for a start
+        return this.#host.broken('invalid length of startup packet');
+      }
       if (this.#received.length < length) return;
       const packet = readStartup(this.#received.subarray(0, length));
       this.#received = this.#received.subarray(length);

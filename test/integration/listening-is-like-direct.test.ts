@@ -161,3 +161,20 @@ it('any query finds the channels that the session listens on', async () => {
   await client.end();
   await other.end();
 });
+
+// lib/pq and postgres.js wait for it: it was dropped when the listening connection was a little later than UNLISTEN
+it('what was notified before UNLISTEN is told', async () => {
+  const client = await RawClient.connect(fairlead.url);
+  const other = await RawClient.connect(fairlead.url);
+  for (let i = 0; i < 20; i++) {
+    await client.query('LISTEN one');
+    await other.query('NOTIFY one');
+    // it may have come before
+    const told = await client.ask(q('UNLISTEN one'));
+    assert.match(told.map(({ type }) => type).join(''), /^ACZ$/);
+    await other.query('NOTIFY one');
+    assert.doesNotMatch((await client.ask(q('SELECT 1'))).map(({ type }) => type).join(''), /A/);
+  }
+  await client.end();
+  await other.end();
+});
