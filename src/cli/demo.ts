@@ -61,8 +61,8 @@ export const demo: Command = async (args, context) => {
 async function choosePort(option: string, asked: string | undefined, standard: number, context: Context) {
   if (asked !== undefined) {
     const port = wholeNumber(option, asked, 0, 65535);
-    if (port === 0) return freePort();
-    if (await portIsFree(port)) return port;
+    // 0: the system chooses when it is opened
+    if (port === 0 || (await portIsFree(port))) return port;
     throw new FairleadError('port_taken', `port ${port} is taken`, `choose another ${option}, or stop what has it`);
   }
   if (await portIsFree(standard)) return standard;

@@ -15,4 +15,9 @@ describe('freePort', () => {
     }
     assert.equal(await portIsFree(port), true);
   });
+
+  it('gives no port twice: a demo asked for all of its ports before it opened the first', async () => {
+    const ports = await Promise.all(Array.from({ length: 200 }, () => freePort()));
+    assert.equal(new Set(ports).size, ports.length);
+  });
 });
