@@ -164,6 +164,12 @@ export class Metrics {
     this.#gauge('pool_max_wait_seconds', 'How long the first of them has waited.', pool, () =>
       pools.pools().map(({ node, database, user, maxWaitMs }) => [{ node, database, user }, maxWaitMs / 1000]),
     );
+    this.#counter('pool_shared_reads_total', 'Reads sent behind those of other sessions.', pool, () =>
+      pools.pools().map(({ node, database, user, sharedReads }) => [{ node, database, user }, sharedReads]),
+    );
+    this.#counter('pool_displaced_reads_total', 'Of those, taken away again from behind a slow one.', pool, () =>
+      pools.pools().map(({ node, database, user, displacedReads }) => [{ node, database, user }, displacedReads]),
+    );
   }
 
   #gauge(name: string, help: string, labelNames: string[], samples: () => readonly Sample[]): void {

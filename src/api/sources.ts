@@ -86,6 +86,9 @@ export type PoolStat = {
   readonly waiting: number;
   /** How long the first of them has waited. */
   readonly maxWaitMs: number;
+  /** Reads that were sent behind those of other sessions, and those of them that were taken away again. */
+  readonly sharedReads: number;
+  readonly displacedReads: number;
 };
 
 export type PoolSource = { pools(): readonly PoolStat[] };

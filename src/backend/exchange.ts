@@ -1,5 +1,7 @@
 import type { FairleadError } from '../core/errors.ts';
 import { SERVER } from '../wire/message-type.ts';
+import { NOBODY } from './nobody.ts';
+import type { Pace } from './pace.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { Shape } from './statement-shape.ts';
@@ -60,19 +62,24 @@ export interface ExchangeOwner {
   finished(exchange: Exchange, status: number): void;
   /** The replica refused with `sqlState` before anything reached the client; the exchange is off the connection. */
   refused(exchange: Exchange, sqlState: string, status: number): void;
+  /** It shared the connection and stood behind one that takes long: it is to run elsewhere. */
+  displaced?(exchange: Exchange): void;
   /** The connection is gone before ReadyForQuery. */
   lost(exchange: Exchange, error: FairleadError): void;
 }
 
+const NO_CODES: number[] = [];
+const NO_ENTRIES: null[] = [];
+
 /** One request unit up to its ReadyForQuery, with the owner its replies go to. */
 export class Exchange {
-  readonly owner: ExchangeOwner;
+  owner: ExchangeOwner;
   readonly extended: boolean;
   /** Expected replies, from `head` on. */
-  readonly codes: number[] = [];
-  readonly entries: (StatementEntry | null)[] = [];
+  readonly codes: number[];
+  readonly entries: (StatementEntry | null)[];
   /** What the client calls the statements that they are about. */
-  readonly names: (string | null)[] = [];
+  readonly names: (string | null)[];
   head = 0;
   /** True while more of the batch is to come (Flush without Sync). */
   open = false;
@@ -90,6 +97,13 @@ export class Exchange {
   sqlState: string | null = null;
   /** True when bytes went to the socket: the server may have begun. */
   sent = false;
+  /** When they did, monotonic milliseconds. */
+  sentMs = 0;
+  /** On a shared connection: where the time is noted that it takes, and how many milliseconds it was expected to. */
+  pace: Pace | null = null;
+  expectedMs = 0;
+  /** It changes which statements the server connection has under names: nobody may rely on them before it is answered. */
+  changesStatements = false;
   /** True when bytes went to the owner. */
   forwarded = false;
   /** True when the bytes forwarded so far end inside a message. */
@@ -118,6 +132,17 @@ export class Exchange {
     this.extended = extended;
     this.startedMs = startedMs;
     this.dropsUnnamed = !extended;
+    // of a simple query nothing is expected but its end
+    this.codes = extended ? [] : NO_CODES;
+    this.entries = extended ? [] : NO_ENTRIES;
+    this.names = extended ? [] : NO_ENTRIES;
+  }
+
+  /** Nobody waits for the replies any more. */
+  disown(): void {
+    this.owner = NOBODY;
+    this.discard = true;
+    this.held = null;
   }
 
   /** True when what is answered next is refused because of the client: a name in use, or one that it never gave. */

@@ -8,6 +8,8 @@ import type { Checkout } from './exchange.ts';
 import { ServerConnection } from './server-connection.ts';
 import type { ServerConnectionHost } from './server-connection-host.ts';
 import { LoginRefused, type LoginTarget, logIn } from './server-login.ts';
+import { SharedConnections } from './shared-connections.ts';
+import type { StallWatch } from './stall-watch.ts';
 
 /** `rw` connections may write; `ro` ones open with default_transaction_read_only and only ever serve a replica. */
 export type Purpose = 'rw' | 'ro';
@@ -23,6 +25,7 @@ export type PoolKey = {
 export type PoolHost = {
   login(): LoginTarget;
   settings(): PoolSettings;
+  readonly stalls: StallWatch;
   /** Of the pool's database. */
   readonly counts: Counts;
   /** Limits that it shares with other pools. */
@@ -48,6 +51,8 @@ const WARM_RETRY_MS = 5000;
  */
 export class Pool implements ServerConnectionHost {
   readonly key: PoolKey;
+  /** Those of its connections that single reads share right now. */
+  readonly shared: SharedConnections;
   readonly #host: PoolHost;
   readonly #idle: ServerConnection[] = [];
   readonly #all = new Set<ServerConnection>();
@@ -58,6 +63,8 @@ export class Pool implements ServerConnectionHost {
   /** Connections that are asked whether they live, before somebody gets them. */
   #checking = 0;
   #warmAgainMs = 0;
+  /** False once another pool takes its place. */
+  live = true;
   /** Monotonic milliseconds of the last checkout. */
   usedMs = nowMs();
   #stopped = false;
@@ -71,6 +78,7 @@ export class Pool implements ServerConnectionHost {
   constructor(key: PoolKey, host: PoolHost) {
     this.key = key;
     this.#host = host;
+    this.shared = new SharedConnections(this, host.stalls);
   }
 
   get node(): string {
@@ -168,6 +176,7 @@ export class Pool implements ServerConnectionHost {
 
   closed(connection: ServerConnection): void {
     this.#all.delete(connection);
+    this.shared.closed(connection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
     // One that broke under a statement: when a server dies its other connections break moments later, and what is tried again must not

@@ -15,6 +15,8 @@ import { DatabaseCounters } from './database-counters.ts';
 import { Pool, type PoolKey, type Purpose } from './pool.ts';
 import type { LoginTarget } from './server-login.ts';
 import { SharedLimits } from './shared-limits.ts';
+import { StallWatch } from './stall-watch.ts';
+import { UserPools } from './user-pools.ts';
 
 /** A client's user as servers know it. */
 export type Identity = { readonly user: string; readonly secret: ServerSecret | null };
@@ -27,6 +29,9 @@ export type PoolStatistics = PoolKey & {
   readonly connecting: number;
   readonly waiting: number;
   readonly maxWaitMs: number;
+  /** Reads that shared a connection with others, and those of them that were taken away again; since the pool was made. */
+  readonly sharedReads: number;
+  readonly displacedReads: number;
 };
 
 type Parameters = readonly (readonly [string, string])[];
@@ -36,6 +41,7 @@ const PARAMETERS: Parameters = [['client_encoding', 'UTF8']];
 const READ_ONLY: Parameters = [...PARAMETERS, ['options', '-c default_transaction_read_only=on']];
 
 const MAX_SECRETS = 100_000;
+const MAX_USERS = 10_000;
 const TICK_MS = 250;
 /** A pool without connections that nobody has used for so long is forgotten. */
 const FORGET_MS = 600_000;
@@ -48,9 +54,11 @@ export class Pools {
   readonly #log: Log;
   /** node → purpose+database+user → pool */
   readonly #pools = new Map<string, Map<string, Pool>>();
+  readonly #users = new Map<string, UserPools>();
   /** Newest secret of each user of servers. */
   readonly #secrets = new Map<string, ServerSecret>();
   readonly #limits = new SharedLimits((node) => this.#pools.get(node)?.values() ?? []);
+  readonly #stalls = new StallWatch();
   readonly counters = new DatabaseCounters();
   readonly #hasClients: (database: string, user: string) => boolean;
   #timer: NodeJS.Timeout | undefined;
@@ -79,6 +87,7 @@ export class Pools {
   stop(): void {
     this.#unsubscribe?.();
     clearInterval(this.#timer);
+    this.#stalls.stop();
     for (const pool of this.all()) pool.destroy('fairlead stops');
     this.#pools.clear();
   }
@@ -101,11 +110,24 @@ export class Pools {
           settings: this.#settingsOf(database, user),
           counts: this.counters.of(database),
           limits: this.#limits,
+          stalls: this.#stalls,
         },
       );
       pools.set(id, pool);
     }
     return pool;
+  }
+
+  /** The pools of a database and user, for whoever asks with every statement. */
+  ofUser(database: string, client: Identity): UserPools {
+    const key = `${database}\0${client.user}`;
+    let known = this.#users.get(key);
+    if (known === undefined) {
+      if (this.#users.size >= MAX_USERS) this.#users.clear();
+      known = new UserPools(this, this.#config, database, client);
+      this.#users.set(key, known);
+    }
+    return known;
   }
 
   /** Asked several times for every statement: looked up again only when the configuration has been replaced. */
@@ -215,6 +237,8 @@ export class Pools {
       connecting: pool.openingCount,
       waiting: pool.waitingCount,
       maxWaitMs: pool.longestWaitMs(nowMs()),
+      sharedReads: pool.shared.joined,
+      displacedReads: pool.shared.displaced,
     }));
   }
 
@@ -225,7 +249,7 @@ export class Pools {
     const pools = this.#pools.get(node);
     if (pools === undefined) return 0;
     for (const pool of pools.values()) {
-      load += pool.activeCount + pool.waitingCount;
+      load += pool.activeCount - pool.shared.count + pool.shared.depth + pool.waitingCount;
       const { key } = pool;
       const same = key.database === database && key.user === user && key.purpose === 'ro';
       if (same && pool.brokenUntilMs > nowMs()) return Number.POSITIVE_INFINITY;
@@ -239,6 +263,7 @@ export class Pools {
         pool.tidy(atMs, this.#hasClients(pool.key.database, pool.key.user));
         if (pool.totalCount > 0 || pool.waitingCount > 0 || atMs - pool.usedMs < FORGET_MS) continue;
         pools.delete(id);
+        pool.live = false;
         this.#limits.forget(pool);
       }
     }
@@ -285,6 +310,7 @@ export class Pools {
     for (const [id, pool] of [...pools]) {
       if (pool.key.purpose !== purpose) continue;
       pools.delete(id);
+      pool.live = false;
       this.#limits.forget(pool);
       this.#log.debug(
         { node, purpose, database: pool.key.database, user: pool.key.user, reason },

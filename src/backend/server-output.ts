@@ -24,6 +24,11 @@ export class ServerOutput {
     });
   }
 
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    this.#flush();
+  };
+
   write(buffers: readonly Buffer[]): void {
     for (const buffer of buffers) {
       this.#out.push(buffer);
@@ -31,10 +36,7 @@ export class ServerOutput {
     }
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#flush();
-    });
+    setImmediate(this.#turn);
   }
 
   /** True when the server reads slower than we write; `then` runs when it has caught up. */

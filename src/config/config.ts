@@ -159,6 +159,9 @@ export const configSchema = z.strictObject({
       min_size: limit.default(0).describe('kept open per pool while it has clients'),
       reserve_size: limit.default(0).describe('further connections for a pool whose clients wait too long'),
       reserve_timeout: timeMs.default(5000).describe('a client that waits longer gets one of the reserve'),
+      shared_connections: limit
+        .default(4)
+        .describe('of a pool, how many single reads of several sessions may share at once; 0: none'),
       max_database_connections: limit.default(0).describe('per node and database, over all its users; 0: no limit'),
       max_user_connections: limit.default(0).describe('per node and user, over all databases; 0: no limit'),
       max_clients: z.number().int().positive().default(10_000).describe('client connections in all'),

@@ -8,6 +8,8 @@ export type PoolSettings = {
   readonly size: number;
   readonly minSize: number;
   readonly reserveSize: number;
+  /** How many of its server connections single reads of several sessions may share at once; 0: none. */
+  readonly sharedConnections: number;
   readonly reserveTimeoutMs: number;
   readonly maxDatabaseConnections: number;
   readonly maxUserConnections: number;
@@ -80,6 +82,7 @@ function resolve({ pool }: Config, database: DatabaseEntry | null, user: UserEnt
     size,
     minSize: Math.min(size, database?.min_size ?? pool.min_size),
     reserveSize: user?.reserve_size ?? database?.reserve_size ?? pool.reserve_size,
+    sharedConnections: pool.shared_connections,
     reserveTimeoutMs: pool.reserve_timeout,
     maxDatabaseConnections: database?.max_connections ?? pool.max_database_connections,
     maxUserConnections: user?.max_connections ?? pool.max_user_connections,

@@ -30,6 +30,9 @@ export const SHOW_POOLS = show({
     load_balance_hosts: 'text',
     node: 'text',
     purpose: 'text',
+    sv_shared: 'int4',
+    shared_reads: 'int8',
+    displaced_reads: 'int8',
   },
   rows(console, { asPgbouncer }) {
     const pools = [...console.pools.all()].map((pool) => countsOf(pool, nowMs()));
@@ -61,17 +64,20 @@ type Counts = {
   sv_used: number;
   sv_tested: number;
   sv_login: number;
+  sv_shared: number;
+  shared_reads: number;
+  displaced_reads: number;
   longestWaitMs: number;
 };
 
 function countsOf(pool: Pool, atMs: number): Counts {
   const connections = [...pool.connections()];
   const count = (passes: (c: (typeof connections)[number]) => boolean) => connections.filter(passes).length;
-  const stale = count((c) => c.holder === null && c.depth === 0 && pool.isStale(c, atMs));
+  const stale = count((c) => c.holder === null && c.sharing === null && c.depth === 0 && pool.isStale(c, atMs));
   return {
     ...pool.key,
     pool_mode: pool.settings.mode,
-    cl_active: count((c) => c.holder !== null),
+    cl_active: count((c) => c.holder !== null) + pool.shared.depth,
     cl_waiting: pool.waitingCount,
     sv_active: pool.activeCount,
     sv_being_canceled: count((c) => c.cancelling),
@@ -79,6 +85,9 @@ function countsOf(pool: Pool, atMs: number): Counts {
     sv_used: stale,
     sv_tested: pool.checkingCount,
     sv_login: pool.openingCount,
+    sv_shared: pool.shared.count,
+    shared_reads: pool.shared.joined,
+    displaced_reads: pool.shared.displaced,
     longestWaitMs: pool.longestWaitMs(atMs),
   };
 }
@@ -113,7 +122,10 @@ function waitedMs({ state, lastRequestMs }: Session): number {
   return state === 'waiting' ? nowMs() - lastRequestMs : 0;
 }
 
-const SUMMED = ['sv_active', 'sv_being_canceled', 'sv_idle', 'sv_used', 'sv_tested', 'sv_login'] as const;
+const SUMMED = [
+  ...(['sv_active', 'sv_being_canceled', 'sv_idle', 'sv_used', 'sv_tested', 'sv_login'] as const),
+  ...(['sv_shared', 'shared_reads', 'displaced_reads'] as const),
+];
 
 const ZERO = {
   node: null,
@@ -126,5 +138,8 @@ const ZERO = {
   sv_used: 0,
   sv_tested: 0,
   sv_login: 0,
+  sv_shared: 0,
+  shared_reads: 0,
+  displaced_reads: 0,
   longestWaitMs: 0,
 } as const;

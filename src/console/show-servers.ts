@@ -53,7 +53,7 @@ function rowOf(pool: Pool, connection: ServerConnection, atMs: number) {
 /** In PgBouncer's words: `tested` is asked whether it lives, `used` will be before its next use. */
 function stateOf(pool: Pool, connection: ServerConnection, atMs: number): string {
   if (connection.cancelling) return 'being_canceled';
-  if (connection.holder !== null) return 'active';
+  if (connection.holder !== null || connection.sharing !== null) return 'active';
   if (connection.depth > 0) return 'tested';
   return pool.isStale(connection, atMs) ? 'used' : 'idle';
 }

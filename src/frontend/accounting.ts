@@ -1,10 +1,12 @@
-import { countMessages } from '../backend/database-counters.ts';
+import { type Counts, countMessages } from '../backend/database-counters.ts';
 import type { Exchange } from '../backend/exchange.ts';
+import type { TopologyNode } from '../cluster/topology.ts';
 import { nowMs } from '../core/clock.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { STATUS } from '../wire/message-type.ts';
 import type { Link } from './link.ts';
 import type { Services } from './services.ts';
+import type { Traffic } from './traffic.ts';
 import type { Summary, Work } from './work.ts';
 
 /** Where a statement went, for `SHOW fairlead.route`. */
@@ -28,6 +30,28 @@ export function account(
   if (exchange.sqlState !== null) traffic.recordError(atMs);
   const plain = link.readOnly || summary.class === 'read' || reason !== summary.reason || summary.detail === reason;
   return { node: link.node.name, class: summary.class, reason: plain ? reason : `${reason}: ${summary.detail}` };
+}
+
+/** Counts an answered read that shared its server connection. @returns where it went and why */
+export function accountShared(
+  traffic: Traffic,
+  counts: Counts,
+  exchange: Exchange,
+  summary: Summary,
+  node: TopologyNode,
+  reason: RouteReason,
+  atMs: number,
+): LastRoute {
+  const tookMs = atMs - exchange.startedMs;
+  counts.serverAssignments++;
+  counts.queries++;
+  counts.queryMs += tookMs;
+  counts.transactions++;
+  counts.transactionMs += tookMs;
+  if (exchange.extended) countMessages(counts, exchange);
+  traffic.record(node.index, summary.traffic, reason, tookMs, atMs);
+  if (exchange.sqlState !== null) traffic.recordError(atMs);
+  return { node: node.name, class: summary.class, reason };
 }
 
 /** Adds to the statistics of the database. */

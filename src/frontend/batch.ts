@@ -8,15 +8,20 @@ import {
 } from '../backend/prepared-statement.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
 import type { Shape } from '../backend/statement-shape.ts';
+import type { Catalog } from '../sql/catalog.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { cstrings, FLUSH, message, SYNC } from '../wire/writer.ts';
 import { encodeStandIns, type NameUse } from './name-use.ts';
+import type { Variant } from './variant.ts';
 
 /** A statement as a session knows it. */
 export type SessionStatement = {
   readonly prepared: PreparedStatement;
   readonly verdict: Verdict;
+  /** What the verdict goes by: another catalog, or a statement that turned out to write, may change it. */
+  readonly catalog: Catalog | null;
+  readonly learned: number;
   /** What the client was told of its types since it prepared it. */
   readonly told: Shape;
 };
@@ -35,9 +40,6 @@ type Item = {
   /** What SQL does in it with names of statements. */
   readonly use: NameUse | null;
 };
-
-/** A statement as it is under the settings of the session. */
-export type Variant = (statement: PreparedStatement) => PreparedStatement;
 
 /** Statements kept on one server connection; the least recently used is closed beyond that. */
 const MAX_PREPARED = 500;
@@ -87,6 +89,38 @@ export class Batch {
       else waiting.add(portal);
     }
     return waiting.size === 0;
+  }
+
+  /** True when it is executions alone: nothing is prepared under a name, nothing left open. */
+  get plain(): boolean {
+    for (const { type, name, statement, use, wholeLength } of this.#items) {
+      if (use !== null || wholeLength !== null) return false;
+      switch (type) {
+        case CLIENT.PARSE:
+          if (name !== '') return false;
+          break;
+        case CLIENT.BIND:
+          if (statement === null) return false;
+          break;
+        case CLIENT.DESCRIBE:
+          if (name !== null && statement === null) return false;
+          break;
+        case CLIENT.EXECUTE:
+          break;
+        default:
+          return false;
+      }
+    }
+    return this.#binds;
+  }
+
+  /** True when a server connection has all that it uses by name. */
+  isPreparedOn({ statements }: ServerConnection, variant: Variant): boolean {
+    for (const { name, statement } of this.#items) {
+      if (name !== null && name !== '' && statement !== null && !statements.has(variant(statement.prepared)))
+        return false;
+    }
+    return true;
   }
 
   items(): readonly Item[] {
@@ -156,7 +190,8 @@ export class Batch {
     // nothing may stand between the beginning of a long message and its rest
     const insideMessage = (this.#items.at(-1)?.wholeLength ?? null) !== null;
     if (insideMessage) return out;
-    encoder.evict();
+    // in the middle of a queue nothing is forgotten
+    if (connection.depth === 0 || connection.sharing === null) encoder.evict();
     if (end === 'sync') out.push(SYNC);
     else if (end === 'flush') out.push(FLUSH);
     return out;
@@ -177,7 +212,9 @@ class Encoder {
     this.#connection = connection;
     this.#exchange = exchange;
     this.#out = out;
-    this.#unnamed = exchange.unnamedPlanned ?? connection.statements.unnamed;
+    // what stands in the queue before it may leave another one
+    const known = connection.sharing === null ? connection.statements.unnamed : null;
+    this.#unnamed = exchange.unnamedPlanned ?? known;
   }
 
   item(item: Item): void {
@@ -258,6 +295,7 @@ class Encoder {
   }
 
   #forget(statement: PreparedStatement): void {
+    this.#exchange.changesStatements = true;
     this.#out.push(closeStatement(statement.serverName));
     this.#exchange.expect(EXPECT.CLOSE_SKIP, ours(statement, false));
   }
@@ -310,6 +348,7 @@ class Encoder {
       this.#unnamed = statement;
       this.#exchange.unnamedPlanned = statement;
     } else {
+      this.#exchange.changesStatements = true;
       this.#exchange.planned ??= new Set();
       this.#exchange.planned.add(statement.id);
     }

@@ -12,6 +12,15 @@ const STATUS_OF = { none: STATUS.IDLE, open: STATUS.TRANSACTION, failed: STATUS.
 /** Writes smaller than this are joined with what follows in the same turn. */
 const JOIN_BYTES = 16 * 1024;
 
+/** Those with something to write at the end of the turn: replies to many clients come in one, and one callback serves them all. */
+let WAITING: ClientOutput[] = [];
+
+function flushAll(): void {
+  const waiting = WAITING;
+  WAITING = [];
+  for (const output of waiting) output.turned();
+}
+
 /** What goes to one client: small pieces of one event-loop turn are written together. */
 export class ClientOutput {
   readonly #socket: Socket;
@@ -34,10 +43,7 @@ export class ClientOutput {
     if (this.#pendingBytes >= JOIN_BYTES) return this.flush();
     if (!this.#scheduled) {
       this.#scheduled = true;
-      process.nextTick(() => {
-        this.#scheduled = false;
-        this.flush();
-      });
+      if (WAITING.push(this) === 1) process.nextTick(flushAll);
     }
     return !this.#socket.writableNeedDrain;
   }
@@ -64,6 +70,12 @@ export class ClientOutput {
   warnOfLoss(fork: Fork): void {
     const text = `the failover of epoch ${fork.epoch} may have lost what this session had written or seen`;
     this.write(noticeResponse('WARNING', '01000', text, 'GET /api/events lists the commits that were lost'));
+  }
+
+  /** The turn is over. */
+  turned(): void {
+    this.#scheduled = false;
+    this.flush();
   }
 
   flush(): boolean {

@@ -1,7 +1,7 @@
 import type { ServerConnection } from '../backend/server-connection.ts';
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { PinReason, Verdict } from '../sql/verdict.ts';
+import type { Verdict } from '../sql/verdict.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import type { Link } from './link.ts';
 import type { SessionMemory } from './session-memory.ts';
@@ -55,9 +55,12 @@ export function restoreSettings(
 export function readBack(
   memory: SessionMemory,
   link: Link,
-  doubtful: readonly PinReason[] | null,
+  host: Pick<ExecutionHost, 'stopReading'>,
   then: (error: FairleadError | null) => void,
 ): void {
+  const doubtful = memory.takeDoubt();
+  if (doubtful === null && !memory.settingsChanged) return then(null);
+  host.stopReading();
   const verify = () => {
     if (doubtful === null) then(null);
     else memory.verifyPins(link, doubtful, () => then(null));

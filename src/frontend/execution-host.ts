@@ -2,6 +2,8 @@ import type { FairleadError } from '../core/errors.ts';
 import type { Link } from './link.ts';
 import type { SessionListening } from './session-listening.ts';
 
+export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
+
 /** The session's client, as far as running its requests goes. */
 export type ExecutionHost = {
   /** Bytes for the client. @returns false when it does not keep up. */

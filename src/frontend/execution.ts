@@ -3,10 +3,8 @@
  * draws the consequences. States: `idle` (may hold a link in a transaction), `waiting` (a request looks for its server connection),
  * `active` (an exchange, or a question of our own behind it, is under way), `closed`.
  */
-import { Exchange, type ExchangeOwner } from '../backend/exchange.ts';
+import type { Exchange, ExchangeOwner } from '../backend/exchange.ts';
 import type { LinkHolder } from '../backend/link-holder.ts';
-import type { PreparedStatement } from '../backend/prepared-statement.ts';
-import type { ServerConnection } from '../backend/server-connection.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
@@ -15,15 +13,16 @@ import type { LastRoute } from './accounting.ts';
 import { cancelled } from './cancelled.ts';
 import type { Transaction } from './client-output.ts';
 import { readBack, restoreSettings } from './effects.ts';
-import type { ExecutionHost } from './execution-host.ts';
+import type { ExecutionHost, ExecutionState } from './execution-host.ts';
+import { Home } from './home.ts';
 import { Link } from './link.ts';
-import { afterLoss, endOfSession, lostTransaction } from './loss.ts';
-import { submitStandIns } from './name-use.ts';
+import { afterLoss, endOfSession, type FinalLoss, lostTransaction } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
 import { ReadOnlyStart } from './read-only-start.ts';
 import { needsOf, readyLink } from './ready-link.ts';
 import { refusable } from './refusable.ts';
+import { requestExchange } from './request-exchange.ts';
 import type { RequestReader } from './request-reader.ts';
 import { RunningStatements, ranAll } from './running-statements.ts';
 import type { Services } from './services.ts';
@@ -31,12 +30,13 @@ import type { Client } from './session.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
 import { SessionSettings } from './session-settings.ts';
+import { SharedRead, type SharedReadHost } from './shared-read.ts';
 import { UnderWay } from './under-way.ts';
-import { endOf, owesSync, type Work } from './work.ts';
+import { type Variant, variantsOf } from './variant.ts';
+import type { Work } from './work.ts';
 
-export type ExecutionState = 'idle' | 'waiting' | 'active' | 'closed';
-
-export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
+export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, SharedReadHost {
+  readonly clientPid: number;
   readonly causality = new Causality();
   readonly options = new SessionOptions();
   readonly memory: SessionMemory;
@@ -47,46 +47,33 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   readonly #services: Services;
   readonly #host: ExecutionHost;
   readonly #requests: RequestReader;
-  readonly #placement: Placement;
+  readonly placement: Placement;
+  readonly #variant: Variant;
   #state: ExecutionState = 'idle';
   #transaction: Transaction = 'none';
   #work: Work | null = null;
-  readonly #statements: RunningStatements;
+  readonly statements: RunningStatements;
+  readonly sharedRead: SharedRead;
   readonly #leaveBeginning: () => void; // ends the wait for the position that the session begins with
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
-  #home: ServerConnection | null = null; // the connection that can write which the session had last
-
-  /** The statement as it is under the settings of the session. */
-  readonly #variant = (statement: PreparedStatement): PreparedStatement => {
-    const { parseKey } = this.memory;
-    return parseKey === '' || statement.own ? statement : this.#services.statements.intern(statement.body, parseKey);
-  };
+  readonly #home = new Home(this);
 
   constructor(client: Client, services: Services, requests: RequestReader, host: ExecutionHost) {
     this.#client = client;
+    this.clientPid = client.pid;
     this.#services = services;
     this.#host = host;
     this.#requests = requests;
     this.settings = new SessionSettings(services.config, client.database, client.identity);
     this.start = new ReadOnlyStart(client.readOnly);
     this.memory = new SessionMemory(client.startupSettings);
-    this.#placement = new Placement(services, this);
-    const { memory, options, causality } = this;
-    const session = { memory, options, causality, statements: requests.statements };
-    this.#statements = new RunningStatements(client, services, this, session);
+    this.#variant = variantsOf(services.statements, this.memory);
+    this.placement = new Placement(services, this);
+    this.statements = new RunningStatements(client, services, this, requests.statements);
+    this.sharedRead = new SharedRead(client, services, this, requests, this.#variant, host);
     this.#leaveBeginning = this.causality.begin(services.cluster);
-    this.underWay = new UnderWay(requests, {
-      pauseClient: () => host.pauseClient(),
-      resumeClient: () => host.resumeClient(),
-      variant: this.#variant,
-      added: (verdicts, running) => this.#statements.add(verdicts, running),
-      violation: (reason) => host.violation(reason),
-    });
-  }
-
-  get clientPid(): number {
-    return this.#client.pid;
+    this.underWay = new UnderWay(requests, this.statements, this.#variant, host);
   }
 
   get state(): ExecutionState {
@@ -101,23 +88,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     return this.#work;
   }
 
-  get lastRoute(): LastRoute | null {
-    return this.#statements.lastRoute;
-  }
-
   get link(): Link | null {
     return this.#link;
-  }
-
-  /** What it waits for, for people; null when it does not. */
-  get waitingFor(): string | null {
-    return this.#state === 'waiting' ? this.#placement.state : null;
   }
 
   /** Takes on a request; `run`, or an answer of our own, follows. */
   accept(work: Work): void {
     this.#work = work;
-    this.#statements.accept(work);
+    this.statements.accept(work);
     this.#cancelEarly = false;
     this.#state = 'waiting';
   }
@@ -146,11 +124,13 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   /** @returns false when there is nothing that an answer from us could end. */
   cancel(): boolean {
     // without an exchange it is our own question that runs
-    if (this.#state === 'active' && this.underWay.exchange !== null) this.#link?.connection.cancel();
+    if (this.#state === 'active' && this.underWay.exchange !== null)
+      this.#link?.connection.cancelFor(this.underWay.exchange);
+    else if (this.#state === 'active') return this.sharedRead.cancel();
     if (this.#state !== 'waiting') return false;
     // with a link its settings are being applied: what the client believes to run is refused when its turn comes
     if (this.#link !== null) this.#cancelEarly = this.#transaction === 'none';
-    else this.#placement.abort();
+    else this.placement.abort();
     if (this.#link === null && this.start.abandon()) this.#transaction = 'lost';
     return this.#link === null;
   }
@@ -158,40 +138,72 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   /** The client has caught up with what was relayed to it. */
   drained(): void {
     this.#link?.connection.resume();
+    this.sharedRead.drained();
   }
 
   /** The session is over: what it holds is given back or closed. */
   close(): void {
     const idle = this.#state === 'idle' && this.#transaction === 'none';
     this.#state = 'closed';
-    this.#placement.abort();
+    this.placement.abort();
     this.#leaveBeginning();
+    this.sharedRead.leave();
     const link = this.#link;
     this.#link = null;
-    if (this.#home?.home === this) this.#home.home = null;
-    link?.leave(idle, this.memory.pinned !== null, this.settings.now);
+    this.#home.settleAt(null);
+    if (link?.shared === true) this.underWay.exchange?.disown();
+    else link?.leave(idle, this.memory.pinned !== null, this.settings.now);
+  }
+
+  /** Runs the request at once among the reads of other sessions. @returns false when it is not one of those, or has to wait */
+  join(work: Work): boolean {
+    if (this.#link !== null || this.keepsLink) return false;
+    this.#state = 'active';
+    this.#work = work;
+    if (this.sharedRead.join(work)) return true;
+    this.#state = 'idle';
+    this.#work = null;
+    return false;
+  }
+
+  sharedAnswered(route: LastRoute): void {
+    this.statements.lastRoute = route;
+    this.#work = null;
+    this.#state = 'idle';
+    this.#host.rested(false);
+  }
+
+  rerun(work: Work): void {
+    this.statements.accept(work);
+    this.#state = 'waiting';
+    this.#seek(work);
+  }
+
+  sharedLost(loss: FinalLoss): void {
+    if (loss.kind === 'error') this.#fail(loss.error, true);
+    else if (loss.kind === 'fatal') this.#host.terminate(loss.error);
+    else this.#host.close();
   }
 
   // --- finding a server connection -----------------------------------------------------------------------------------
 
   #seek(work: Work): void {
     const { schema } = this.#requests;
-    this.#placement.seek(placementRequest(this.#client, work, this, schema, this.#services.config()));
+    const rider = this.keepsLink ? null : this.sharedRead.rider(work);
+    this.placement.seek(placementRequest(this.#client, work, this, schema, this.#services.config(), rider));
   }
 
   placed(where: Placed): void {
+    if (where.shared) {
+      this.#state = 'active';
+      return this.sharedRead.take(this.#work as Work, where);
+    }
     const link = new Link(where, this);
     this.#link = link;
-    if (!link.readOnly) this.#settleAt(where.connection);
+    if (!link.readOnly) this.#home.settleAt(where.connection);
     this.#host.listening.beforeUse(link, () => {
       if (this.#link === link) this.#apply(link);
     });
-  }
-
-  /** What the session had before is nobody's now: others may have it before the pool grows. */
-  #settleAt(connection: ServerConnection): void {
-    if (this.#home !== connection && this.#home?.home === this) this.#home.home = null;
-    this.#home = connection;
   }
 
   unplaceable(error: FairleadError): void {
@@ -200,8 +212,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   #apply(link: Link): void {
     const work = this.#work as Work;
-    this.#statements.begin(work);
-    const { sequences } = this.#statements;
+    this.statements.begin(work);
+    const { sequences } = this.statements;
     const needs = needsOf(link, work, this.#transaction, this.start, this.memory, sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     const { inTransaction } = needs;
@@ -219,23 +231,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   #submit(link: Link): void {
     const work = this.#work as Work;
     if (this.#cancelEarly) return this.#fail(cancelled(), work.synced);
-    const { batch, use } = work;
-    const exchange = new Exchange(this, batch !== null, work.startedMs);
-    exchange.syncOwed = owesSync(work);
-    const end = exchange.syncOwed ? 'flush' : endOf(work);
-    submitStandIns(link.connection, use, this.#variant);
-    const bytes = batch?.encode(link.connection, exchange, this.#variant, end) ?? [];
-    if (work.raw !== null) {
-      bytes.push(work.raw);
-      exchange.expectQuery(use?.deallocation ?? null);
-    }
     const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
-    exchange.holdBack(this.#keepsLink ? null : refusable(where, this.#statements.summary, work));
-    exchange.open = work.batch !== null && !work.synced && !work.describeOnly;
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
-    exchange.swallowReady = work.describeOnly || restores || this.#host.listening.listens;
+    const { exchange, bytes } = requestExchange(this, link, work, {
+      variant: this.#variant,
+      refusable: this.keepsLink ? null : refusable(where, this.statements.summary, work),
+      swallowReady: work.describeOnly || restores || this.#host.listening.listens,
+    });
     this.underWay.begin(link, exchange);
     this.#state = 'active';
+    if (!this.keepsLink) this.sharedRead.first(link, exchange, work);
     link.connection.submit(exchange, bytes);
     if (exchange.open) link.connection.settle(exchange);
     if (this.underWay.wantsMore) this.#host.readOn();
@@ -243,10 +248,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
 
   // --- what the server answers ---------------------------------------------------------------------------------------
 
-  reply(_exchange: Exchange, buffer: Buffer, start: number, end: number): void {
+  reply(exchange: Exchange, buffer: Buffer, start: number, end: number): void {
     if (this.#state === 'closed') return;
     const keepsUp = this.#host.relay(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
-    if (!keepsUp) this.#link?.connection.pause();
+    if (!keepsUp) this.#link?.connection.pauseFor(exchange);
   }
 
   copyIn(): void {
@@ -259,7 +264,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
   }
 
   async(buffer: Buffer, start: number, end: number): void {
-    const listens = this.memory.pinned !== null || this.#statements.listen;
+    const listens = this.memory.pinned !== null || this.statements.listen;
     if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);
   }
 
@@ -272,9 +277,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#transaction = now;
     const succeeded = exchange.sqlState === null;
     const { memory } = this;
-    const { running } = this.#statements;
+    const { running } = this.statements;
     const certain = ranAll(work, running);
-    this.#statements.answered(link, work, exchange, before, now, certain);
+    this.statements.answered(link, work, exchange, before, now, certain);
     if (this.#host.listening.answered(running, succeeded, before, now)) memory.heardElsewhere();
     this.start.note(work, link, before, now, succeeded);
     this.#requests.schema.ran(running, now !== 'none');
@@ -294,10 +299,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.#work = null;
     if (cutShort) return this.#leaveInsideMessage(link);
     if (this.#transaction !== 'none') return this.#rest(skip);
-    const doubtful = this.memory.takeDoubt();
-    if (doubtful === null && !this.memory.settingsChanged) return this.#rest(skip);
-    this.#host.stopReading();
-    readBack(this.memory, link, doubtful, (error) => {
+    readBack(this.memory, link, this.#host, (error) => {
       if (this.#state === 'closed') return;
       if (error === null) this.#rest(skip);
       else this.#host.terminate(error);
@@ -327,14 +329,13 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     if (this.#state === 'closed') return;
     const work = this.#work as Work;
     const inTransaction = this.#transaction !== 'none';
-    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.#statements.all, work, error);
+    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.statements.all, work, error);
     this.underWay.end();
     work.losses++;
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);
     this.#link = null;
-    this.#statements.lost();
-    if (loss.kind === 'close') return this.#host.close();
-    if (loss.kind === 'fatal') return this.#host.terminate(loss.error);
+    this.statements.lost();
+    if (loss.kind !== 'error') return this.sharedLost(loss);
     this.#transaction = loss.transaction;
     if (loss.transaction === 'none') this.#transactionEnded();
     this.#services.traffic.recordError();
@@ -359,16 +360,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder {
     this.memory.endTransaction();
   }
 
-  // --- between requests ----------------------------------------------------------------------------------------------
-
-  get #keepsLink(): boolean {
+  get keepsLink(): boolean {
     return this.#transaction !== 'none' || this.memory.pinned !== null || this.settings.now.mode === 'session';
   }
 
   /** The link is given back unless something keeps it. */
   #rest(skip: boolean): void {
     const link = this.#link;
-    if (link !== null && !this.#keepsLink) {
+    if (link !== null && !this.keepsLink) {
       this.#link = null;
       link.release();
     }

@@ -43,13 +43,15 @@ export class ExtendedReader {
         const textEnd = nameEnd === -1 ? -1 : stringEnd(buffer, nameEnd + 1, end);
         if (textEnd === -1 || end - textEnd < 3) return 'Parse';
         const name = buffer.toString('utf8', start + 5, nameEnd);
-        const verdict = this.classify(buffer, nameEnd + 1, textEnd);
+        const { catalog } = this.#schema;
+        const { learned } = this.#services.classifier;
+        const verdict = this.#services.classifier.classify(buffer, nameEnd + 1, textEnd, catalog);
         const use = this.#described(verdict);
         const { statements } = this.#services;
         const body = buffer.subarray(nameEnd + 1, end);
         const prepared = verdict.ofSession === true ? statements.own(body) : statements.intern(body);
         const before = this.#statements.get(name) ?? null;
-        const statement = { prepared, verdict, told: unknownShape() };
+        const statement = { prepared, verdict, catalog, learned, told: unknownShape() };
         // a name in use stands for what it stood for: the server will refuse
         if (before === null || name === '') this.#statements.set(name, statement);
         batch.add(type, raw, name, statement, before, use);
@@ -127,15 +129,14 @@ export class ExtendedReader {
 
   /** A simple query takes the unnamed statement with it. */
   dropUnnamed(): void {
-    this.#statements.delete('');
+    if (this.#statements.size > 0) this.#statements.delete('');
   }
 
   /** What the server did not do because of an error. */
   undo(changes: readonly Undone[]): void {
     for (const { name, statement } of changes) {
       if (statement === null) this.#statements.delete(name);
-      else
-        this.#statements.set(name, { prepared: statement, verdict: this.#verdictOf(statement), told: unknownShape() });
+      else this.#statements.set(name, { prepared: statement, ...this.#judged(statement), told: unknownShape() });
     }
   }
 
@@ -167,14 +168,15 @@ export class ExtendedReader {
   #current(name: string): SessionStatement | null {
     const known = this.#statements.get(name);
     if (known === undefined) return null;
-    const verdict = this.#verdictOf(known.prepared);
-    if (verdict === known.verdict) return known;
-    const renewed = { ...known, verdict };
+    if (known.catalog === this.#schema.catalog && known.learned === this.#services.classifier.learned) return known;
+    const renewed = { ...known, ...this.#judged(known.prepared) };
     this.#statements.set(name, renewed);
     return renewed;
   }
 
-  #verdictOf({ body }: PreparedStatement): Verdict {
-    return this.classify(body, 0, body.indexOf(0));
+  #judged({ body }: PreparedStatement): Pick<SessionStatement, 'verdict' | 'catalog' | 'learned'> {
+    const { catalog } = this.#schema;
+    const { learned } = this.#services.classifier;
+    return { verdict: this.#services.classifier.classify(body, 0, body.indexOf(0), catalog), catalog, learned };
   }
 }

@@ -1,5 +1,7 @@
 import type { Counts } from '../backend/database-counters.ts';
+import type { Exchange } from '../backend/exchange.ts';
 import type { LinkHolder } from '../backend/link-holder.ts';
+import type { Pace } from '../backend/pace.ts';
 import type { Pool } from '../backend/pool.ts';
 import type { ServerConnection } from '../backend/server-connection.ts';
 import {
@@ -25,7 +27,7 @@ const TRIES = 10;
 
 const DISCARD_ALL = /^\s*discard\s+all\s*;?\s*$/i;
 
-/** A session holding a server connection exclusively. */
+/** A session holding a server connection exclusively, until it lets others share it. */
 export class Link {
   readonly connection: ServerConnection;
   readonly node: TopologyNode;
@@ -34,6 +36,8 @@ export class Link {
   readonly sinceMs = nowMs();
   /** When its transaction began; null outside of one. */
   transactionSinceMs: number | null = null;
+  /** Others may use the connection too. */
+  shared = false;
   /** True until its first request is answered. */
   fresh = true;
   readonly #pool: Pool;
@@ -150,8 +154,17 @@ export class Link {
     this.connection.afterCancel(() => HiddenQuery.run(this.connection, text, done));
   }
 
-  /** Gives the connection back. */
+  /** Lets single reads of others on the connection, if there are not enough such connections yet. */
+  share(exchange: Exchange, pace: Pace): void {
+    if (!this.#pool.shared.open(this.connection)) return;
+    this.shared = true;
+    this.connection.holder = null;
+    this.connection.sharing?.joined(exchange, pace);
+  }
+
+  /** Gives the connection back. A shared one goes when nobody is left on it. */
   release(): void {
+    if (this.shared) return;
     this.connection.holder = null;
     this.connection.resume();
     this.#pool.release(this.connection);

@@ -81,7 +81,15 @@ export class LoginTemplates {
     // a replica may not have replayed yet that the database, the role or the privilege was created
     const askPrimary = () => {
       primaryOnly = true;
-      placement.seek({ database, identity, read: null, reason: 'session state', readOnly: false, avoid: null });
+      placement.seek({
+        database,
+        identity,
+        read: null,
+        reason: 'session state',
+        readOnly: false,
+        rider: null,
+        avoid: null,
+      });
     };
     if (decided && this.#services.cluster.topology.value.primary !== null) {
       askPrimary();
@@ -100,6 +108,7 @@ export class LoginTemplates {
       },
       reason: 'session state',
       readOnly: false,
+      rider: null,
       avoid: null,
     });
     return () => placement.abort();

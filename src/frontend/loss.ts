@@ -24,6 +24,8 @@ export type Loss =
   | { readonly kind: 'fatal'; readonly error: FairleadError } // state that lived in the connection is gone
   | { readonly kind: 'close' }; // the client stands in the middle of a message: nothing can be said any more
 
+export type FinalLoss = Exclude<Loss, { kind: 'again' }>;
+
 /** Decides by what was sent, what was answered and what the statement could have done. Pure. */
 export function afterLoss(
   inTransaction: boolean,

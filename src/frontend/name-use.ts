@@ -4,7 +4,8 @@ import type { ServerConnection } from '../backend/server-connection.ts';
 import { nowMs } from '../core/clock.ts';
 import type { StatementUse, Verdict } from '../sql/verdict.ts';
 import { SYNC } from '../wire/writer.ts';
-import type { SessionStatement, Variant } from './batch.ts';
+import type { SessionStatement } from './batch.ts';
+import type { Variant } from './variant.ts';
 
 /**
  * A statement made by Parse, which servers know under another name, made there under its own name for a text of SQL that mentions it.

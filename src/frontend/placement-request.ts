@@ -1,4 +1,5 @@
 import type { Identity } from '../backend/pools.ts';
+import type { Rider } from '../backend/shared-connection.ts';
 import type { Config } from '../config/config.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
@@ -25,6 +26,8 @@ export type PlacementRequest = {
   readonly reason: RouteReason;
   /** Only on connections that open read-only transactions, on the primary too. */
   readonly readOnly: boolean;
+  /** Where it may stand behind reads of others; null: it needs a connection to itself. */
+  readonly rider: Rider | null;
   /** Nodes that refused or lost the statement before. */
   readonly avoid: ReadonlySet<string> | null;
 };
@@ -44,6 +47,7 @@ export function placementRequest(
   known: Known,
   schema: SchemaView,
   config: Config,
+  rider: Rider | null,
 ): PlacementRequest {
   const { memory, options, causality, settings } = known;
   const summary = summarize(work.verdicts);
@@ -64,6 +68,7 @@ export function placementRequest(
     read: work.forced === null && (client.readOnly || (summary.read && whole && !mustBePrimary)) ? read : null,
     reason: work.forced ?? (summary.read && outdated ? 'session state' : summary.reason),
     readOnly: client.readOnly,
+    rider,
     avoid: work.avoid,
   };
 }

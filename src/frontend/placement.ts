@@ -17,6 +17,8 @@ export type Placed = {
   readonly pool: Pool;
   readonly node: TopologyNode;
   readonly reason: RouteReason;
+  /** Others use the connection too. */
+  readonly shared: boolean;
 };
 
 /** Exactly one of the two is called for each `seek`, unless it is aborted. May be called from inside `seek`. */
@@ -63,8 +65,9 @@ export class Placement implements Checkout, Expiring {
     return this.#client;
   }
 
-  get state(): State {
-    return this.#state;
+  /** What it waits for, for people; null when it does not. */
+  get waitingFor(): string | null {
+    return this.#state === 'none' ? null : this.#state;
   }
 
   seek(request: PlacementRequest): void {
@@ -217,6 +220,8 @@ export class Placement implements Checkout, Expiring {
     this.#pool = pool;
     this.#node = node;
     this.#reason = reason;
+    const seat = request.rider === null ? null : pool.shared.seat(request.rider, nowMs());
+    if (seat !== null) return this.#arrive(seat, pool, node, true);
     this.#state = 'checkout';
     const connection = pool.checkout(this);
     if (connection !== null) return this.#arrive(connection, pool, node);
@@ -225,11 +230,11 @@ export class Placement implements Checkout, Expiring {
     deadlines.set(this, this.#checkoutMs + Math.min(limits.checkout_timeout || NEVER, failover.hold));
   }
 
-  #arrive(connection: ServerConnection, pool: Pool, node: TopologyNode): void {
+  #arrive(connection: ServerConnection, pool: Pool, node: TopologyNode, shared = false): void {
     this.#state = 'none';
     this.#services.deadlines.clear(this);
     this.#request = null;
-    this.#client.placed({ connection, pool, node, reason: this.#reason });
+    this.#client.placed({ connection, pool, node, reason: this.#reason, shared });
   }
 
   #leave(): void {

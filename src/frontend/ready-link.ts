@@ -1,12 +1,13 @@
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { SessionStatement, Variant } from './batch.ts';
+import type { SessionStatement } from './batch.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
 import type { ReadOnlyStart } from './read-only-start.ts';
 import type { SequenceUse } from './sequence-use.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { checkTypes, doubtfulTypes } from './types-check.ts';
+import type { Variant } from './variant.ts';
 import type { Work } from './work.ts';
 
 /** What a server connection lacks for a request. */

@@ -1,4 +1,5 @@
 import { OUTDATED } from '../backend/prepared-statement.ts';
+import type { Batch } from './batch.ts';
 import { queryEndsBatch, type Summary, type Work } from './work.ts';
 
 /** Errors of a replica that the primary may not have: the statement runs there instead. */
@@ -14,6 +15,21 @@ const UNKNOWN_STATEMENT: ReadonlySet<string> = new Set(['26000', '42P05']);
 
 /** What a standby says of itself: news for sessions that may write, not for those of the read-only port. */
 const OF_STANDBY = new Set(['25006', '55000']);
+
+type Refusable = (sqlState: string) => boolean;
+
+const OUTDATED_HERE: Refusable = (sqlState) => OUTDATED.has(sqlState);
+const UNKNOWN_HERE: Refusable = (sqlState) => UNKNOWN_STATEMENT.has(sqlState);
+const REPLICA_OR_OUTDATED: Refusable = (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
+const REPLICA_OR_UNKNOWN: Refusable = (sqlState) => OF_REPLICA.has(sqlState) || UNKNOWN_STATEMENT.has(sqlState);
+
+/** The same for a single read that runs for the first time, without making anything up. */
+export function sharedRefusable(onReplica: boolean, readOnlyPort: boolean, batch: Batch | null): Refusable | null {
+  const relies = batch !== null && batch.relied.length > 0;
+  if (!onReplica) return batch === null ? null : relies ? UNKNOWN_HERE : OUTDATED_HERE;
+  const refuses = relies ? REPLICA_OR_UNKNOWN : REPLICA_OR_OUTDATED;
+  return readOnlyPort ? (sqlState) => !OF_STANDBY.has(sqlState) && refuses(sqlState) : refuses;
+}
 
 /**
  * Which errors are kept from the client for another try, as long as nothing was answered; null: none. Of a session that can go on on any

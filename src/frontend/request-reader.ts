@@ -14,7 +14,7 @@ const BATCH_BYTES = 1024 * 1024;
 
 /** What a message of an idle client amounts to. */
 export type Request =
-  | { readonly kind: 'work'; readonly work: Work }
+  | Work
   | { readonly kind: 'sync' } // a Sync with nothing before it
   | { readonly kind: 'none' } // nothing to do yet, or nothing at all
   | { readonly kind: 'violation'; readonly reason: string };
@@ -62,19 +62,19 @@ export class RequestReader {
       case CLIENT.CLOSE: {
         const fault = this.collect(type, buffer, start, end);
         if (fault !== null) return { kind: 'violation', reason: fault };
-        return this.overfull ? this.#work(this.#unsynced(false)) : NONE;
+        return this.overfull ? this.#whole(false, false) : NONE;
       }
       case CLIENT.SYNC:
         // it may end a transaction that nobody began: of a batch that a query stood behind
-        return this.#batch.empty && !linked ? EMPTY_SYNC : this.#work({ ...this.#unsynced(false), synced: true });
+        return this.#batch.empty && !linked ? EMPTY_SYNC : this.#whole(true, false);
       case CLIENT.FLUSH:
-        return this.#batch.empty ? NONE : this.#work(this.#unsynced(!linked && !this.#batch.executes));
+        return this.#batch.empty ? NONE : this.#whole(false, !linked && !this.#batch.executes);
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
         // behind nothing, it is of a copy that the server ended early: ignored, as the server does
         if (!this.#batch.empty) this.collect(type, buffer, start, end);
-        return this.overfull ? this.#work(this.#unsynced(false)) : NONE;
+        return this.overfull ? this.#whole(false, false) : NONE;
       default:
         return { kind: 'violation', reason: `type ${type}` };
     }
@@ -84,16 +84,16 @@ export class RequestReader {
   readLarge(type: number, length: number, bytes: Buffer): Request {
     if (type === CLIENT.QUERY || type === CLIENT.FUNCTION_CALL) {
       const verdicts = [type === CLIENT.QUERY ? this.#unread(bytes) : functionCallVerdict(bytes, 0, bytes.length)];
-      return this.#work({ ...newWork('stream', verdicts), raw: bytes });
+      return newWork('stream', verdicts, null, bytes, null, true, false);
     }
     if (type === CLIENT.COPY_DATA) {
       if (this.#batch.empty) return NONE; // as above
       this.collectLargeData(length, bytes);
-      return this.#work(this.#unsynced(false));
+      return this.#whole(false, false);
     }
     if (type !== CLIENT.BIND) return { kind: 'violation', reason: `${String.fromCharCode(type)} of ${length} bytes` };
     if (!this.collectLargeBind(length, bytes)) return { kind: 'violation', reason: 'Bind' };
-    return this.#work(this.#unsynced(false));
+    return this.#whole(false, false);
   }
 
   /** Adds a message to the batch. @returns what is wrong with it, or null. */
@@ -113,7 +113,7 @@ export class RequestReader {
 
   /** What was collected as a request, before its end has come: where something runs, or a server connection is there anyway. */
   early(linked: boolean): Request {
-    return this.#batch.empty || !(linked || this.#batch.executes) ? NONE : this.#work(this.#unsynced(false));
+    return this.#batch.empty || !(linked || this.#batch.executes) ? NONE : this.#whole(false, false);
   }
 
   /** What was collected; the next message begins another batch. */
@@ -138,10 +138,10 @@ export class RequestReader {
     }
     const { verdicts, use } = this.queried(type, buffer, start, end);
     const raw = buffer.subarray(start, end);
-    if (this.#batch.empty) return this.#work({ ...newWork('query', verdicts), raw, use });
+    if (this.#batch.empty) return newWork('query', verdicts, null, raw, use, true, false);
     // a query instead of a Sync ends the batch and runs in its transaction
-    const work = this.#unsynced(false);
-    return this.#work({ ...work, verdicts: [...work.verdicts, ...verdicts], raw, use, synced: true });
+    const batch = this.takeBatch();
+    return newWork('batch', [...batch.verdicts, ...verdicts], batch, raw, use, true, false);
   }
 
   /** Only the beginning of the text is here: unless it is one INSERT, it may leave behind anything. */
@@ -157,28 +157,34 @@ export class RequestReader {
     } satisfies Verdict);
   }
 
-  #unsynced(describeOnly: boolean): Work {
+  /** What was collected. */
+  #whole(synced: boolean, describeOnly: boolean): Work {
     const batch = this.takeBatch();
-    return { ...newWork('batch', batch.verdicts), batch, synced: false, describeOnly };
-  }
-
-  #work(work: Work): Request {
-    return { kind: 'work', work };
+    return newWork('batch', batch.verdicts, batch, null, null, synced, describeOnly);
   }
 }
 
-function newWork(kind: Work['kind'], verdicts: readonly Verdict[]): Work {
+function newWork(
+  kind: Work['kind'],
+  verdicts: readonly Verdict[],
+  batch: Batch | null,
+  raw: Buffer | null,
+  use: NameUse | null,
+  synced: boolean,
+  describeOnly: boolean,
+): Work {
   return {
     kind,
     verdicts,
-    batch: null,
-    raw: null,
-    use: null,
-    synced: true,
-    describeOnly: false,
+    batch,
+    raw,
+    use,
+    synced,
+    describeOnly,
     startedMs: nowMs(),
     losses: 0,
     avoid: null,
+    alone: false,
     forced: null,
     listens: NOTHING,
   };

@@ -22,7 +22,6 @@ export type SessionState = {
   readonly memory: SessionMemory;
   readonly options: SessionOptions;
   readonly causality: Causality;
-  readonly statements: ExtendedReader;
 };
 
 const NONE: readonly Verdict[] = [];
@@ -32,6 +31,7 @@ export class RunningStatements {
   readonly #client: Client;
   readonly #services: Services;
   readonly #session: SessionState;
+  readonly #statements: ExtendedReader;
   readonly #writes = new OpenWrites();
   readonly sequences: SequenceUse;
   /** Of the request as it was when it came, and of all that was added to it. */
@@ -43,11 +43,12 @@ export class RunningStatements {
   /** Where the last request went. */
   lastRoute: LastRoute | null = null;
 
-  constructor(client: Client, services: Services, holder: LinkHolder, session: SessionState) {
+  constructor(client: Client, services: Services, session: SessionState & LinkHolder, statements: ExtendedReader) {
     this.#client = client;
     this.#services = services;
     this.#session = session;
-    this.sequences = new SequenceUse(services, client.database, client.identity.user, holder);
+    this.#statements = statements;
+    this.sequences = new SequenceUse(services, client.database, client.identity.user, session);
   }
 
   accept(work: Work): void {
@@ -82,7 +83,7 @@ export class RunningStatements {
    */
   answered(link: Link, work: Work, exchange: Exchange, before: Transaction, now: Transaction, certain: boolean): void {
     const { cluster } = this.#services;
-    const { memory, options, causality, statements } = this.#session;
+    const { memory, options, causality } = this.#session;
     const { running, summary } = this;
     const pinned = memory.pinned !== null;
     this.lastRoute = account(this.#services, link, work, exchange, summary, before !== 'none', pinned);
@@ -92,7 +93,7 @@ export class RunningStatements {
     if (succeeded && !link.readOnly) this.#writes.note(running);
     if (!link.readOnly && this.sequences.ran(running, link.connection)) memory.pin('sequence state');
     if (now === 'none') this.#writes.acknowledge(cluster, causality, this.#client.address);
-    if (exchange.undone !== null) statements.undo(exchange.undone);
+    if (exchange.undone !== null) this.#statements.undo(exchange.undone);
     memory.mentioned(mentionedSettings(work, running));
     noteEffects(running, succeeded, now !== 'none', certain, memory, options, link.connection);
   }

@@ -31,6 +31,11 @@ export class SchemaView {
     return verdicts.some(({ relations }) => relations.some(({ name }) => outdated.includes(name)));
   }
 
+  /** True when the catalog has all that the session changed. */
+  get settled(): boolean {
+    return this.#committed === null && this.#open === null;
+  }
+
   /** Statements were run. @param inTransaction a transaction block is open now */
   ran(verdicts: readonly Verdict[], inTransaction: boolean): void {
     // whether a text that failed, or a transaction that was rolled back, has changed anything is not worth finding out

@@ -67,6 +67,8 @@ export class SessionMemory {
 
   /** Why the session keeps its server connection between transactions; null when it does not. */
   get pinned(): PinReason | null {
+    // asked several times for every statement
+    if (this.#pins.size === 0) return null;
     for (const reason of this.#pins) return reason;
     return null;
   }

@@ -15,8 +15,8 @@ import { BackendSignals } from './backend-signals.ts';
 import { cancelled } from './cancelled.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
-import { Execution, type ExecutionState } from './execution.ts';
-import type { ExecutionHost } from './execution-host.ts';
+import { Execution } from './execution.ts';
+import type { ExecutionHost, ExecutionState } from './execution-host.ts';
 import { Linger } from './linger.ts';
 import type { Link } from './link.ts';
 import { ListenStatements } from './listen-statements.ts';
@@ -111,7 +111,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   }
 
   get lastRoute(): LastRoute | null {
-    return this.#execution.lastRoute;
+    return this.#execution.statements.lastRoute;
   }
 
   /** Why it keeps its server connection between transactions; null when it does not. */
@@ -121,7 +121,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   get linkedTo(): { readonly node: string; readonly pid: number } | null {
     const { link } = this.#execution;
-    return link === null ? null : { node: link.node.name, pid: link.connection.pid };
+    return link === null ? this.#execution.sharedRead.linkedTo : { node: link.node.name, pid: link.connection.pid };
   }
 
   /** The role it has taken with SET ROLE; null while it has its own. */
@@ -150,7 +150,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   /** What it waits for, for people; null when it does not. */
   get waitingFor(): string | null {
-    return this.#execution.waitingFor;
+    return this.#execution.placement.waitingFor;
   }
 
   /** @param rest bytes that came right behind the login */
@@ -188,7 +188,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   get runningSinceMs(): number | null {
     const { link, work } = this.#execution;
-    return this.state !== 'active' || link === null || work === null ? null : Math.max(link.sinceMs, work.startedMs);
+    return this.state !== 'active' || work === null ? null : Math.max(link?.sinceMs ?? 0, work.startedMs);
   }
 
   cancelRunning(): void {
@@ -220,7 +220,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (this.state === 'active') this.#execution.underWay.piece(type, length, offset, bytes);
     else if (this.state === 'idle' && offset === 0 && !this.#skipToSync) {
       const request = this.#requests.readLarge(type, length, bytes);
-      if (request.kind === 'work') this.#execution.underWay.expect(length - bytes.length);
+      if (request.kind === 'stream' || request.kind === 'batch') this.#execution.underWay.expect(length - bytes.length);
       this.#request(request);
     }
     return this.#wantsMore();
@@ -257,24 +257,10 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
 
   #request(request: Request): void {
     switch (request.kind) {
-      case 'work': {
-        const { link, transaction } = this.#execution;
-        for (const { vacates } of request.work.verdicts) {
-          if (vacates !== undefined) this.#services.databases.expect(vacates);
-        }
-        this.#execution.accept(request.work);
-        this.lastRequestMs = request.work.startedMs;
-        this.#clock.began();
-        const { mode } = this.#execution.settings.now;
-        const onReplica = link?.readOnly === true && !this.#execution.start.concerns(request.work, transaction);
-        if (this.#own.take(request.work, transaction, onReplica, mode)) return;
-        this.listening.beforeRun(request.work, transaction, (error) => {
-          if (this.#execution.work !== request.work || this.state === 'closed') return;
-          if (error === null) this.#execution.run();
-          else this.#fail(error);
-        });
-        return;
-      }
+      case 'query':
+      case 'batch':
+      case 'stream':
+        return this.#work(request);
       case 'sync':
         return this.#output.ready(this.#execution.transaction);
       case 'violation':
@@ -285,6 +271,26 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
       default:
         request satisfies never;
     }
+  }
+
+  #work(work: Work): void {
+    const execution = this.#execution;
+    this.lastRequestMs = work.startedMs;
+    if (execution.join(work)) return this.#clock.began();
+    const { link, transaction } = execution;
+    for (const { vacates } of work.verdicts) {
+      if (vacates !== undefined) this.#services.databases.expect(vacates);
+    }
+    execution.accept(work);
+    this.#clock.began();
+    const { mode } = execution.settings.now;
+    const onReplica = link?.readOnly === true && !execution.start.concerns(work, transaction);
+    if (this.#own.take(work, transaction, onReplica, mode)) return;
+    this.listening.beforeRun(work, transaction, (error) => {
+      if (execution.work !== work || this.state === 'closed') return;
+      if (error === null) execution.run();
+      else this.#fail(error);
+    });
   }
 
   // --- what the client is told ---------------------------------------------------------------------------------------

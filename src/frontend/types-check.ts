@@ -8,9 +8,10 @@ import { readErrorFields } from '../wire/fields.ts';
 import { lengthAt } from '../wire/frame-reader.ts';
 import { HEADER_BYTES, SERVER } from '../wire/message-type.ts';
 import { SYNC } from '../wire/writer.ts';
-import { type Batch, describeStatement, type SessionStatement, type Variant } from './batch.ts';
+import { type Batch, describeStatement, type SessionStatement } from './batch.ts';
 import type { Link } from './link.ts';
 import { SaidByServer } from './loss.ts';
+import type { Variant } from './variant.ts';
 
 /** PostgreSQL's words: drivers that prepare the statement again know them. */
 const OUTDATED_TYPES = 'cached plan must not change result type';

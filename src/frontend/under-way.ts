@@ -1,26 +1,21 @@
 import type { Exchange } from '../backend/exchange.ts';
-import type { Verdict } from '../sql/verdict.ts';
 import { CLIENT } from '../wire/message-type.ts';
-import type { Batch, Variant } from './batch.ts';
+import type { Batch } from './batch.ts';
+import type { ExecutionHost } from './execution-host.ts';
 import type { Link } from './link.ts';
 import type { RequestReader } from './request-reader.ts';
+import type { RunningStatements } from './running-statements.ts';
+import type { Variant } from './variant.ts';
 
-/** What the session does about what it hears here. */
-export type UnderWayHost = {
-  /** The server reads slower than the client writes: stop reading the client until `resume`. */
-  pauseClient(): void;
-  resumeClient(): void;
-  /** Statements that were added to the running exchange; `runs` are those that do not stay at being parsed. */
-  added(verdicts: readonly Verdict[], runs: readonly Verdict[]): void;
-  /** The statement as it is under the session's settings. */
-  readonly variant: Variant;
-  violation(reason: string): void;
-};
+/** The client: not read while the server reads slower than it writes. */
+type Client = Pick<ExecutionHost, 'pauseClient' | 'resumeClient' | 'violation'>;
 
 /** The exchange of a session that is under way, and what the client adds to it: the rest of a batch, copied data, the rest of a long message. */
 export class UnderWay {
   readonly #reader: RequestReader;
-  readonly #host: UnderWayHost;
+  readonly #statements: RunningStatements;
+  readonly #variant: Variant;
+  readonly #host: Client;
   #exchange: Exchange | null = null;
   #link: Link | null = null;
   #copy: 'none' | 'receiving' | 'ending' = 'none';
@@ -29,8 +24,10 @@ export class UnderWay {
   /** The long message at hand is data of a COPY that the server has ended. */
   #void = false;
 
-  constructor(reader: RequestReader, host: UnderWayHost) {
+  constructor(reader: RequestReader, statements: RunningStatements, variant: Variant, host: Client) {
     this.#reader = reader;
+    this.#statements = statements;
+    this.#variant = variant;
     this.#host = host;
   }
 
@@ -128,8 +125,8 @@ export class UnderWay {
   #send(batch: Batch, end: 'sync' | 'flush' | 'none'): void {
     const link = this.#link as Link;
     const exchange = this.#exchange as Exchange;
-    this.#host.added(batch.verdicts, batch.bound);
-    link.connection.write(batch.encode(link.connection, exchange, this.#host.variant, end));
+    this.#statements.add(batch.verdicts, batch.bound);
+    link.connection.write(batch.encode(link.connection, exchange, this.#variant, end));
     if (end === 'flush') link.connection.settle(exchange);
     this.#pace(link);
   }
@@ -142,7 +139,7 @@ export class UnderWay {
     exchange.open = false;
     const { verdicts, use } = this.#reader.queried(type, buffer, start, end);
     exchange.expectQuery(use?.deallocation ?? null);
-    this.#host.added(verdicts, verdicts);
+    this.#statements.add(verdicts, verdicts);
     this.#passOn(buffer.subarray(start, end));
   }
 

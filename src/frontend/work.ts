@@ -1,3 +1,4 @@
+import { Pace } from '../backend/pace.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { StatementClass, Verdict } from '../sql/verdict.ts';
 import type { Batch } from './batch.ts';
@@ -23,6 +24,8 @@ export type Work = {
   losses: number;
   /** Nodes that refused or lost it. */
   avoid: Set<string> | null;
+  /** It has to have a server connection to itself. */
+  alone: boolean;
   /** Set when it has to run on the primary after all. */
   forced: RouteReason | null;
   /** What its server connection has to listen on meanwhile, because it asks for that. */
@@ -42,6 +45,8 @@ export type Summary = {
   readonly traffic: TrafficClass;
   readonly hint: 'primary' | 'replica' | null;
   readonly maxStalenessMs: number | null;
+  /** Of a read that leaves nothing in its server connection and sees nothing there but settings: how long such take. Null: of all others. */
+  readonly pace: Pace | null;
 };
 
 export const UNKNOWN: Summary = {
@@ -53,6 +58,7 @@ export const UNKNOWN: Summary = {
   traffic: 'other',
   hint: null,
   maxStalenessMs: null,
+  pace: null,
 };
 
 const REASON_OF: Readonly<Record<StatementClass, RouteReason>> = {
@@ -81,7 +87,33 @@ function ofOne(verdict: Verdict): Summary {
       verdict.class === 'read' ? 'read' : verdict.class === 'write' || verdict.class === 'copy' ? 'write' : 'other',
     hint,
     maxStalenessMs: verdict.hint?.maxStalenessMs ?? null,
+    pace: leavesNothing(verdict) ? new Pace() : null,
   };
+}
+
+/** A single read after which the server connection is as it was. */
+function leavesNothing(verdict: Verdict): boolean {
+  return (
+    verdict.class === 'read' &&
+    verdict.statements === 1 &&
+    verdict.pin === null &&
+    !verdict.changesSettings &&
+    verdict.command === null &&
+    verdict.unpin === null &&
+    verdict.callsVolatile !== true &&
+    verdict.unseen !== true &&
+    verdict.ofSession !== true &&
+    verdict.readsCounters !== true &&
+    verdict.mayAdvanceSequence !== true &&
+    verdict.mayUnpin !== true &&
+    verdict.altersSchema === undefined &&
+    verdict.vacates === undefined &&
+    (verdict.statementUses ?? []).length === 0 &&
+    (verdict.listenSteps ?? []).length === 0 &&
+    (verdict.signal ?? null) === null &&
+    (verdict.resets ?? []).length === 0 &&
+    (verdict.releases ?? []).length === 0
+  );
 }
 
 const SUMMARIES = new WeakMap<Verdict, Summary>();

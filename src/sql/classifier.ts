@@ -25,6 +25,8 @@ export class Classifier {
   readonly #shapes: VerdictCache;
   readonly #texts: VerdictCache;
   readonly #learned: VerdictCache;
+  /** Statements that turned out to write: verdicts from before may not hold. */
+  learned = 0;
   hits = 0;
   misses = 0;
 
@@ -71,6 +73,7 @@ export class Classifier {
   learnWrite(buffer: Buffer, start: number, end: number, reason: string): void {
     const key = this.#key;
     if (!key.build(buffer, start, end) || key.length > MAX_CACHED_KEY_BYTES) return;
+    this.learned++;
     const cache = key.keptLiterals ? this.#texts : this.#shapes;
     const entry = cache.get(key);
     const before = entry?.verdict ?? notUnderstood(reason, 'write', null, false);

@@ -77,7 +77,7 @@ export class FrameReader {
   /** Goes on after a stop. Safe to call from inside the sink, which must then return true. */
   resume(): void {
     this.#stopped = false;
-    if (this.#reading || this.#dead) return;
+    if (this.#reading || this.#dead || this.#backlogBytes === 0) return;
     const next = this.#backlog.shift();
     if (next === undefined) return;
     this.#backlogBytes -= next.length;

@@ -48,6 +48,8 @@ export class ApiFixture {
     connecting: 0,
     waiting: 0,
     maxWaitMs: 0,
+    sharedReads: 0,
+    displacedReads: 0,
   }));
   accepting = true;
   /** What a reload answers. */
