@@ -4,6 +4,7 @@
  */
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { messageOf } from '../src/core/errors.ts';
+import { connects } from './parts/connects.ts';
 import { latency } from './parts/latency.ts';
 import type { Section } from './parts/section.ts';
 import { throughput } from './parts/throughput.ts';
@@ -13,6 +14,7 @@ import { openScene, type Scene } from './scene.ts';
 const MEASURES: Readonly<Record<Part, (scene: Scene) => Promise<Section>>> = {
   throughput,
   latency,
+  connects,
 };
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
