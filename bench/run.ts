@@ -6,6 +6,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { messageOf } from '../src/core/errors.ts';
 import { connects } from './parts/connects.ts';
 import { latency } from './parts/latency.ts';
+import { memory } from './parts/memory.ts';
 import type { Section } from './parts/section.ts';
 import { throughput } from './parts/throughput.ts';
 import { type Part, planFrom } from './plan.ts';
@@ -15,6 +16,7 @@ const MEASURES: Readonly<Record<Part, (scene: Scene) => Promise<Section>>> = {
   throughput,
   latency,
   connects,
+  memory,
 };
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
