@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Workload } from './measure/pgbench.ts';
 
-export const PARTS = ['throughput', 'latency', 'connects', 'memory'] as const;
+export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** What is measured, how long and how often. */

@@ -7,6 +7,7 @@ import { messageOf } from '../src/core/errors.ts';
 import { connects } from './parts/connects.ts';
 import { latency } from './parts/latency.ts';
 import { memory } from './parts/memory.ts';
+import { relay } from './parts/relay.ts';
 import type { Section } from './parts/section.ts';
 import { throughput } from './parts/throughput.ts';
 import { type Part, planFrom } from './plan.ts';
@@ -17,6 +18,7 @@ const MEASURES: Readonly<Record<Part, (scene: Scene) => Promise<Section>>> = {
   latency,
   connects,
   memory,
+  relay,
 };
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
