@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Workload } from './measure/pgbench.ts';
 
-export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay'] as const;
+export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay', 'micro'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** What is measured, how long and how often. */
@@ -68,6 +68,7 @@ export function planFrom(args: readonly string[]): Plan {
     args: [...args],
     options: {
       quick: { type: 'boolean', default: false },
+      micro: { type: 'boolean', default: false },
       only: { type: 'string' },
       contenders: { type: 'string' },
       rounds: { type: 'string' },
@@ -89,7 +90,7 @@ export function planFrom(args: readonly string[]): Plan {
   return {
     ...preset,
     contenders: values.contenders?.split(',') ?? preset.contenders,
-    parts: partsOf(values.only),
+    parts: values.micro ? ['micro'] : partsOf(values.only),
     rounds: number('rounds', preset.rounds),
     seconds: number('seconds', preset.seconds),
     pacedSeconds: number('seconds', preset.pacedSeconds),

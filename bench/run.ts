@@ -7,13 +7,14 @@ import { messageOf } from '../src/core/errors.ts';
 import { connects } from './parts/connects.ts';
 import { latency } from './parts/latency.ts';
 import { memory } from './parts/memory.ts';
+import { micro } from './parts/micro.ts';
 import { relay } from './parts/relay.ts';
 import type { Section } from './parts/section.ts';
 import { throughput } from './parts/throughput.ts';
 import { type Part, planFrom } from './plan.ts';
 import { openScene, type Scene } from './scene.ts';
 
-const MEASURES: Readonly<Record<Part, (scene: Scene) => Promise<Section>>> = {
+const MEASURES: Readonly<Record<Exclude<Part, 'micro'>, (scene: Scene) => Promise<Section>>> = {
   throughput,
   latency,
   connects,
@@ -35,15 +36,16 @@ process.exit();
 
 async function run(): Promise<void> {
   const plan = planFrom(process.argv.slice(2));
-  const parts = plan.parts;
-  const scene = await openScene(plan, note);
+  const parts = plan.parts.filter((part) => part !== 'micro');
+  const scene = parts.length === 0 ? null : await openScene(plan, note);
   try {
     print(`${new Date().toISOString().slice(0, 10)}; ${cpus()[0]?.model.trim()}, ${availableParallelism()} cores.`);
-    print(...scene.description);
-    for (const part of parts) await show(part, () => MEASURES[part](scene));
+    if (scene !== null) print(...scene.description);
+    for (const part of parts) await show(part, () => MEASURES[part](scene as Scene));
+    if (plan.parts.includes('micro')) await show('micro', () => micro(plan));
     print('', `Load average at the end: ${loadavg()[0]?.toFixed(1)}.`);
   } finally {
-    await scene.close();
+    await scene?.close();
   }
 }
 

@@ -1,0 +1,2 @@
+/** What one operation costs. */
+export type Cost = { readonly operation: string; readonly ns: number };
