@@ -105,7 +105,8 @@ export class ServerConnection {
       return;
     }
     this.exchanges.push(exchange);
-    this.write(bytes);
+    if (this.sharing === null && this.exchanges.length === 1) this.#output.writeNow(bytes);
+    else this.#output.write(bytes);
   }
 
   /** More bytes for the exchange at the tail: CopyData, the rest of a batch. */

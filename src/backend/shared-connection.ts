@@ -18,7 +18,9 @@ export type SharedConnectionHost = {
   drained(shared: SharedConnection): void;
 };
 
-/** What waits on one connection is done in about so many milliseconds, as far as is known. */
+/** Who comes later has a connection of his own, if there is one, when so many milliseconds of work are expected on each. */
+const SPREAD_MS = 1;
+/** More is never put on one. */
 const BUDGET_MS = 5;
 const MOST = 128;
 /** An exchange that has had the server to itself for so long, milliseconds, is not waited for. */
@@ -43,6 +45,16 @@ export class SharedConnection {
     this.settings = connection.settings;
     this.#host = host;
     connection.sharing = this;
+  }
+
+  /** Milliseconds of work that are expected to be on it. */
+  get expectedMs(): number {
+    return this.#expectedMs;
+  }
+
+  /** It would not be long before the read had its turn. */
+  isLight({ pace }: Rider): boolean {
+    return this.#expectedMs + (pace?.ms ?? SPREAD_MS) < SPREAD_MS;
   }
 
   admits(rider: Rider, atMs: number): boolean {

@@ -42,12 +42,12 @@ export class SharedConnections {
     for (const shared of this.#all) {
       if (shared.settings !== rider.settings) continue;
       same++;
-      if ((best === null || shared.connection.depth < best.connection.depth) && shared.admits(rider, atMs))
-        best = shared;
+      if ((best === null || shared.expectedMs < best.expectedMs) && shared.admits(rider, atMs)) best = shared;
     }
     if (best === null) return null;
-    // side by side before one behind the other
-    const spread = same < most && this.#hasRoom(size) && (pool.idleCount > 0 || pool.totalCount < most);
+    // what is done in no time is cheaper behind others than beside them: fewer processes wake up, and each finds more to do
+    const spread =
+      !best.isLight(rider) && same < most && this.#hasRoom(size) && (pool.idleCount > 0 || pool.totalCount < most);
     if (spread) return null;
     this.joined++;
     return best.connection;
