@@ -2,6 +2,7 @@ import type { FairleadError } from '../core/errors.ts';
 import { SERVER } from '../wire/message-type.ts';
 import { NOBODY } from './nobody.ts';
 import type { Pace } from './pace.ts';
+import type { PlainBatch } from './plain-batch.ts';
 import type { PreparedStatement } from './prepared-statement.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { Shape } from './statement-shape.ts';
@@ -35,7 +36,14 @@ export type StatementEntry = {
 
 /** Stands with a Bind or Describe of a statement that is not known: the server may refuse it, or know it from SQL. */
 export const UNKNOWN_NAME: StatementEntry = Object.freeze({
-  statement: Object.freeze({ id: 0, serverName: '', body: Buffer.alloc(0), parse: Buffer.alloc(0), own: true }),
+  statement: Object.freeze({
+    id: 0,
+    serverName: '',
+    wireName: Buffer.alloc(1),
+    body: Buffer.alloc(0),
+    parse: Buffer.alloc(0),
+    own: true,
+  }),
   unnamed: false,
   clientName: null,
   before: null,
@@ -81,6 +89,8 @@ export class Exchange {
   /** What the client calls the statements that they are about. */
   readonly names: (string | null)[];
   head = 0;
+  /** Set for a batch of which nothing has to be matched with what is expected. */
+  plain: PlainBatch | null = null;
   /** True while more of the batch is to come (Flush without Sync). */
   open = false;
   /** Replies reach nobody. */
@@ -109,7 +119,7 @@ export class Exchange {
   /** True when the bytes forwarded so far end inside a message. */
   midMessage = false;
   /** What did not happen to the client's names because of an error; later ones come first. */
-  undone: Undone[] | null = null;
+  undone: readonly Undone[] | null = null;
   /** Statements that this exchange prepares, so that one batch prepares each only once. */
   planned: Set<number> | null = null;
   unnamedPlanned: PreparedStatement | null = null;
@@ -302,8 +312,7 @@ export class Exchange {
   }
 
   #undo(undone: Undone): void {
-    this.undone ??= [];
-    this.undone.unshift(undone);
+    this.undone = [undone, ...(this.undone ?? [])];
   }
 }
 

@@ -5,6 +5,8 @@ export type PreparedStatement = {
   readonly id: number;
   /** Name on server connections. */
   readonly serverName: string;
+  /** The same as it stands in messages, with its zero byte. */
+  readonly wireName: Buffer;
   /** Query text and parameter type OIDs as in the Parse message, after the name. */
   readonly body: Buffer;
   /** Whole Parse message under the server name. */
@@ -55,6 +57,7 @@ export class PreparedStatements {
     const made = Object.freeze({
       id,
       serverName,
+      wireName: cstrings(serverName),
       body: copy,
       parse: parseMessage(serverName, copy),
       own,

@@ -12,9 +12,12 @@ import type { ServerConnection } from './server-connection.ts';
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
 
-/** Of a simple query nobody looks at these. */
-const ROWS_FOLLOW = SERVER.ROW_DESCRIPTION;
+/** Of what is not matched with anything expected these just go along; what ends the rows only if nothing is held back. */
 const ROWS_END = SERVER.COMMAND_COMPLETE;
+const PASSED = new Uint8Array(256);
+for (const type of [SERVER.ROW_DESCRIPTION, SERVER.NO_DATA, SERVER.PARSE_COMPLETE, SERVER.BIND_COMPLETE, ROWS_END]) {
+  PASSED[type] = 1;
+}
 
 /** What one server says: cut into messages, given in whole ranges to the owner of the exchange at the head, looked at where it matters. */
 export class ServerReplies {
@@ -64,7 +67,8 @@ export class ServerReplies {
       }
       if (end > size) break;
       const head = this.#connection.exchanges.head;
-      if (head !== undefined && !head.extended && (type === ROWS_FOLLOW || (type === ROWS_END && head.held === null))) {
+      if (head !== undefined && !head.extended && PASSED[type] === 1 && (type !== ROWS_END || head.held === null)) {
+        head.plain?.heard(type, this.#connection.statements, buffer, pos, end);
         pos = end;
         continue;
       }
@@ -195,6 +199,10 @@ export class ServerReplies {
       this.#connection.statements.dropUnnamed();
       // what we believe of its statements is wrong, or a plan is outdated by DDL: nobody else shall meet that
       if (!ownFault && OUTDATED.has(fields.sqlState)) this.#connection.tainted = true;
+    }
+    if (exchange.plain !== null) {
+      exchange.undone = exchange.plain.undone;
+      if (OUTDATED.has(fields.sqlState)) this.#connection.tainted = true;
     }
     if (exchange.sqlState === null) exchange.sqlState = fields.sqlState;
     if (exchange.held !== null && !ownFault && exchange.refusable?.(fields.sqlState)) {

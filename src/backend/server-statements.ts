@@ -65,12 +65,14 @@ export class ServerStatements {
       case SERVER.PARAMETER_DESCRIPTION:
       case SERVER.ROW_DESCRIPTION:
       case SERVER.NO_DATA:
-        if (entry?.told !== undefined && this.has(entry.statement)) this.#described(entry, type, buffer, start, end);
+        if (entry?.told !== undefined) this.described(entry, type, buffer, start, end);
     }
     return true;
   }
 
-  #described({ statement, told }: StatementEntry, type: number, buffer: Buffer, start: number, end: number): void {
+  /** A reply to Describe, at `start`..`end`. */
+  described({ statement, told }: StatementEntry, type: number, buffer: Buffer, start: number, end: number): void {
+    if (!this.has(statement)) return;
     let shape = this.#shapes.get(statement.id);
     if (shape === undefined) {
       shape = unknownShape();

@@ -49,6 +49,7 @@ export function accountShared(
   counts.transactions++;
   counts.transactionMs += tookMs;
   if (exchange.extended) countMessages(counts, exchange);
+  else exchange.plain?.count(counts);
   traffic.record(node.index, summary.traffic, reason, tookMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);
   return { node: node.name, class: summary.class, reason };

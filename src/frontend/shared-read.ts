@@ -17,6 +17,7 @@ import type { Link } from './link.ts';
 import { afterLoss, type FinalLoss } from './loss.ts';
 import type { Placed } from './placement.ts';
 import type { Known } from './placement-request.ts';
+import { encodePlain } from './plain-encoding.ts';
 import { sharedRefusable } from './refusable.ts';
 import type { RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
@@ -218,7 +219,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     this.#host.sharedAnswered(route);
   }
 
-  refused(exchange: Exchange, sqlState: string): void {
+  refused(_exchange: Exchange, sqlState: string): void {
     const work = this.#work as Work;
     const onReplica = this.#pool?.key.purpose === 'ro';
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
@@ -226,7 +227,6 @@ export class SharedRead implements ExchangeOwner, Rider {
       work.forced = 'retry';
       this.#avoid(work);
     } else work.losses++;
-    this.#requests.statements.undo(exchange.undone ?? []);
     this.#again(work);
   }
 
@@ -279,7 +279,9 @@ export class SharedRead implements ExchangeOwner, Rider {
     reason: RouteReason,
   ): void {
     const { batch, startedMs } = work;
-    const exchange = new Exchange(this, batch !== null, startedMs);
+    const plain = batch === null ? null : encodePlain(batch, connection.statements, this.#variant);
+    const exchange = new Exchange(this, batch !== null && plain === null, startedMs);
+    exchange.plain = plain?.batch ?? null;
     this.#work = work;
     this.#exchange = exchange;
     this.#connection = connection;
@@ -289,8 +291,9 @@ export class SharedRead implements ExchangeOwner, Rider {
     exchange.pace = pace;
     exchange.holdBack(sharedRefusable(pool.key.purpose === 'ro', this.#client.readOnly, batch));
     connection.sharing?.joined(exchange, pace);
-    if (batch !== null) return connection.submit(exchange, batch.encode(connection, exchange, this.#variant, 'sync'));
-    connection.submit(exchange, [work.raw as Buffer]);
+    if (plain !== null) connection.submit(exchange, [plain.bytes]);
+    else if (batch === null) connection.submit(exchange, [work.raw as Buffer]);
+    else connection.submit(exchange, batch.encode(connection, exchange, this.#variant, 'sync'));
   }
 
   #clear(): void {
