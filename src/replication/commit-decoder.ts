@@ -13,7 +13,7 @@ export type DecoderOptions = {
 export const DDL_PREFIX = 'fairlead.ddl';
 
 /** More tables than this in one transaction count as all. */
-const MAX_TABLES = 256;
+export const MAX_TABLES = 256;
 
 const LETTER_B = 0x42;
 const LETTER_C = 0x43;
