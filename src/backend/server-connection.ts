@@ -151,6 +151,14 @@ export class ServerConnection {
     this.cancel();
   }
 
+  /** In a state nobody else may have: what runs is cancelled, and the connection closed. */
+  abandon(reason: string): void {
+    this.tainted = true;
+    if (this.depth === 0) return this.end();
+    this.cancel();
+    this.destroy(reason);
+  }
+
   /** Runs `then` as soon as no cancel request is under way. */
   afterCancel(then: () => void): void {
     this.#cancels.after(then);

@@ -103,8 +103,8 @@ export class SharedConnection {
     else {
       head.pace?.stalled();
       this.isolate();
-      // nobody wants the answer any more
-      if (head.discard && !this.connection.cancelling) this.connection.cancel();
+      // nobody is left who wants an answer, and the server may never give one
+      if (head.discard) this.connection.abandon('the client is gone');
     }
   }
 }

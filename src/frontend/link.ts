@@ -195,9 +195,6 @@ export class Link {
   /** The connection is in a state nobody else may have: it is closed, and what runs on it cancelled. */
   drop(reason: string): void {
     this.connection.holder = null;
-    this.connection.tainted = true;
-    if (this.connection.depth === 0) return this.connection.end();
-    this.connection.cancel();
-    this.connection.destroy(reason);
+    this.connection.abandon(reason);
   }
 }

@@ -4,6 +4,7 @@ import tls from 'node:tls';
 import type { ServerTls } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { SSL_REQUEST } from '../wire/startup.ts';
+import { slabReading } from './read-slabs.ts';
 import { isLoopback, tlsOptions } from './server-tls.ts';
 
 export type ServerAddress = { readonly host: string; readonly port: number; readonly tls: ServerTls };
@@ -89,7 +90,14 @@ export function openServerSocket(
   encryption: Encryption,
   done: (error: Error | null, socket: net.Socket | null) => void,
 ): () => void {
-  const tcp = net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
+  const tcp: net.Socket = net.connect({
+    host: address.host,
+    port: address.port,
+    noDelay: true,
+    keepAlive: true,
+    // TLS reads by itself from what lies below it
+    ...(encryption === 'plain' ? { onread: slabReading(() => tcp) } : {}),
+  });
   let current: net.Socket = tcp;
   const finish = (error: Error | null) => {
     for (const socket of new Set([tcp, current])) {
