@@ -27,7 +27,8 @@ export class ExchangeQueue {
   push(exchange: Exchange): void {
     this.#queue.push(exchange);
     this.#unsent++;
-    if (exchange.changesStatements) this.#changing++;
+    exchange.changesCounted = exchange.changesStatements;
+    if (exchange.changesCounted) this.#changing++;
   }
 
   /** The bytes of all of them go to the socket: from now on the server may act on them. */
@@ -49,7 +50,7 @@ export class ExchangeQueue {
     exchange.pace?.measured(this.busyMs(exchange, atMs));
     this.#queue.shift();
     this.#shiftedMs = atMs;
-    if (exchange.changesStatements) this.#changing--;
+    if (exchange.changesCounted) this.#changing--;
     return atMs;
   }
 

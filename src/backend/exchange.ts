@@ -114,6 +114,8 @@ export class Exchange {
   expectedMs = 0;
   /** It changes which statements the server connection has under names: nobody may rely on them before it is answered. */
   changesStatements = false;
+  /** That was known when it was submitted. */
+  changesCounted = false;
   /** True when bytes went to the owner. */
   forwarded = false;
   /** True when the bytes forwarded so far end inside a message. */

@@ -115,6 +115,11 @@ export class Pool implements ServerConnectionHost {
     return checkDelayMs > 0 && atMs - connection.idleSinceMs > checkDelayMs;
   }
 
+  /** Another pool needs one of its connections more. */
+  get yields(): boolean {
+    return this.#host.limits.yields(this);
+  }
+
   get idleCount(): number {
     return this.#idle.length;
   }

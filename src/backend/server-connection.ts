@@ -151,6 +151,13 @@ export class ServerConnection {
     this.cancel();
   }
 
+  /** Nobody waits for the replies of an exchange any more: they are read all the same. */
+  disown(exchange: Exchange): void {
+    const atHead = this.exchanges.head === exchange;
+    exchange.disown();
+    if (atHead) this.resume();
+  }
+
   /** In a state nobody else may have: what runs is cancelled, and the connection closed. */
   abandon(reason: string): void {
     this.tainted = true;

@@ -47,6 +47,11 @@ export class SharedConnection {
     connection.sharing = this;
   }
 
+  /** It takes others. */
+  get open(): boolean {
+    return this.#open;
+  }
+
   /** Milliseconds of work that are expected to be on it. */
   get expectedMs(): number {
     return this.#expectedMs;
@@ -79,6 +84,8 @@ export class SharedConnection {
 
   /** The exchange at the head is through. */
   answered(exchange: Exchange): void {
+    // its client may not have kept up to the end
+    this.connection.resume();
     this.#expectedMs -= exchange.expectedMs;
     if (this.connection.depth > 0) return;
     this.connection.sharing = null;
@@ -101,8 +108,10 @@ export class SharedConnection {
     // its answer may be here and not read yet, when it is us who did nothing for long
     else if (this.#suspect !== head) this.#suspect = head;
     else {
-      head.pace?.stalled();
-      this.isolate();
+      if (this.#open) {
+        head.pace?.stalled();
+        this.isolate();
+      }
       // nobody is left who wants an answer, and the server may never give one
       if (head.discard) this.connection.abandon('the client is gone');
     }

@@ -35,12 +35,13 @@ export class SharedConnections {
     pool.usedMs = atMs;
     const { sharedConnections: most, size } = pool.settings;
     if (this.#all.length === 0) return null;
-    // where there are few, those who need one to themselves come to their turn
-    if (size < 4 && pool.waitingCount > 0) return null;
+    // where there are few, or there can be no more, those who need one to themselves come to their turn
+    if (pool.waitingCount > 0 && (size < 4 || this.#all.length >= pool.activeCount)) return null;
+    if (pool.yields) return null;
     let best: SharedConnection | null = null;
     let same = 0;
     for (const shared of this.#all) {
-      if (shared.settings !== rider.settings) continue;
+      if (shared.settings !== rider.settings || !shared.open) continue;
       same++;
       if ((best === null || shared.expectedMs < best.expectedMs) && shared.admits(rider, atMs)) best = shared;
     }
@@ -56,7 +57,9 @@ export class SharedConnections {
   /** Lets others share a connection with the exchange that is about to be submitted on it. @returns false when there are enough */
   open(connection: ServerConnection): boolean {
     const { sharedConnections: most, size } = this.#pool.settings;
-    if (connection.tainted || !this.#hasRoom(size) || this.#count(connection.settings) >= most) return false;
+    // what stands on it already cannot be displaced
+    if (connection.depth > 0 || connection.tainted || !this.#hasRoom(size) || this.#count(connection.settings) >= most)
+      return false;
     const shared = new SharedConnection(connection, this);
     this.#all.push(shared);
     this.#watch.add(shared);
@@ -82,12 +85,14 @@ export class SharedConnections {
 
   /** At least half of a pool is for those who need a connection to themselves. */
   #hasRoom(size: number): boolean {
-    return this.#all.length < Math.max(1, size >> 1);
+    let open = 0;
+    for (const shared of this.#all) if (shared.open) open++;
+    return open < Math.max(1, size >> 1);
   }
 
   #count(settings: SettingsSet): number {
     let count = 0;
-    for (const shared of this.#all) if (shared.settings === settings) count++;
+    for (const shared of this.#all) if (shared.open && shared.settings === settings) count++;
     return count;
   }
 }

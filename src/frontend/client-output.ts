@@ -80,8 +80,12 @@ export class ClientOutput {
 
   flush(): boolean {
     if (this.#pending.length === 0) return !this.#socket.writableNeedDrain;
+    const [first] = this.#pending as [Buffer];
+    // what waits for a client that does not read must not keep the whole chunk that it came in
     const all =
-      this.#pending.length === 1 ? (this.#pending[0] as Buffer) : Buffer.concat(this.#pending, this.#pendingBytes);
+      this.#pending.length === 1 && !this.#socket.writableNeedDrain
+        ? first
+        : Buffer.concat(this.#pending, this.#pendingBytes);
     this.#pending = [];
     this.#pendingBytes = 0;
     return this.#socket.writable ? this.#socket.write(all) : false;

@@ -151,7 +151,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     const link = this.#link;
     this.#link = null;
     this.#home.settleAt(null);
-    if (link?.shared === true) this.underWay.exchange?.disown();
+    if (link?.shared === true && this.underWay.exchange !== null) link.connection.disown(this.underWay.exchange);
     else link?.leave(idle, this.memory.pinned !== null, this.settings.now);
   }
 
@@ -159,6 +159,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   join(work: Work): boolean {
     if (this.#link !== null || this.keepsLink) return false;
     this.#state = 'active';
+    this.#cancelEarly = false;
     this.#work = work;
     if (this.sharedRead.join(work)) return true;
     this.#state = 'idle';
@@ -367,7 +368,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   /** The link is given back unless something keeps it. */
   #rest(skip: boolean): void {
     const link = this.#link;
-    if (link !== null && !this.keepsLink) {
+    if (link !== null && (link.shared || !this.keepsLink)) {
       this.#link = null;
       link.release();
     }

@@ -8,7 +8,7 @@ import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { RouteDecision, RouteReason } from '../routing/decision.ts';
-import { routeRead } from '../routing/route-read.ts';
+import { nextTurn, routeRead } from '../routing/route-read.ts';
 import type { PlacementRequest } from './placement-request.ts';
 import type { Services } from './services.ts';
 
@@ -215,6 +215,7 @@ export class Placement implements Checkout, Expiring {
 
   #checkout(node: TopologyNode, reason: RouteReason, request: PlacementRequest): void {
     const { pools, cluster, deadlines } = this.#services;
+    if (request.read !== null) nextTurn();
     const purpose = cluster.topology.value.primary === node && !request.readOnly ? 'rw' : 'ro';
     const pool = pools.of(node, purpose, request.database, request.identity);
     this.#pool = pool;

@@ -10,7 +10,7 @@ import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
-import { type ReadRequest, routeRead } from '../routing/route-read.ts';
+import { nextTurn, type ReadRequest, routeRead } from '../routing/route-read.ts';
 import { accountShared, type LastRoute } from './accounting.ts';
 import type { ExecutionHost } from './execution-host.ts';
 import type { Link } from './link.ts';
@@ -127,19 +127,20 @@ export class SharedRead implements ExchangeOwner, Rider {
 
   /** Of sessions that keep no connection. */
   get #mayShare(): boolean {
-    return !this.#output.listening.listens && !this.#host.memory.settingsChanged;
+    const { settingsChanged, primaryOnly } = this.#host.memory;
+    return !this.#output.listening.listens && !settingsChanged && !primaryOnly;
   }
 
   /** Runs it at once if there is a place for it. @returns false when there is none */
   join(work: Work): boolean {
     const pace = this.#mayShare ? paceOf(work) : null;
     if (pace?.quick !== true || this.#client.readOnly) return false;
-    const { options, memory, causality } = this.#host;
+    const { options, causality } = this.#host;
     const { cluster, config, pools } = this.#services;
     const summary = summarize(work.verdicts);
     const consistency = options.consistency(config().routing.consistency);
     // what has to wait for anything, or what the session has changed, is not for here
-    if (consistency === 'strong' || memory.primaryOnly || !this.#requests.schema.settled) return false;
+    if (consistency === 'strong' || !this.#requests.schema.settled) return false;
     if (cluster.operator.value.pausedDatabases.size > 0) return false;
     const { database, identity } = this.#client;
     REQUEST.consistency = consistency;
@@ -153,12 +154,14 @@ export class SharedRead implements ExchangeOwner, Rider {
     this.#prepare(work, pace);
     const connection = pool.shared.seat(this, work.startedMs);
     if (connection === null) return false;
+    nextTurn();
     this.#run(work, pace, connection, pool, node, reason);
     return true;
   }
 
   /** A place was found for it. */
   take(work: Work, { connection, pool, node, reason }: Placed): void {
+    pool.counts.waitMs += nowMs() - work.startedMs;
     this.#run(work, this.pace as Pace, connection, pool, node, reason);
   }
 
@@ -186,7 +189,7 @@ export class SharedRead implements ExchangeOwner, Rider {
 
   /** The session does not wait for it any more. */
   leave(): void {
-    this.#exchange?.disown();
+    if (this.#exchange !== null) this.#connection?.disown(this.#exchange);
     this.#clear();
   }
 
@@ -213,6 +216,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     const { cluster, traffic } = this.#services;
     if (pool.key.purpose === 'ro') causality.ranOnReplica(node.name, atMs);
     else causality.ranOnPrimary(cluster.samples.next);
+    if (!this.#requests.schema.settled) this.#requests.schema.ran(work.verdicts, false);
     if (exchange.undone !== null) this.#requests.statements.undo(exchange.undone);
     const route = accountShared(traffic, pool.counts, exchange, summary, node, this.#reason, atMs);
     this.#clear();
@@ -221,7 +225,8 @@ export class SharedRead implements ExchangeOwner, Rider {
 
   refused(_exchange: Exchange, sqlState: string): void {
     const work = this.#work as Work;
-    const onReplica = this.#pool?.key.purpose === 'ro';
+    // through the read-only port it may be the primary's, where it ran for that reason
+    const onReplica = this.#pool?.key.purpose === 'ro' && work.forced === null;
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
     if (onReplica) {
       work.forced = 'retry';
@@ -289,7 +294,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     this.#node = node;
     this.#reason = reason;
     exchange.pace = pace;
-    exchange.holdBack(sharedRefusable(pool.key.purpose === 'ro', this.#client.readOnly, batch));
+    exchange.holdBack(sharedRefusable(pool.key.purpose === 'ro' && work.forced === null, this.#client.readOnly, batch));
     connection.sharing?.joined(exchange, pace);
     if (plain !== null) connection.submit(exchange, [plain.bytes]);
     else if (batch === null) connection.submit(exchange, [work.raw as Buffer]);

@@ -87,8 +87,13 @@ function mayBecomeFresh(request: ReadRequest, topology: Topology): boolean {
   return topology.replicas.some((r) => !request.avoid?.has(r.name));
 }
 
-/** Moves on with every choice, so that equals take turns. */
+/** So that equals take turns. */
 let turn = 0;
+
+/** A read goes where `routeRead` said. */
+export function nextTurn(): void {
+  turn++;
+}
 
 /** Of so many that are fresh enough the least loaded is taken: the best of a few is nearly the best of all, whatever their number. */
 const CANDIDATES = 4;
@@ -110,7 +115,6 @@ function bestReplica(
   }
   let best: TopologyNode | null = null;
   let bestLoad = Number.POSITIVE_INFINITY;
-  turn = (turn + 1) % replicas.length;
   for (let i = 0, fresh = 0; i < replicas.length && fresh < CANDIDATES; i++) {
     const node = replicas[(turn + i) % replicas.length] as TopologyNode;
     if (!isFresh(request, cluster, node, floor)) continue;

@@ -4,7 +4,7 @@ import { nowMs, wallMs } from '../../../src/core/clock.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { Causality } from '../../../src/routing/causality.ts';
 import type { RouteDecision } from '../../../src/routing/decision.ts';
-import { type ReadRequest, routeRead } from '../../../src/routing/route-read.ts';
+import { nextTurn, type ReadRequest, routeRead } from '../../../src/routing/route-read.ts';
 import { RoutingFixture } from './fixture.ts';
 
 const REQUEST: Omit<ReadRequest, 'causality'> = {
@@ -213,6 +213,7 @@ describe('routeRead', () => {
       const counts: Record<string, number> = {};
       for (let i = 0; i < 100; i++) {
         const decision = routeRead({ ...REQUEST, causality: new Causality() }, fixture.cluster, load);
+        nextTurn();
         if (decision.kind === 'node') counts[decision.node.name] = (counts[decision.node.name] ?? 0) + 1;
       }
       return counts;
