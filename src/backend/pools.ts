@@ -10,7 +10,7 @@ import { type Config, nodesOf, type ServerTls } from '../config/config.ts';
 import { databaseEntry, type PoolSettings, poolSettings, serverDatabase } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
-import type { ServerSecret } from '../wire/secret.ts';
+import { type ServerSecret, sameSecret } from '../wire/secret.ts';
 import { DatabaseCounters } from './database-counters.ts';
 import { Pool, type PoolKey, type Purpose } from './pool.ts';
 import type { LoginTarget } from './server-login.ts';
@@ -40,7 +40,7 @@ type Parameters = readonly (readonly [string, string])[];
 const PARAMETERS: Parameters = [['client_encoding', 'UTF8']];
 const READ_ONLY: Parameters = [...PARAMETERS, ['options', '-c default_transaction_read_only=on']];
 
-const MAX_SECRETS = 100_000;
+const MAX_PROVED = 100_000;
 const MAX_USERS = 10_000;
 const TICK_MS = 250;
 /** A pool without connections that nobody has used for so long is forgotten. */
@@ -55,8 +55,8 @@ export class Pools {
   /** node → purpose+database+user → pool */
   readonly #pools = new Map<string, Map<string, Pool>>();
   readonly #users = new Map<string, UserPools>();
-  /** Newest secret of each user of servers. */
-  readonly #secrets = new Map<string, ServerSecret>();
+  /** Each user of servers with the newest secret. */
+  readonly #proved = new Map<string, Identity & { readonly secret: ServerSecret }>();
   readonly #limits = new SharedLimits((node) => this.#pools.get(node)?.values() ?? []);
   readonly #stalls = new StallWatch();
   readonly counters = new DatabaseCounters();
@@ -144,11 +144,19 @@ export class Pools {
     };
   }
 
-  /** What a client has just proved to know: it logs in from now on, also for sessions that began with an older password. */
-  admit({ user, secret }: Identity): void {
-    if (secret === null) return;
-    if (this.#secrets.size >= MAX_SECRETS) this.#secrets.clear();
-    this.#secrets.set(user, secret);
+  /**
+   * What a client has just proved to know: it logs in from now on, also for sessions that began with an older password.
+   * @returns one object for all who prove the same: each session keeps its own for as long as it lasts
+   */
+  admit(identity: Identity): Identity {
+    const { user, secret } = identity;
+    if (secret === null) return identity;
+    const known = this.#proved.get(user);
+    if (known !== undefined && sameSecret(known.secret, secret)) return known;
+    if (this.#proved.size >= MAX_PROVED) this.#proved.clear();
+    const proved = { user, secret };
+    this.#proved.set(user, proved);
+    return proved;
   }
 
   /** Databases that connections are open to, as servers name them. */
@@ -169,7 +177,7 @@ export class Pools {
 
   /** A role is gone, or another one of the same name. */
   roleGone(role: string): void {
-    this.#secrets.delete(role);
+    this.#proved.delete(role);
     for (const pool of this.all()) if (pool.key.user === role) pool.reconnect();
   }
 
@@ -205,7 +213,7 @@ export class Pools {
   ): LoginTarget {
     const entry = databaseEntry(this.#config(), database);
     const prescribed = entry?.user === user ? entry.password : null;
-    const proved = this.#secrets.get(user) ?? (client.user === user ? client.secret : null);
+    const proved = this.#proved.get(user)?.secret ?? (client.user === user ? client.secret : null);
     return {
       node: name,
       host,

@@ -256,13 +256,13 @@ export class Handshake implements Expiring {
     this.#fail(hidden ? new FairleadError('lookup_failed', 'it cannot be found out now who may log in') : error);
   }
 
-  #logIn(identity: Identity): void {
+  #logIn(proved: Identity): void {
     const database = this.#database();
-    if (CONSOLE_DATABASES.has(database)) return this.#enterConsole(identity, database);
+    if (CONSOLE_DATABASES.has(database)) return this.#enterConsole(proved, database);
     const { services, sessions } = this.#host;
-    const refusal = refusalOf(services, sessions, database, identity.user);
+    const refusal = refusalOf(services, sessions, database, proved.user);
     if (refusal !== null) return this.#fail(refusal);
-    services.pools.admit(identity);
+    const identity = services.pools.admit(proved);
     const { parameters } = this.#startup as Startup;
     if (asksForReplication(parameters)) return this.#enterReplication(identity, database, parameters);
     let read: StartupSettings;

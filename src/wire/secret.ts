@@ -18,6 +18,22 @@ export type SecretLookup = (database: string, user: string) => Promise<Secret | 
 /** What logs in to a server. An md5 hash does where the server asks for md5. */
 export type ServerSecret = ScramSecret | { readonly kind: 'md5'; readonly hash: string };
 
+/** True when one logs in wherever the other does. */
+export function sameSecret(a: ServerSecret, b: ServerSecret): boolean {
+  switch (a.kind) {
+    case 'password':
+      return b.kind === 'password' && a.password === b.password;
+    case 'md5':
+      return b.kind === 'md5' && a.hash === b.hash;
+    case 'key':
+      return b.kind === 'key' && a.clientKey.equals(b.clientKey) && sameVerifier(a.verifier, b.verifier);
+  }
+}
+
+function sameVerifier(a: Verifier, b: Verifier): boolean {
+  return a.iterations === b.iterations && a.salt.equals(b.salt) && a.serverKey.equals(b.serverKey);
+}
+
 /** A text as it is stored: `SCRAM-SHA-256$…`, `md5…`, anything else is the password itself. */
 export function parseSecret(text: string): Secret {
   const verifier = parseVerifier(text);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { formatVerifier, makeVerifier, passwordFits } from '../../../src/wire/scram.ts';
-import { md5Answer, md5Hash, parseSecret, sameText } from '../../../src/wire/secret.ts';
+import { formatVerifier, makeVerifier, parseVerifier, passwordFits, type Verifier } from '../../../src/wire/scram.ts';
+import { md5Answer, md5Hash, parseSecret, sameSecret, sameText } from '../../../src/wire/secret.ts';
 
 describe('secrets', () => {
   it('tells the three forms apart', () => {
@@ -25,6 +25,20 @@ describe('secrets', () => {
     assert.equal(sameText('a', 'b'), false);
     assert.equal(sameText('a', 'aa'), false);
     assert.equal(sameText('', ''), true);
+  });
+
+  it('tells secrets that log in wherever the other does', () => {
+    const verifier = makeVerifier('pencil');
+    const key = (of: Verifier, byte: number) =>
+      ({ kind: 'key', clientKey: Buffer.alloc(32, byte), verifier: of }) as const;
+    const again = parseVerifier(formatVerifier(verifier)) as Verifier;
+    assert.equal(sameSecret(key(verifier, 1), key(again, 1)), true);
+    assert.equal(sameSecret(key(verifier, 1), key(again, 2)), false);
+    assert.equal(sameSecret(key(verifier, 1), key(makeVerifier('pencil'), 1)), false);
+    assert.equal(sameSecret({ kind: 'password', password: 'a' }, { kind: 'password', password: 'a' }), true);
+    assert.equal(sameSecret({ kind: 'password', password: 'a' }, { kind: 'password', password: 'b' }), false);
+    assert.equal(sameSecret({ kind: 'md5', hash: 'a' }, { kind: 'md5', hash: 'a' }), true);
+    assert.equal(sameSecret({ kind: 'md5', hash: 'a' }, { kind: 'password', password: 'a' }), false);
   });
 
   it('checks a password with a verifier', async () => {
