@@ -110,6 +110,7 @@ export class Listener {
         identity,
         database,
         pid: key.pid,
+        cancelSecret: key.secret.toString('latin1'),
         startupSettings: settings,
         address: peerOf(socket),
         readOnly,
@@ -127,7 +128,7 @@ export class Listener {
       else session.options.set(name, value, false);
     }
     session.options.keepAsStartup();
-    this.#sessions.add(session, key);
+    this.#sessions.add(session);
     session.start(rest);
   }
 }

@@ -37,6 +37,8 @@ export type Client = {
   readonly identity: Identity;
   readonly database: string;
   readonly pid: number;
+  /** What it may cancel with besides: bytes as latin1, which take less room than a buffer. */
+  readonly cancelSecret: string;
   /** Settings from the startup packet: what RESET falls back to. */
   readonly startupSettings: SettingsSet;
   readonly address: string;

@@ -33,8 +33,8 @@ export type Where = { readonly database: string; readonly user: string };
 
 /** Every client that is logged in, and the keys that cancel its statements. */
 export class Sessions {
-  readonly #sessions = new Map<number, { readonly session: Session; readonly secret: Buffer }>();
-
+  /** By the process id they were told. */
+  readonly #sessions = new Map<number, Session>();
   readonly #counts = new ClientCounts();
   readonly #others = new Map<number, { readonly target: Cancellable; readonly secret: Buffer }>();
   readonly #streams = new Map<Stream, Where>();
@@ -43,8 +43,8 @@ export class Sessions {
     return this.#sessions.size;
   }
 
-  *all(): Iterable<Session> {
-    for (const { session } of this.#sessions.values()) yield session;
+  all(): Iterable<Session> {
+    return this.#sessions.values();
   }
 
   /** @param held those parked for want of a primary */
@@ -73,14 +73,14 @@ export class Sessions {
     }
   }
 
-  add(session: Session, key: CancelKey): void {
-    this.#sessions.set(key.pid, { session, secret: key.secret });
+  add(session: Session): void {
+    this.#sessions.set(session.client.pid, session);
     this.#count(whereOf(session), 1);
   }
 
   /** The session that was told this process id. */
   find(pid: number): Session | undefined {
-    return this.#sessions.get(pid)?.session;
+    return this.#sessions.get(pid);
   }
 
   remove(session: Session): void {
@@ -127,7 +127,10 @@ export class Sessions {
   /** A CancelRequest; a wrong key does nothing, as with PostgreSQL. */
   cancel(pid: number, secret: Buffer): void {
     const session = this.#sessions.get(pid);
-    const entry = session === undefined ? this.#others.get(pid) : { target: session.session, secret: session.secret };
+    const entry =
+      session === undefined
+        ? this.#others.get(pid)
+        : { target: session, secret: Buffer.from(session.client.cancelSecret, 'latin1') };
     if (entry === undefined || entry.secret.length !== secret.length || !timingSafeEqual(entry.secret, secret)) return;
     entry.target.cancel();
   }
