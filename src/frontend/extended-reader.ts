@@ -16,9 +16,10 @@ const STATEMENT = 0x53; // 'S' in Describe and Close
 export class ExtendedReader {
   readonly #services: Services;
   readonly #schema: SchemaView;
-  readonly #statements = new Map<string, SessionStatement>();
-  /** Portals whose statements use names of statements. */
-  readonly #portals = new Map<string, readonly StatementUse[]>();
+  /** Null while nothing was ever prepared. */
+  #prepared: Map<string, SessionStatement> | null = null;
+  /** Portals whose statements use names of statements; null while there never was one. */
+  #portals: Map<string, readonly StatementUse[]> | null = null;
 
   constructor(services: Services, schema: SchemaView) {
     this.#services = services;
@@ -27,7 +28,12 @@ export class ExtendedReader {
 
   /** Statements under their names, the unnamed one included. */
   get size(): number {
-    return this.#statements.size;
+    return this.#prepared?.size ?? 0;
+  }
+
+  get #statements(): Map<string, SessionStatement> {
+    this.#prepared ??= new Map();
+    return this.#prepared;
   }
 
   classify(buffer: Buffer, start: number, end: number): Verdict {
@@ -50,7 +56,7 @@ export class ExtendedReader {
         const { statements } = this.#services;
         const body = buffer.subarray(nameEnd + 1, end);
         const prepared = verdict.ofSession === true ? statements.own(body) : statements.intern(body);
-        const before = this.#statements.get(name) ?? null;
+        const before = this.#prepared?.get(name) ?? null;
         const statement = { prepared, verdict, catalog, learned, told: unknownShape() };
         // a name in use stands for what it stood for: the server will refuse
         if (before === null || name === '') this.#statements.set(name, statement);
@@ -80,14 +86,14 @@ export class ExtendedReader {
           const statement = this.#current(name);
           batch.add(type, raw, name, statement, null, statement && this.#described(statement.verdict));
         } else {
-          batch.add(type, raw, name, null, this.#statements.get(name) ?? null);
-          this.#statements.delete(name);
+          batch.add(type, raw, name, null, this.#prepared?.get(name) ?? null);
+          this.#prepared?.delete(name);
         }
         return null;
       }
       case CLIENT.EXECUTE: {
-        const portalEnd = this.#portals.size === 0 ? -1 : stringEnd(buffer, start + 5, end);
-        const uses = portalEnd === -1 ? undefined : this.#portals.get(buffer.toString('utf8', start + 5, portalEnd));
+        const portalEnd = this.#portals === null || this.#portals.size === 0 ? -1 : stringEnd(buffer, start + 5, end);
+        const uses = portalEnd === -1 ? undefined : this.#portals?.get(buffer.toString('utf8', start + 5, portalEnd));
         batch.add(type, raw, null, null, null, uses === undefined ? null : useNames(uses, this.#statements));
         return null;
       }
@@ -129,13 +135,13 @@ export class ExtendedReader {
 
   /** A simple query takes the unnamed statement with it. */
   dropUnnamed(): void {
-    if (this.#statements.size > 0) this.#statements.delete('');
+    this.#prepared?.delete('');
   }
 
   /** What the server did not do because of an error. */
   undo(changes: readonly Undone[]): void {
     for (const { name, statement } of changes) {
-      if (statement === null) this.#statements.delete(name);
+      if (statement === null) this.#prepared?.delete(name);
       else this.#statements.set(name, { prepared: statement, ...this.#judged(statement), told: unknownShape() });
     }
   }
@@ -160,13 +166,15 @@ export class ExtendedReader {
 
   #bound(portal: string, statement: SessionStatement | null): void {
     const uses = statement?.verdict.statementUses;
-    if (uses !== undefined) this.#portals.set(portal, uses);
-    else if (this.#portals.size > 0) this.#portals.delete(portal);
+    if (uses !== undefined) {
+      this.#portals ??= new Map();
+      this.#portals.set(portal, uses);
+    } else this.#portals?.delete(portal);
   }
 
   /** The statement under a name, with a verdict as of now: the catalog, or what was learnt, may have changed. */
   #current(name: string): SessionStatement | null {
-    const known = this.#statements.get(name);
+    const known = this.#prepared?.get(name);
     if (known === undefined) return null;
     if (known.catalog === this.#schema.catalog && known.learned === this.#services.classifier.learned) return known;
     const renewed = { ...known, ...this.#judged(known.prepared) };

@@ -32,7 +32,8 @@ export class RequestReader {
   readonly statements: ExtendedReader;
   /** What the session may believe of the catalog. */
   readonly schema: SchemaView;
-  #batch = new Batch();
+  /** What was collected; null: nothing. */
+  #batch: Batch | null = null;
 
   constructor(services: Services, database: string) {
     this.schema = new SchemaView(services.catalogs, database);
@@ -41,12 +42,12 @@ export class RequestReader {
 
   /** True when messages were collected whose end has not come. */
   get unfinished(): boolean {
-    return !this.#batch.empty;
+    return !this.#nothing;
   }
 
   /** True when the batch has grown so much that it should not wait for its end. */
   get overfull(): boolean {
-    return this.#batch.bytes > BATCH_BYTES;
+    return this.#batch !== null && this.#batch.bytes > BATCH_BYTES;
   }
 
   /** @param linked the session holds a server connection already */
@@ -66,14 +67,14 @@ export class RequestReader {
       }
       case CLIENT.SYNC:
         // it may end a transaction that nobody began: of a batch that a query stood behind
-        return this.#batch.empty && !linked ? EMPTY_SYNC : this.#whole(true, false);
+        return this.#nothing && !linked ? EMPTY_SYNC : this.#whole(true, false);
       case CLIENT.FLUSH:
-        return this.#batch.empty ? NONE : this.#whole(false, !linked && !this.#batch.executes);
+        return this.#nothing ? NONE : this.#whole(false, !linked && !this.#executes);
       case CLIENT.COPY_DATA:
       case CLIENT.COPY_DONE:
       case CLIENT.COPY_FAIL:
         // behind nothing, it is of a copy that the server ended early: ignored, as the server does
-        if (!this.#batch.empty) this.collect(type, buffer, start, end);
+        if (!this.#nothing) this.collect(type, buffer, start, end);
         return this.overfull ? this.#whole(false, false) : NONE;
       default:
         return { kind: 'violation', reason: `type ${type}` };
@@ -87,7 +88,7 @@ export class RequestReader {
       return newWork('stream', verdicts, null, bytes, null, true, false);
     }
     if (type === CLIENT.COPY_DATA) {
-      if (this.#batch.empty) return NONE; // as above
+      if (this.#nothing) return NONE; // as above
       this.collectLargeData(length, bytes);
       return this.#whole(false, false);
     }
@@ -98,29 +99,43 @@ export class RequestReader {
 
   /** Adds a message to the batch. @returns what is wrong with it, or null. */
   collect(type: number, buffer: Buffer, start: number, end: number): string | null {
-    return this.statements.add(this.#batch, type, buffer, start, end);
+    return this.statements.add(this.#collecting(), type, buffer, start, end);
   }
 
   /** @returns false when it is malformed */
   collectLargeBind(length: number, bytes: Buffer): boolean {
-    return this.statements.largeBind(this.#batch, length, bytes);
+    return this.statements.largeBind(this.#collecting(), length, bytes);
   }
 
   /** The beginning of copied data that comes before the server has asked for it. */
   collectLargeData(length: number, bytes: Buffer): void {
-    this.#batch.addLarge(CLIENT.COPY_DATA, bytes, length, null, null);
+    this.#collecting().addLarge(CLIENT.COPY_DATA, bytes, length, null, null);
   }
 
   /** What was collected as a request, before its end has come: where something runs, or a server connection is there anyway. */
   early(linked: boolean): Request {
-    return this.#batch.empty || !(linked || this.#batch.executes) ? NONE : this.#whole(false, false);
+    return this.#nothing || !(linked || this.#executes) ? NONE : this.#whole(false, false);
   }
 
   /** What was collected; the next message begins another batch. */
   takeBatch(): Batch {
-    const batch = this.#batch;
-    this.#batch = new Batch();
+    const batch = this.#collecting();
+    this.#batch = null;
     return batch;
+  }
+
+  get #nothing(): boolean {
+    return this.#batch === null || this.#batch.empty;
+  }
+
+  /** True when something that was collected runs. */
+  get #executes(): boolean {
+    return this.#batch?.executes === true;
+  }
+
+  #collecting(): Batch {
+    this.#batch ??= new Batch();
+    return this.#batch;
   }
 
   /** The verdicts on a query or a function call, and what it does with names of statements. */
@@ -138,7 +153,7 @@ export class RequestReader {
     }
     const { verdicts, use } = this.queried(type, buffer, start, end);
     const raw = buffer.subarray(start, end);
-    if (this.#batch.empty) return newWork('query', verdicts, null, raw, use, true, false);
+    if (this.#nothing) return newWork('query', verdicts, null, raw, use, true, false);
     // a query instead of a Sync ends the batch and runs in its transaction
     const batch = this.takeBatch();
     return newWork('batch', [...batch.verdicts, ...verdicts], batch, raw, use, true, false);

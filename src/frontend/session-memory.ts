@@ -36,10 +36,11 @@ const HELD: Readonly<Partial<Record<PinReason, string>>> = {
 export class SessionMemory {
   readonly #startup: SettingsSet;
   #settings: SettingsSet;
-  readonly #pins = new Set<PinReason>();
+  /** Like all sets here null while there never was anything in it: most sessions leave nothing. */
+  #pins: Set<PinReason> | null = null;
   /** Names of settings to ask for by name when they are read back. */
-  readonly #named = new Set<string>();
-  readonly #mentioned = new Set<string>();
+  #named: Set<string> | null = null;
+  #mentioned: Set<string> | null = null;
   #readsCounters = false;
   /** What pins the session may be gone. */
   #doubt = false;
@@ -51,7 +52,7 @@ export class SessionMemory {
   /** Stands for settings that nobody else is known to have; empty: they are known. */
   #ownKey = '';
   /** What EXECUTE may leave behind, whatever it executes. */
-  readonly #executePins = new Set<PinReason>();
+  #executePins: Set<PinReason> | null = null;
   #executeSets = false;
 
   /** @param startup settings of the startup packet: what RESET falls back to */
@@ -68,13 +69,13 @@ export class SessionMemory {
   /** Why the session keeps its server connection between transactions; null when it does not. */
   get pinned(): PinReason | null {
     // asked several times for every statement
-    if (this.#pins.size === 0) return null;
+    if (this.#pins === null || this.#pins.size === 0) return null;
     for (const reason of this.#pins) return reason;
     return null;
   }
 
   keeps(reason: PinReason): boolean {
-    return this.#pins.has(reason);
+    return this.#pins?.has(reason) === true;
   }
 
   /** What a statement is parsed under. Settings that are not read back yet are like nobody else's. */
@@ -102,21 +103,24 @@ export class SessionMemory {
    */
   note(verdict: Verdict, succeeded: boolean, inTransaction: boolean, certain: boolean): void {
     if (verdict.changesSettings) this.#noteSettings(verdict, succeeded, inTransaction, certain);
-    else if (verdict.altersSchema !== undefined) for (const name of verdict.settings) this.#named.add(name);
+    else if (verdict.altersSchema !== undefined) this.#name(verdict.settings);
     if (verdict.changesLiterals === true && inTransaction) this.#renewKey();
     // of several statements some may have been committed before one failed
     const stays = succeeded || verdict.statements > 1;
     if (verdict.pin !== null) {
-      for (const pin of verdict.pins ?? [verdict.pin]) if (stays || LASTING.has(pin)) this.#pins.add(pin);
+      for (const pin of verdict.pins ?? [verdict.pin]) if (stays || LASTING.has(pin)) this.pin(pin);
     }
     if (verdict.unseen === true) {
-      for (const reason of UNSEEN) this.#pins.add(reason);
+      for (const reason of UNSEEN) this.pin(reason);
       this.#doubt = true;
     }
     for (const { kind } of verdict.statementUses ?? NOTHING) if (kind === 'execute') this.#executed();
     const { prepares } = verdict;
     if (prepares && stays) {
-      for (const pin of prepares.pins) this.#executePins.add(pin);
+      for (const pin of prepares.pins) {
+        this.#executePins ??= new Set();
+        this.#executePins.add(pin);
+      }
       if (prepares.changesSettings) this.#executeSets = true;
     }
     const rolledBack = verdict.class === 'end' && verdict.mayWrite === false;
@@ -125,17 +129,20 @@ export class SessionMemory {
     if (!succeeded) return;
     if (verdict.readsCounters === true) this.#readsCounters = true;
     // a release inside a transaction is not acted on: the pin stays, which is only slower
-    if (!inTransaction && certain) for (const released of verdict.releases ?? []) this.#pins.delete(released);
+    if (!inTransaction && certain) for (const released of verdict.releases ?? []) this.#pins?.delete(released);
     if (verdict.unpin !== 'all' || !certain) return;
-    this.#pins.clear();
-    this.#executePins.clear();
+    this.#pins = null;
+    this.#executePins = null;
     this.#executeSets = false;
     this.#readsCounters = false;
   }
 
   /** What may be custom settings: they are asked for when settings are read back. */
   mentioned(names: readonly string[]): void {
-    for (const name of names) this.#mentioned.add(name);
+    for (const name of names) {
+      this.#mentioned ??= new Set();
+      this.#mentioned.add(name);
+    }
   }
 
   /** Statements are about to run in one go: what is parsed behind one that changes settings is parsed under those. */
@@ -156,7 +163,7 @@ export class SessionMemory {
 
   /** Of a statement made by PREPARE only the name is known. */
   #executed(): void {
-    for (const pin of this.#executePins) this.#pins.add(pin);
+    for (const pin of this.#executePins ?? []) this.pin(pin);
     if (!this.#executeSets) return;
     this.#changed = true;
     this.#changedAny = true;
@@ -186,7 +193,14 @@ export class SessionMemory {
     // and asked by its name a setting that was reset looks like one that was set
     if (!succeeded || verdict.settingsByName !== true || resets.length > 0) this.#changedAny = true;
     this.#renewKey();
-    for (const name of verdict.settings) this.#named.add(name);
+    this.#name(verdict.settings);
+  }
+
+  #name(settings: readonly string[]): void {
+    for (const name of settings) {
+      this.#named ??= new Set();
+      this.#named.add(name);
+    }
   }
 
   /** True when the statements may reset settings that the client gave at its login. */
@@ -216,12 +230,12 @@ export class SessionMemory {
 
   /** Pins that the server can be asked about, when all are of that kind and may be gone; null otherwise. Asked once. */
   takeDoubt(): readonly PinReason[] | null {
-    const doubt = this.#doubt && this.#pins.size > 0;
+    const pins = this.#doubt && this.#pins !== null && this.#pins.size > 0 ? [...this.#pins] : null;
     this.#doubt = false;
+    if (pins === null) return null;
     // a search_path that begins with the temporary schema is a claim to it though nothing is there yet
-    const claims =
-      this.#pins.has('temporary table') && /^"?pg_temp/.test(this.#settings.values.get('search_path') ?? '');
-    return doubt && !claims && [...this.#pins].every((reason) => reason in HELD) ? [...this.#pins] : null;
+    const claims = this.keeps('temporary table') && /^"?pg_temp/.test(this.#settings.values.get('search_path') ?? '');
+    return !claims && pins.every((reason) => reason in HELD) ? pins : null;
   }
 
   /** Asks the server which of `reasons` it still holds something for. `then` is called when the others pin no more. */
@@ -235,26 +249,27 @@ export class SessionMemory {
     }
     link.ask(held.join(' UNION ALL '), (rows, error) => {
       const still = new Set(rows.map(([name]) => name));
-      if (error === null) for (const reason of reasons) if (!still.has(reason)) this.#pins.delete(reason);
+      if (error === null) for (const reason of reasons) if (!still.has(reason)) this.#pins?.delete(reason);
       then();
     });
   }
 
   /** The session keeps its server connection from now on. */
   pin(reason: PinReason): void {
+    this.#pins ??= new Set();
     this.#pins.add(reason);
   }
 
   /** Reads back from the server which settings the session has now. `then(false)`: the answer did not come, and they are unknown. */
   capture(link: Link, then: (known: boolean) => void): void {
-    const named = [...this.#named, ...this.#mentioned];
-    this.#mentioned.clear();
+    const named = [...(this.#named ?? []), ...(this.#mentioned ?? [])];
+    this.#mentioned = null;
     const all = this.#changedAny;
     this.#changed = false;
     this.#changedAny = false;
     this.#ownKey = '';
     // by name they are asked for again only when all are
-    for (const name of named) if (!name.includes('.')) this.#named.delete(name);
+    for (const name of named) if (!name.includes('.')) this.#named?.delete(name);
     link.capture(named, all, (settings) => {
       if (settings === null) return then(false);
       // what the client reset falls back to what it asked for at its start
