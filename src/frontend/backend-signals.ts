@@ -3,7 +3,6 @@ import type { BackendSignal } from '../sql/verdict.ts';
 import { formatAt, readBind } from '../wire/bind.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { cancelled } from './cancelled.ts';
-import type { OwnAnswerHost } from './own-answers.ts';
 import { onlyStatement, runs, textOf } from './plain-work.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -15,48 +14,35 @@ const INT4 = 23;
 /**
  * `SELECT pg_terminate_backend(pid)` and `SELECT pg_cancel_backend(pid)` with the pid that a session was told at its login: no server
  * knows it, so they are done here. Pids of server processes are the servers' business.
+ * @returns true when the request is dealt with here
  */
-export class BackendSignals {
-  readonly #session: Session;
-  readonly #sessions: Sessions;
-  readonly #host: OwnAnswerHost;
-
-  constructor(session: Session, sessions: Sessions, host: OwnAnswerHost) {
-    this.#session = session;
-    this.#sessions = sessions;
-    this.#host = host;
-  }
-
-  /** @returns true when the request is dealt with here */
-  take(work: Work): boolean {
-    const signal = onlyStatement(work)?.signal;
-    if (signal === undefined || signal === null || !runs(work)) return false;
-    const pid = pidOf(work, signal);
-    const target = pid === null ? undefined : this.#sessions.find(pid);
-    if (target === undefined) return false;
-    const own = target === this.#session;
-    if (!own && !this.#may(target)) {
-      this.#host.fail(work, refusal(signal));
-      return true;
-    }
-    if (signal.kind === 'cancel' && own) {
-      this.#host.fail(work, cancelled());
-      return true;
-    }
-    if (signal.kind === 'cancel') target.cancel();
-    else target.terminate(new FairleadError('terminated', 'terminating connection due to administrator command'));
-    const column = signal.column ?? `pg_${signal.kind}_backend`;
-    const parameters = signal.parameter ? [INT4] : [];
-    if (!own) this.#host.answer(work, valueAnswer(work, { column, value: true, tag: 'SELECT 1', parameters }), false);
+export function takeSignal(work: Work, session: Session, sessions: Sessions): boolean {
+  const signal = onlyStatement(work)?.signal;
+  if (signal === undefined || signal === null || !runs(work)) return false;
+  const pid = pidOf(work, signal);
+  const target = pid === null ? undefined : sessions.find(pid);
+  if (target === undefined) return false;
+  const own = target === session;
+  if (!own && !may(session, target)) {
+    session.fail(work, refusal(signal));
     return true;
   }
-
-  /** As PostgreSQL: a session of the same role, or any for a superuser. */
-  #may(target: Session): boolean {
-    const { client, role } = this.#session;
-    if (role !== null) return role === target.client.identity.user;
-    return client.superuser || client.identity.user === target.client.identity.user;
+  if (signal.kind === 'cancel' && own) {
+    session.fail(work, cancelled());
+    return true;
   }
+  if (signal.kind === 'cancel') target.cancel();
+  else target.terminate(new FairleadError('terminated', 'terminating connection due to administrator command'));
+  const column = signal.column ?? `pg_${signal.kind}_backend`;
+  const parameters = signal.parameter ? [INT4] : [];
+  if (!own) session.answer(work, valueAnswer(work, { column, value: true, tag: 'SELECT 1', parameters }), false);
+  return true;
+}
+
+/** As PostgreSQL: a session of the same role, or any for a superuser. */
+function may({ client, role }: Session, target: Session): boolean {
+  if (role !== null) return role === target.client.identity.user;
+  return client.superuser || client.identity.user === target.client.identity.user;
 }
 
 function refusal({ kind }: BackendSignal): FairleadError {

@@ -15,11 +15,11 @@ const LINGER_MS = 10_000;
 /** What happens to the socket apart from its messages. */
 export type ClientEvents = {
   /** The client is gone. May be called more than once. */
-  gone(): void;
+  close(): void;
   /** The client has caught up with what was written. */
   drained(): void;
   /** A fault of ours: this session ends, the others do not. */
-  failed(error: unknown): void;
+  crashed(error: unknown): void;
 };
 
 /** The socket of one client: messages in, with back-pressure; replies out. */
@@ -27,20 +27,21 @@ export class ClientConnection {
   readonly output: ClientOutput;
   readonly #socket: Socket;
   readonly #reader: FrameReader;
-  readonly #events: ClientEvents;
+  readonly #host: FrameSink & ClientEvents;
   #ended = false;
 
-  constructor(socket: Socket, sink: FrameSink, events: ClientEvents) {
+  constructor(socket: Socket, host: FrameSink & ClientEvents) {
     this.#socket = socket;
     this.output = new ClientOutput(socket);
-    this.#reader = new FrameReader(sink, COLLECT_BYTES, LARGE);
-    this.#events = events;
+    this.#reader = new FrameReader(host, COLLECT_BYTES, LARGE);
+    this.#host = host;
   }
 
   start(): void {
     this.#socket.on('data', (chunk) => this.feed(chunk));
-    this.#socket.on('drain', () => this.#events.drained());
-    for (const event of ['error', 'end', 'close']) this.#socket.on(event, () => this.#events.gone());
+    this.#socket.on('drain', () => this.#host.drained());
+    const gone = () => this.#host.close();
+    for (const event of ['error', 'end', 'close']) this.#socket.on(event, gone);
   }
 
   /** True while the client has not taken what was written; `drained` follows. */
@@ -58,7 +59,7 @@ export class ClientConnection {
     try {
       this.#reader.feed(chunk);
     } catch (error) {
-      return this.#events.failed(error);
+      return this.#host.crashed(error);
     }
     if (this.#reader.backlogBytes > BACKLOG_BYTES) this.#socket.pause();
   }

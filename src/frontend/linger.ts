@@ -1,6 +1,11 @@
 import { nowMs } from '../core/clock.ts';
 import type { Deadlines, Expiring } from '../core/deadlines.ts';
 
+export type LingerHost = {
+  /** What was collected is to go on without its end. */
+  sendOn(): void;
+};
+
 const LINGER_MS = 50;
 
 /**
@@ -10,11 +15,11 @@ const LINGER_MS = 50;
 export class Linger implements Expiring {
   deadlineMs = Number.POSITIVE_INFINITY;
   readonly #deadlines: Deadlines;
-  readonly #over: () => void;
+  readonly #host: LingerHost;
 
-  constructor(deadlines: Deadlines, over: () => void) {
+  constructor(deadlines: Deadlines, host: LingerHost) {
     this.#deadlines = deadlines;
-    this.#over = over;
+    this.#host = host;
   }
 
   /** A message came. @param unfinished the batch is not ended by it */
@@ -24,6 +29,6 @@ export class Linger implements Expiring {
   }
 
   expire(): void {
-    this.#over();
+    this.#host.sendOn();
   }
 }

@@ -28,86 +28,87 @@ export type ListenStatementsHost = {
   ownChannels(then: (channels: readonly string[]) => void): void;
 };
 
-/** LISTEN, UNLISTEN and pg_listening_channels() as statements of their own: answered here, no server connection is kept for them. */
-export class ListenStatements {
-  readonly #host: ListenStatementsHost;
-  readonly #answers: OwnAnswerHost;
-
-  constructor(host: ListenStatementsHost, answers: OwnAnswerHost) {
-    this.#host = host;
-    this.#answers = answers;
-  }
-
-  /** @returns true when the request is dealt with here, now or later */
-  take(work: Work, transaction: Transaction): boolean {
-    const verdict = transaction === 'failed' ? null : onlyStatement(work);
-    if (verdict === null) return false;
-    if (asksForChannels(verdict)) return this.#channels(work, transaction);
-    const step = verdict.listenSteps?.[0];
-    if (step === undefined || verdict.changesSettings || !this.#host.shared) return false;
-    if (step.kind !== 'listen' && step.kind !== 'unlisten') return false;
-    if (step.name !== null && Buffer.byteLength(step.name) > MAX_NAME_BYTES) return false;
-    const done = () =>
-      this.#answers.answer(work, answerTo(work, step.kind === 'listen' ? 'LISTEN' : 'UNLISTEN'), false);
-    if (!runs(work)) done();
-    else if (transaction === 'open') {
-      this.#host.subscriptions().note(step);
-      done();
-    } else if (step.kind === 'unlisten') {
-      const { name } = step;
-      if (!this.#host.listens) done();
-      else {
-        // what was notified before is told before
-        this.#host.settle(() => {
-          this.#host.subscriptions().unlisten(name);
-          done();
-        });
-      }
-    } else {
-      this.#host.subscriptions().listen(step.name, (error) => {
-        if (error === null) done();
-        else this.#answers.fail(work, error);
+/**
+ * LISTEN, UNLISTEN and pg_listening_channels() as statements of their own: answered here, no server connection is kept for them.
+ * @returns true when the request is dealt with here, now or later
+ */
+export function takeListening(
+  work: Work,
+  transaction: Transaction,
+  host: ListenStatementsHost,
+  answers: OwnAnswerHost,
+): boolean {
+  const verdict = transaction === 'failed' ? null : onlyStatement(work);
+  if (verdict === null) return false;
+  if (asksForChannels(verdict)) return takeChannels(work, transaction, host, answers);
+  const step = verdict.listenSteps?.[0];
+  if (step === undefined || verdict.changesSettings || !host.shared) return false;
+  if (step.kind !== 'listen' && step.kind !== 'unlisten') return false;
+  if (step.name !== null && Buffer.byteLength(step.name) > MAX_NAME_BYTES) return false;
+  const done = () => answers.answer(work, answerTo(work, step.kind === 'listen' ? 'LISTEN' : 'UNLISTEN'), false);
+  if (!runs(work)) done();
+  else if (transaction === 'open') {
+    host.subscriptions().note(step);
+    done();
+  } else if (step.kind === 'unlisten') {
+    const { name } = step;
+    if (!host.listens) done();
+    else {
+      // what was notified before is told before
+      host.settle(() => {
+        host.subscriptions().unlisten(name);
+        done();
       });
     }
+  } else {
+    host.subscriptions().listen(step.name, (error) => {
+      if (error === null) done();
+      else answers.fail(work, error);
+    });
+  }
+  return true;
+}
+
+function takeChannels(
+  work: Work,
+  transaction: Transaction,
+  host: ListenStatementsHost,
+  answers: OwnAnswerHost,
+): boolean {
+  if (!host.listens) return false;
+  const alone = CHANNELS.test(textOf(work));
+  if (!alone && transaction === 'none') {
+    if (host.shared) work.listens = [...host.subscriptions().channels];
+    return false;
+  }
+  // a LISTEN in a transaction shows at its end
+  if (!alone) {
+    const error = new FairleadError(
+      'unsupported',
+      'pg_listening_channels() can only be asked for by itself in a transaction',
+      'send SELECT pg_listening_channels() alone, or outside of the transaction',
+    );
+    answers.fail(work, error);
     return true;
   }
+  if (!runs(work)) answerChannels(work, [], host, answers);
+  else host.ownChannels((own) => answerChannels(work, own, host, answers));
+  return true;
+}
 
-  #channels(work: Work, transaction: Transaction): boolean {
-    if (!this.#host.listens) return false;
-    const alone = CHANNELS.test(textOf(work));
-    if (!alone && transaction === 'none') {
-      if (this.#host.shared) work.listens = [...this.#host.subscriptions().channels];
-      return false;
-    }
-    // a LISTEN in a transaction shows at its end
-    if (!alone) {
-      const error = new FairleadError(
-        'unsupported',
-        'pg_listening_channels() can only be asked for by itself in a transaction',
-        'send SELECT pg_listening_channels() alone, or outside of the transaction',
-      );
-      this.#answers.fail(work, error);
-      return true;
-    }
-    if (!runs(work)) this.#answerChannels(work, []);
-    else this.#host.ownChannels((own) => this.#answerChannels(work, own));
-    return true;
-  }
-
-  #answerChannels(work: Work, own: readonly string[]): void {
-    const channels = new Set([...this.#host.subscriptions().channels, ...own]);
-    const rows = [...channels].map((channel) => dataRow([channel]));
-    const end = commandComplete(`SELECT ${rows.length}`);
-    const bytes =
-      work.batch === null
-        ? Buffer.concat([rowDescription([CHANNELS_COLUMN]), ...rows, end])
-        : batchAnswer(
-            work.batch,
-            () => [CHANNELS_COLUMN],
-            () => Buffer.concat([...rows, end]),
-          );
-    this.#answers.answer(work, bytes, false);
-  }
+function answerChannels(work: Work, own: readonly string[], host: ListenStatementsHost, answers: OwnAnswerHost): void {
+  const channels = new Set([...host.subscriptions().channels, ...own]);
+  const rows = [...channels].map((channel) => dataRow([channel]));
+  const end = commandComplete(`SELECT ${rows.length}`);
+  const bytes =
+    work.batch === null
+      ? Buffer.concat([rowDescription([CHANNELS_COLUMN]), ...rows, end])
+      : batchAnswer(
+          work.batch,
+          () => [CHANNELS_COLUMN],
+          () => Buffer.concat([...rows, end]),
+        );
+  answers.answer(work, bytes, false);
 }
 
 function asksForChannels(verdict: Verdict): boolean {

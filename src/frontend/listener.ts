@@ -20,6 +20,15 @@ export class Listener {
   readonly #servers: net.Server[] = [];
   readonly #sockets = new Set<net.Socket>();
 
+  /** One for all sessions. */
+  readonly #ended = (session: Session): void => {
+    const { socket, database } = session.client;
+    this.#sessions.remove(session);
+    const counts = this.#services.pools.counters.of(database);
+    counts.receivedBytes += socket.bytesRead;
+    counts.sentBytes += socket.bytesWritten;
+  };
+
   constructor(services: Services, sessions: Sessions, console: (client: Admitted) => void) {
     this.#services = services;
     this.#sessions = sessions;
@@ -102,8 +111,7 @@ export class Listener {
   }
 
   #admit({ socket, identity, database, key, settings, options, superuser, rest }: Admitted, readOnly: boolean): void {
-    const counts = this.#services.pools.counters.of(database);
-    counts.logins++;
+    this.#services.pools.counters.of(database).logins++;
     const session = new Session(
       {
         socket,
@@ -117,11 +125,7 @@ export class Listener {
         superuser,
       },
       this.#services,
-      (ended) => {
-        this.#sessions.remove(ended);
-        counts.receivedBytes += socket.bytesRead;
-        counts.sentBytes += socket.bytesWritten;
-      },
+      this.#ended,
     );
     for (const [name, value] of options) {
       if (name === 'token') session.causality.adopt(value, this.#services.cluster.assignment.value.forks);

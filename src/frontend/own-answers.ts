@@ -3,18 +3,20 @@ import type { PoolMode } from '../config/pool-settings.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete, EMPTY_QUERY } from '../wire/writer.ts';
-import type { BackendSignals } from './backend-signals.ts';
+import { takeSignal } from './backend-signals.ts';
 import type { Transaction } from './client-output.ts';
 import type { ExtendedReader } from './extended-reader.ts';
-import type { ListenStatements } from './listen-statements.ts';
+import { takeListening } from './listen-statements.ts';
 import { batchAnswer, localCommands, simpleAnswer } from './local-answer.ts';
-import type { LocalCommands } from './local-commands.ts';
+import { LocalCommands } from './local-commands.ts';
 import { lostTransactionAnswer } from './loss.ts';
 import { answerAsStandby } from './read-only-port.ts';
+import type { Services } from './services.ts';
+import type { Session } from './session.ts';
 import { opensBlock, transactionBlockRefused } from './statement-mode.ts';
 import type { Work } from './work.ts';
 
-/** What is answered without a server. Exactly one of the two is called, once, perhaps later. */
+/** What is answered without a server. Exactly one of the two is called, once, perhaps later: whoever cancelled meanwhile has had an answer. */
 export type OwnAnswerHost = {
   /** The answer without ReadyForQuery. `ends`: the transaction that was lost has been ended by it. */
   answer(work: Work, bytes: Buffer, ends: boolean): void;
@@ -23,30 +25,16 @@ export type OwnAnswerHost = {
 
 /** Requests that no server sees: commands for Fairlead, empty queries, whatever comes in a transaction that is gone. */
 export class OwnAnswers {
-  readonly #host: OwnAnswerHost;
+  readonly #session: Session;
+  readonly #services: Services;
   readonly #statements: ExtendedReader;
-  readonly #commands: LocalCommands;
-  readonly #listening: ListenStatements;
-  readonly #signals: BackendSignals;
-  readonly #readOnly: boolean;
   /** What the next request in a lost transaction is told. */
   #loss: FairleadError | null = null;
 
-  /** @param readOnly the client came in by the read-only port */
-  constructor(
-    host: OwnAnswerHost,
-    statements: ExtendedReader,
-    commands: LocalCommands,
-    listening: ListenStatements,
-    signals: BackendSignals,
-    readOnly: boolean,
-  ) {
-    this.#host = host;
+  constructor(session: Session, services: Services, statements: ExtendedReader) {
+    this.#session = session;
+    this.#services = services;
     this.#statements = statements;
-    this.#commands = commands;
-    this.#listening = listening;
-    this.#signals = signals;
-    this.#readOnly = readOnly;
   }
 
   /** The transaction was lost while the client was silent. */
@@ -56,53 +44,55 @@ export class OwnAnswers {
 
   /** @returns true when the request is dealt with here. */
   take(work: Work, transaction: Transaction, onReplica: boolean, mode: PoolMode): boolean {
+    const session = this.#session;
     if (transaction === 'lost') {
       const { bytes, ends } = lostTransactionAnswer(work, this.#loss);
       this.#loss = null;
       if (!ends) this.#statements.abandoned(work);
-      this.#host.answer(work, bytes, ends);
+      this.#session.answer(work, bytes, ends);
       return true;
     }
     if (work.kind === 'query' && work.verdicts[0]?.statements === 0) {
-      this.#host.answer(work, EMPTY_QUERY, false);
+      this.#session.answer(work, EMPTY_QUERY, false);
       return true;
     }
     const commands = localCommands(work.verdicts);
     if (commands !== null) {
-      this.#commands.prepare(commands, (error) => {
-        if (error === null) this.#run(work, transaction !== 'none');
-        else this.#host.fail(work, error);
+      const local = new LocalCommands(this.#session, this.#services);
+      local.prepare(commands, (error) => {
+        if (error === null) this.#run(local, work, transaction !== 'none');
+        else this.#session.fail(work, error);
       });
       return true;
     }
-    if (this.#readOnly && transaction !== 'failed' && answerAsStandby(work, this.#host)) return true;
-    if (transaction !== 'failed' && this.#signals.take(work)) return true;
-    if (this.#listening.take(work, transaction)) return true;
+    if (session.client.readOnly && transaction !== 'failed' && answerAsStandby(work, session)) return true;
+    if (transaction !== 'failed' && takeSignal(work, session, this.#services.sessions)) return true;
+    if (takeListening(work, transaction, session.listening, session)) return true;
     if (transaction !== 'failed' && deallocatesOnly(work)) {
       // servers know it under another name
-      this.#host.answer(work, commandComplete('DEALLOCATE'), false);
+      this.#session.answer(work, commandComplete('DEALLOCATE'), false);
       return true;
     }
     const refusal =
       mode === 'statement' && opensBlock(work)
         ? transactionBlockRefused()
         : refusalOf(work.verdicts, onReplica && transaction !== 'failed');
-    if (refusal !== null) this.#host.fail(work, refusal);
+    if (refusal !== null) this.#session.fail(work, refusal);
     return refusal !== null;
   }
 
-  #run(work: Work, inTransaction: boolean): void {
+  #run(local: LocalCommands, work: Work, inTransaction: boolean): void {
     let bytes: Buffer;
     try {
-      const run = (verdict: Verdict) => this.#commands.run(verdict, inTransaction);
+      const run = (verdict: Verdict) => local.run(verdict, inTransaction);
       bytes =
         work.batch === null
           ? Buffer.concat(work.verdicts.map((verdict) => simpleAnswer(run(verdict))))
-          : batchAnswer(work.batch, (verdict) => this.#commands.columns(verdict), run);
+          : batchAnswer(work.batch, (verdict) => local.columns(verdict), run);
     } catch (error) {
-      return this.#host.fail(work, error as FairleadError);
+      return this.#session.fail(work, error as FairleadError);
     }
-    this.#host.answer(work, bytes, false);
+    this.#session.answer(work, bytes, false);
   }
 }
 

@@ -11,18 +11,15 @@ import { TlsRefused } from '../transport/server-socket.ts';
 import type { FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, SERVER } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
-import { BackendSignals } from './backend-signals.ts';
 import { cancelled } from './cancelled.ts';
-import { ClientConnection } from './client-connection.ts';
+import { ClientConnection, type ClientEvents } from './client-connection.ts';
 import type { ClientOutput } from './client-output.ts';
 import { Execution } from './execution.ts';
 import type { ExecutionHost, ExecutionState } from './execution-host.ts';
-import { Linger } from './linger.ts';
+import { Linger, type LingerHost } from './linger.ts';
 import type { Link } from './link.ts';
-import { ListenStatements } from './listen-statements.ts';
 import { ListeningHost } from './listening-host.ts';
-import { LocalCommands } from './local-commands.ts';
-import { OwnAnswers } from './own-answers.ts';
+import { type OwnAnswerHost, OwnAnswers } from './own-answers.ts';
 import { type Request, RequestReader } from './request-reader.ts';
 import type { Services } from './services.ts';
 import { type ClockHost, SessionClock } from './session-clock.ts';
@@ -48,7 +45,7 @@ export type Client = {
   readonly superuser: boolean;
 };
 
-export class Session implements FrameSink, ExecutionHost, ClockHost {
+export class Session implements FrameSink, ClientEvents, ExecutionHost, OwnAnswerHost, ClockHost, LingerHost {
   readonly client: Client;
   readonly startedMs = nowMs();
   /** When its latest request came, monotonic milliseconds. */
@@ -61,7 +58,8 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
   readonly #execution: Execution;
   readonly #own: OwnAnswers;
   readonly #clock: SessionClock;
-  readonly #linger: Linger;
+  /** Null while no batch was ever without its end. */
+  #linger: Linger | null = null;
   readonly listening: SessionListening;
   /** After an error inside a batch whose Sync has not come. */
   #skipToSync = false;
@@ -70,34 +68,14 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.client = client;
     this.#services = services;
     this.#ended = ended;
-    this.#connection = new ClientConnection(client.socket, this, {
-      gone: () => this.close(),
-      drained: () => this.#drained(),
-      failed: (error) => this.#crashed(error),
-    });
+    this.#connection = new ClientConnection(client.socket, this);
     this.#output = this.#connection.output;
     this.#requests = new RequestReader(services, client.database);
-    const end = (error: FairleadError) => this.terminate(error);
-    const host = new ListeningHost(client, services, this.#connection, () => this.#execution, end);
-    this.listening = new SessionListening(host, services);
     this.#execution = new Execution(client, services, this.#requests, this);
+    const host = new ListeningHost(client, services, this.#connection, this.#execution, this);
+    this.listening = new SessionListening(host, services);
     this.#clock = new SessionClock(services.deadlines, this.#execution.settings, this);
-    this.#linger = new Linger(services.deadlines, () => this.#sendOn());
-    // whoever cancelled meanwhile has had an answer
-    const answers = {
-      answer: (work: Work, bytes: Buffer, ends: boolean) => this.#execution.work === work && this.#answer(bytes, ends),
-      fail: (work: Work, error: FairleadError) => this.#execution.work === work && this.#fail(error),
-    };
-    const listening = new ListenStatements(this.listening, answers);
-    const signals = new BackendSignals(this, services.sessions, answers);
-    this.#own = new OwnAnswers(
-      answers,
-      this.#requests.statements,
-      new LocalCommands(this, services),
-      listening,
-      signals,
-      client.readOnly,
-    );
+    this.#own = new OwnAnswers(this, services, this.#requests.statements);
   }
 
   get state(): ExecutionState {
@@ -182,7 +160,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (this.state === 'closed') return;
     this.#execution.close();
     this.#clock.stop();
-    this.#linger.heard(false);
+    this.#linger?.heard(false);
     this.listening.end();
     this.#connection.end();
     this.#ended(this);
@@ -212,7 +190,9 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     if (type === CLIENT.TERMINATE) this.close();
     else if (this.state === 'active') this.#execution.underWay.message(type, buffer, start, end);
     else if (this.state === 'idle') this.#idleMessage(type, buffer, start, end);
-    this.#linger.heard(this.#requests.unfinished && this.state !== 'closed');
+    const unfinished = this.#requests.unfinished && this.state !== 'closed';
+    if (unfinished) this.#linger ??= new Linger(this.#services.deadlines, this);
+    this.#linger?.heard(unfinished);
     return this.#wantsMore();
   }
 
@@ -228,7 +208,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     return this.#wantsMore();
   }
 
-  #sendOn(): void {
+  sendOn(): void {
     if (this.state === 'active') this.#execution.underWay.sendOn();
     else if (this.state === 'idle') this.#request(this.#requests.early(this.#execution.link !== null));
   }
@@ -237,7 +217,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.terminate(new FairleadError('protocol_violation', `invalid frontend message: ${reason}`));
   }
 
-  #crashed(error: unknown): void {
+  crashed(error: unknown): void {
     this.#services.log.error({ error: messageOf(error), stack: (error as Error).stack }, 'a session failed');
     this.terminate(new FairleadError('internal', `internal error: ${messageOf(error)}`));
   }
@@ -347,14 +327,17 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.#own.remember(error);
   }
 
-  /** The request at hand is answered by ourselves. */
-  #answer(bytes: Buffer, ends: boolean): void {
-    const synced = this.#execution.work?.synced ?? true;
+  answer(work: Work, bytes: Buffer, ends: boolean): void {
+    if (this.#execution.work !== work) return;
     this.#output.write(bytes);
-    if (synced) this.#output.ready(ends ? 'none' : this.#execution.transaction);
+    if (work.synced) this.#output.ready(ends ? 'none' : this.#execution.transaction);
     // an answer to part of a batch is no error: the rest of the batch follows
     else if (this.#execution.transaction === 'lost') this.#skipToSync = true;
     this.#execution.settled(ends);
+  }
+
+  fail(work: Work, error: FairleadError): void {
+    if (this.#execution.work === work) this.#fail(error);
   }
 
   /** The request at hand is refused by ourselves. */
@@ -367,7 +350,7 @@ export class Session implements FrameSink, ExecutionHost, ClockHost {
     this.#execution.settled(false);
   }
 
-  #drained(): void {
+  drained(): void {
     this.#execution.drained();
     if (this.state === 'idle') this.#connection.readOn();
   }
