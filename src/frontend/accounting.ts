@@ -12,6 +12,16 @@ import type { Summary, Work } from './work.ts';
 /** Where a statement went, for `SHOW fairlead.route`. */
 export type LastRoute = { readonly node: string; readonly class: string; readonly reason: string };
 
+/** The last one: sessions keep theirs, and most of them are the same. */
+let latest: LastRoute = { node: '', class: '', reason: '' };
+
+function routeOf(node: string, statementClass: string, reason: string): LastRoute {
+  if (latest.node !== node || latest.class !== statementClass || latest.reason !== reason) {
+    latest = { node, class: statementClass, reason };
+  }
+  return latest;
+}
+
 /** Counts an answered request. @returns where it went and why */
 export function account(
   { traffic }: Services,
@@ -29,7 +39,8 @@ export function account(
   traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);
   const plain = link.readOnly || summary.class === 'read' || reason !== summary.reason || summary.detail === reason;
-  return { node: link.node.name, class: summary.class, reason: plain ? reason : `${reason}: ${summary.detail}` };
+  if (plain) return routeOf(link.node.name, summary.class, reason);
+  return { node: link.node.name, class: summary.class, reason: `${reason}: ${summary.detail}` };
 }
 
 /** Counts an answered read that shared its server connection. @returns where it went and why */
@@ -52,7 +63,7 @@ export function accountShared(
   else exchange.plain?.count(counts);
   traffic.record(node.index, summary.traffic, reason, tookMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);
-  return { node: node.name, class: summary.class, reason };
+  return routeOf(node.name, summary.class, reason);
 }
 
 /** Adds to the statistics of the database. */

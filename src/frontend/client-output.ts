@@ -24,7 +24,9 @@ function flushAll(): void {
 /** What goes to one client: small pieces of one event-loop turn are written together. */
 export class ClientOutput {
   readonly #socket: Socket;
-  #pending: Buffer[] = [];
+  /** Of this turn: one piece, which mostly is all, or several. */
+  #first: Buffer | null = null;
+  #pending: Buffer[] | null = null;
   #pendingBytes = 0;
   #scheduled = false;
 
@@ -38,7 +40,9 @@ export class ClientOutput {
       this.flush();
       return this.#socket.write(buffer);
     }
-    this.#pending.push(buffer);
+    if (this.#first === null) this.#first = buffer;
+    else if (this.#pending === null) this.#pending = [this.#first, buffer];
+    else this.#pending.push(buffer);
     this.#pendingBytes += buffer.length;
     if (this.#pendingBytes >= JOIN_BYTES) return this.flush();
     if (!this.#scheduled) {
@@ -79,14 +83,14 @@ export class ClientOutput {
   }
 
   flush(): boolean {
-    if (this.#pending.length === 0) return !this.#socket.writableNeedDrain;
-    const [first] = this.#pending as [Buffer];
+    if (this.#first === null) return !this.#socket.writableNeedDrain;
     // what waits for a client that does not read must not keep the whole chunk that it came in
     const all =
-      this.#pending.length === 1 && !this.#socket.writableNeedDrain
-        ? first
-        : Buffer.concat(this.#pending, this.#pendingBytes);
-    this.#pending = [];
+      this.#pending === null && !this.#socket.writableNeedDrain
+        ? this.#first
+        : Buffer.concat(this.#pending ?? [this.#first], this.#pendingBytes);
+    this.#first = null;
+    this.#pending = null;
     this.#pendingBytes = 0;
     return this.#socket.writable ? this.#socket.write(all) : false;
   }

@@ -14,7 +14,7 @@ import { cancelled } from './cancelled.ts';
 import type { Transaction } from './client-output.ts';
 import { readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost, ExecutionState } from './execution-host.ts';
-import { Home } from './home.ts';
+import { settleAt } from './home.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfSession, type FinalLoss, lostTransaction } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
@@ -47,17 +47,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   readonly #services: Services;
   readonly #host: ExecutionHost;
   readonly #requests: RequestReader;
-  readonly placement: Placement;
+  placement: Placement | null = null; // made when a request first needs it
   readonly #variant: Variant;
   #state: ExecutionState = 'idle';
   #transaction: Transaction = 'none';
   #work: Work | null = null;
   readonly statements: RunningStatements;
   readonly sharedRead: SharedRead;
-  readonly #leaveBeginning: () => void; // ends the wait for the position that the session begins with
   #link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
-  readonly #home = new Home(this);
+  #home: Link['connection'] | null = null;
 
   constructor(client: Client, services: Services, requests: RequestReader, host: ExecutionHost) {
     this.#client = client;
@@ -69,10 +68,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.start = new ReadOnlyStart(client.readOnly);
     this.memory = new SessionMemory(client.startupSettings);
     this.#variant = variantsOf(services.statements, this.memory);
-    this.placement = new Placement(services, this);
     this.statements = new RunningStatements(client, services, this, requests.statements);
     this.sharedRead = new SharedRead(client, services, this, requests, this.#variant, host);
-    this.#leaveBeginning = this.causality.begin(services.cluster);
+    this.causality.begin(services.cluster);
     this.underWay = new UnderWay(requests, this.statements, this.#variant, host);
   }
 
@@ -130,7 +128,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (this.#state !== 'waiting') return false;
     // with a link its settings are being applied: what the client believes to run is refused when its turn comes
     if (this.#link !== null) this.#cancelEarly = this.#transaction === 'none';
-    else this.placement.abort();
+    else this.placement?.abort();
     if (this.#link === null && this.start.abandon()) this.#transaction = 'lost';
     return this.#link === null;
   }
@@ -145,12 +143,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   close(): void {
     const idle = this.#state === 'idle' && this.#transaction === 'none';
     this.#state = 'closed';
-    this.placement.abort();
-    this.#leaveBeginning();
+    this.placement?.abort();
+    this.causality.end();
     this.sharedRead.leave();
     const link = this.#link;
     this.#link = null;
-    this.#home.settleAt(null);
+    this.#home = settleAt(null, this.#home, this);
     if (link?.shared === true && this.underWay.exchange !== null) link.connection.disown(this.underWay.exchange);
     else link?.leave(idle, this.memory.pinned !== null, this.settings.now);
   }
@@ -191,6 +189,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   #seek(work: Work): void {
     const { schema } = this.#requests;
     const rider = this.keepsLink ? null : this.sharedRead.rider(work);
+    this.placement ??= new Placement(this.#services, this);
     this.placement.seek(placementRequest(this.#client, work, this, schema, this.#services.config(), rider));
   }
 
@@ -201,7 +200,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     }
     const link = new Link(where, this);
     this.#link = link;
-    if (!link.readOnly) this.#home.settleAt(where.connection);
+    if (!link.readOnly) this.#home = settleAt(where.connection, this.#home, this);
     this.#host.listening.beforeUse(link, () => {
       if (this.#link === link) this.#apply(link);
     });
@@ -371,6 +370,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (link !== null && (link.shared || !this.keepsLink)) {
       this.#link = null;
       link.release();
+      this.statements.rested();
     }
     this.#state = 'idle';
     this.#host.rested(skip);

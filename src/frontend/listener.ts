@@ -19,6 +19,8 @@ export class Listener {
   readonly #templates: LoginTemplates;
   readonly #servers: net.Server[] = [];
   readonly #sockets = new Set<net.Socket>();
+  /** One for all sockets. */
+  readonly #gone: (this: net.Socket) => void;
 
   /** One for all sessions. */
   readonly #ended = (session: Session): void => {
@@ -34,6 +36,10 @@ export class Listener {
     this.#sessions = sessions;
     this.#console = console;
     this.#templates = new LoginTemplates(services);
+    const sockets = this.#sockets;
+    this.#gone = function (this: net.Socket) {
+      sockets.delete(this);
+    };
   }
 
   /** Client connections, those that are still logging in included. */
@@ -88,7 +94,7 @@ export class Listener {
 
   #watch(socket: net.Socket): void {
     this.#sockets.add(socket);
-    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('close', this.#gone);
   }
 
   /** @param address null: over a Unix socket */

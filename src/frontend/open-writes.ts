@@ -8,11 +8,15 @@ const MAX_STATEMENTS = 20;
 
 /** What the open transaction of a session may have written, until it is acknowledged or lost. */
 export class OpenWrites {
-  #verdicts: Verdict[] = [];
+  /** Null: nothing. */
+  #verdicts: Verdict[] | null = null;
 
   note(verdicts: readonly Verdict[]): void {
-    for (const verdict of verdicts)
-      if (mayWrite(verdict) && this.#verdicts.length < MAX_STATEMENTS) this.#verdicts.push(verdict);
+    for (const verdict of verdicts) {
+      if (!mayWrite(verdict)) continue;
+      this.#verdicts ??= [];
+      if (this.#verdicts.length < MAX_STATEMENTS) this.#verdicts.push(verdict);
+    }
   }
 
   /** The transaction is over: what it wrote is acknowledged with this answer. */
@@ -26,9 +30,8 @@ export class OpenWrites {
 
   /** Empties it. @returns null when nothing was written */
   take(): readonly Verdict[] | null {
-    if (this.#verdicts.length === 0) return null;
     const written = this.#verdicts;
-    this.#verdicts = [];
+    this.#verdicts = null;
     return written;
   }
 }

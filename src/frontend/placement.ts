@@ -29,6 +29,9 @@ export type PlacementClient = {
 
 type State = 'none' | 'sample' | 'lsn' | 'hold' | 'checkout';
 
+/** There is no wait to take back. */
+const NOTHING = () => {};
+
 /** Waits longer than this many milliseconds for the primary's position are given up like any other wait for freshness. */
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -52,7 +55,7 @@ export class Placement implements Checkout, Expiring {
   #checkoutMs = 0;
   #waiter: LsnWaiter | null = null;
   /** Takes back the wait for a sample. */
-  #unwait: () => void = () => {};
+  #unwait = NOTHING;
   /** Tells wakes of this wait from those of earlier ones. */
   #generation = 0;
 
@@ -243,7 +246,7 @@ export class Placement implements Checkout, Expiring {
     if (this.#waiter !== null) this.#services.cluster.waiters.remove(this.#waiter);
     this.#waiter = null;
     this.#unwait();
-    this.#unwait = () => {};
+    this.#unwait = NOTHING;
     this.#generation++;
     if (this.#state === 'hold') this.#services.holdRoom.leave(this);
     if (this.#state === 'checkout') this.#pool?.withdraw(this);

@@ -48,7 +48,7 @@ export class RunningStatements {
     this.#services = services;
     this.#session = session;
     this.#statements = statements;
-    this.sequences = new SequenceUse(services, client.database, client.identity.user, session);
+    this.sequences = new SequenceUse(services, client, session);
   }
 
   accept(work: Work): void {
@@ -96,6 +96,12 @@ export class RunningStatements {
     if (exchange.undone !== null) this.#statements.undo(exchange.undone);
     memory.mentioned(mentionedSettings(work, running));
     noteEffects(running, succeeded, now !== 'none', certain, memory, options, link.connection);
+  }
+
+  /** The session has no server connection any more. */
+  rested(): void {
+    this.all = NONE;
+    this.running = NONE;
   }
 
   /** They, and the transaction that was open, were lost. */

@@ -3,6 +3,7 @@ import type { ServerConnection } from '../backend/server-connection.ts';
 import { pinsFor, type Verdict } from '../sql/verdict.ts';
 import { mayWrite } from './open-writes.ts';
 import type { Services } from './services.ts';
+import type { Client } from './session.ts';
 
 /**
  * Which server connection knows the sequence values that `currval` and `lastval` of one session tell. While there are enough connections
@@ -11,14 +12,20 @@ import type { Services } from './services.ts';
  */
 export class SequenceUse {
   readonly #services: Services;
-  readonly #kind: string;
+  readonly #client: Client;
   readonly #holder: LinkHolder;
   #drew = false;
 
-  constructor(services: Services, database: string, user: string, holder: LinkHolder) {
+  constructor(services: Services, client: Client, holder: LinkHolder) {
     this.#services = services;
-    this.#kind = `${database}\0${user}`;
+    this.#client = client;
     this.#holder = holder;
+  }
+
+  /** Its sessions are alike in this. */
+  get #kind(): string {
+    const { database, identity } = this.#client;
+    return `${database}\0${identity.user}`;
   }
 
   /** Statements ran on a connection that can write. @returns true when the session must keep it. */

@@ -4,14 +4,14 @@ import type { Consistency } from '../routing/route-read.ts';
 
 const CONSISTENCIES: readonly string[] = ['eventual', 'session', 'strong', 'primary'] satisfies Consistency[];
 
-type Values = { consistency: Consistency | null; maxStalenessMs: number | null };
+type Values = { readonly consistency: Consistency | null; readonly maxStalenessMs: number | null };
 
-const NOTHING_SET: Readonly<Values> = { consistency: null, maxStalenessMs: null };
+const NOTHING_SET: Values = { consistency: null, maxStalenessMs: null };
 
 /** The `fairlead.*` settings of one session: for the session, and for the transaction on top. Null: as configured. */
 export class SessionOptions {
-  #startup: Readonly<Values> = NOTHING_SET;
-  #session: Values = { ...NOTHING_SET };
+  #startup = NOTHING_SET;
+  #session = NOTHING_SET;
   #local: Values | null = null;
 
   consistency(configured: Consistency): Consistency {
@@ -29,21 +29,20 @@ export class SessionOptions {
    * @throws FairleadError bad_parameter
    */
   set(name: string, value: string | null, local: boolean): void {
-    if (local) this.#local ??= { ...NOTHING_SET };
-    const target = local ? (this.#local as Values) : this.#session;
     switch (name) {
       case 'consistency':
         if (value !== null && !CONSISTENCIES.includes(value)) {
           throw bad(name, value, `one of ${CONSISTENCIES.join(', ')}`);
         }
-        target.consistency = (value as Consistency | null) ?? (local ? null : this.#startup.consistency);
-        return;
+        return this.#change(
+          { consistency: (value as Consistency | null) ?? (local ? null : this.#startup.consistency) },
+          local,
+        );
       case 'max_staleness': {
         const ms = value === null || value === '' || value === '-1' ? null : parseTimeMs(value);
         if (ms === null && value !== null && value !== '' && value !== '-1')
           throw bad(name, value, "a time such as '500ms'");
-        target.maxStalenessMs = value === null && !local ? this.#startup.maxStalenessMs : ms;
-        return;
+        return this.#change({ maxStalenessMs: value === null && !local ? this.#startup.maxStalenessMs : ms }, local);
       }
       default:
         throw new FairleadError(
@@ -56,16 +55,21 @@ export class SessionOptions {
 
   /** What was set so far came with the startup packet: RESET falls back to it. */
   keepAsStartup(): void {
-    this.#startup = { ...this.#session };
+    this.#startup = this.#session;
   }
 
   /** DISCARD ALL, RESET ALL. */
   resetAll(): void {
-    this.#session = { ...this.#startup };
+    this.#session = this.#startup;
   }
 
   endTransaction(): void {
     this.#local = null;
+  }
+
+  #change(what: Partial<Values>, local: boolean): void {
+    if (local) this.#local = { ...(this.#local ?? NOTHING_SET), ...what };
+    else this.#session = { ...this.#session, ...what };
   }
 }
 

@@ -130,7 +130,7 @@ export class Session implements FrameSink, ClientEvents, ExecutionHost, OwnAnswe
 
   /** What it waits for, for people; null when it does not. */
   get waitingFor(): string | null {
-    return this.#execution.placement.waitingFor;
+    return this.#execution.placement?.waitingFor ?? null;
   }
 
   /** @param rest bytes that came right behind the login */

@@ -31,6 +31,8 @@ const SMALL_BYTES = 16 * 1024;
 
 /** The session whose reads they are. */
 export type SharedReadHost = Known & {
+  /** The request at hand. */
+  readonly work: Work | null;
   /** Where a read was answered that shared its connection, ReadyForQuery included. */
   sharedAnswered(route: LastRoute): void;
   /** It is to run once more, on a server connection that it has to itself. */
@@ -79,7 +81,6 @@ export class SharedRead implements ExchangeOwner, Rider {
   readonly #host: SharedReadHost;
   readonly #output: Output;
   readonly #pools: UserPools;
-  #work: Work | null = null;
   #exchange: Exchange | null = null;
   #connection: ServerConnection | null = null;
   #pool: Pool | null = null;
@@ -113,7 +114,7 @@ export class SharedRead implements ExchangeOwner, Rider {
   rider(work: Work): Rider | null {
     const pace = this.#mayShare ? paceOf(work) : null;
     if (pace?.quick !== true) return null;
-    this.#prepare(work, pace);
+    this.#prepare(pace);
     return this;
   }
 
@@ -151,7 +152,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     if (decision.kind !== 'node') return false;
     const { node, reason } = decision;
     const pool = this.#pools.of(node, cluster.topology.value.primary === node ? 'rw' : 'ro');
-    this.#prepare(work, pace);
+    this.#prepare(pace);
     const connection = pool.shared.seat(this, work.startedMs);
     if (connection === null) return false;
     nextTurn();
@@ -166,7 +167,7 @@ export class SharedRead implements ExchangeOwner, Rider {
   }
 
   fits(connection: ServerConnection): boolean {
-    const batch = this.#work?.batch ?? null;
+    const batch = this.#host.work?.batch ?? null;
     if (batch === null) return true;
     return (
       batch.isPreparedOn(connection, this.#variant) && doubtfulTypes(connection, batch, this.#variant).length === 0
@@ -207,7 +208,7 @@ export class SharedRead implements ExchangeOwner, Rider {
   copyIn(): void {}
 
   finished(exchange: Exchange): void {
-    const work = this.#work as Work;
+    const work = this.#host.work as Work;
     const pool = this.#pool as Pool;
     const node = this.#node as TopologyNode;
     const summary: Summary = summarize(work.verdicts);
@@ -224,7 +225,7 @@ export class SharedRead implements ExchangeOwner, Rider {
   }
 
   refused(_exchange: Exchange, sqlState: string): void {
-    const work = this.#work as Work;
+    const work = this.#host.work as Work;
     // through the read-only port it may be the primary's, where it ran for that reason
     const onReplica = this.#pool?.key.purpose === 'ro' && work.forced === null;
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
@@ -236,14 +237,14 @@ export class SharedRead implements ExchangeOwner, Rider {
   }
 
   displaced(): void {
-    const work = this.#work as Work;
+    const work = this.#host.work as Work;
     work.alone = true;
     this.#clear();
     this.#host.rerun(work);
   }
 
   lost(exchange: Exchange, error: FairleadError): void {
-    const work = this.#work as Work;
+    const work = this.#host.work as Work;
     const loss = afterLoss(false, false, exchange, work.verdicts, work, error);
     work.losses++;
     if (loss.kind === 'again') {
@@ -269,8 +270,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     this.#host.rerun(work);
   }
 
-  #prepare(work: Work, pace: Pace): void {
-    this.#work = work;
+  #prepare(pace: Pace): void {
     this.pace = pace;
     this.settings = this.#host.memory.settings;
   }
@@ -287,7 +287,6 @@ export class SharedRead implements ExchangeOwner, Rider {
     const plain = batch === null ? null : encodePlain(batch, connection.statements, this.#variant);
     const exchange = new Exchange(this, batch !== null && plain === null, startedMs);
     exchange.plain = plain?.batch ?? null;
-    this.#work = work;
     this.#exchange = exchange;
     this.#connection = connection;
     this.#pool = pool;
@@ -302,7 +301,6 @@ export class SharedRead implements ExchangeOwner, Rider {
   }
 
   #clear(): void {
-    this.#work = null;
     this.#exchange = null;
     this.#connection = null;
     this.#pool = null;

@@ -25,16 +25,26 @@ export class Causality {
   #wroteTimeline = 0;
   /** Set when a failover left part of what the session saw behind. Cleared by whoever tells the client. */
   lostAt: Fork | null = null;
+  /** Ends the wait for the position that the session begins with; null: it is there. */
+  #leaveBeginning: (() => void) | null = null;
 
   /**
    * The session begins with what the cluster has now. The position is asked for at once and folded in when it is there: later it would hold
    * the session to what others wrote meanwhile.
-   * @returns how to stop waiting for it
    */
-  begin(cluster: Cluster): () => void {
+  begin(cluster: Cluster): void {
     const { samples, topology } = cluster;
     this.pendingSample = samples.next;
-    return samples.wait(this.pendingSample, () => this.settle(cluster, topology.value.timeline));
+    this.#leaveBeginning = samples.wait(this.pendingSample, () => {
+      this.#leaveBeginning = null;
+      this.settle(cluster, topology.value.timeline);
+    });
+  }
+
+  /** The session is over. */
+  end(): void {
+    this.#leaveBeginning?.();
+    this.#leaveBeginning = null;
   }
 
   /** A statement was answered by the primary: all it may have written or seen lies below a sample started from now on. */

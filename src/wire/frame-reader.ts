@@ -26,8 +26,8 @@ export class FrameReader {
   readonly #sink: FrameSink;
   readonly #limit: number;
   readonly #streamed: ReadonlySet<number>;
-  /** Chunks that came while stopped. */
-  #backlog: Buffer[] = [];
+  /** Chunks that came while stopped; null: none. */
+  #backlog: Buffer[] | null = null;
   #backlogBytes = 0;
   #stopped = false;
   #reading = false;
@@ -62,6 +62,7 @@ export class FrameReader {
   feed(chunk: Buffer): void {
     if (this.#dead) return;
     if (this.#stopped || this.#reading) {
+      this.#backlog ??= [];
       this.#backlog.push(chunk);
       this.#backlogBytes += chunk.length;
       return;
@@ -78,23 +79,21 @@ export class FrameReader {
   resume(): void {
     this.#stopped = false;
     if (this.#reading || this.#dead || this.#backlogBytes === 0) return;
-    const next = this.#backlog.shift();
-    if (next === undefined) return;
-    this.#backlogBytes -= next.length;
-    this.#run(next);
+    const next = this.#next();
+    if (next !== undefined) this.#run(next);
   }
 
   /** What waits, for another reader to go on with; null when there is nothing. */
   takeBacklog(): Buffer | null {
     const backlog = this.#backlog;
     this.end();
-    return backlog.length === 0 ? null : Buffer.concat(backlog);
+    return backlog === null ? null : Buffer.concat(backlog);
   }
 
   /** Reads nothing further and forgets what waits. */
   end(): void {
     this.#dead = true;
-    this.#backlog = [];
+    this.#backlog = null;
     this.#backlogBytes = 0;
     this.#partial = null;
   }
@@ -108,15 +107,22 @@ export class FrameReader {
       if (this.#stopped) {
         if (rest < chunk.length) {
           const left = chunk.subarray(rest);
+          this.#backlog ??= [];
           this.#backlog.unshift(left);
           this.#backlogBytes += left.length;
         }
         break;
       }
-      chunk = this.#backlog.shift();
-      if (chunk !== undefined) this.#backlogBytes -= chunk.length;
+      chunk = this.#next();
     }
     this.#reading = false;
+  }
+
+  #next(): Buffer | undefined {
+    const chunk = this.#backlog?.shift();
+    if (chunk !== undefined) this.#backlogBytes -= chunk.length;
+    if (this.#backlogBytes === 0) this.#backlog = null;
+    return chunk;
   }
 
   /** @returns how far it came; less than the chunk's length only when stopped or dead. */
