@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { joinAdjacent } from '../wire/adjacent.ts';
 
 /** Writes up to this many bytes are joined into one buffer; larger ones go as they are. */
 const JOIN_BYTES = 64 * 1024;
@@ -66,7 +67,8 @@ export class ServerOutput {
 
   #flush(): void {
     if (this.#ended || this.#out.length === 0) return;
-    const out = this.#out;
+    // copied data comes as many messages of one chunk
+    const out = joinAdjacent(this.#out);
     const bytes = this.#bytes;
     this.#out = [];
     this.#bytes = 0;

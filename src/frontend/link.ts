@@ -16,7 +16,7 @@ import {
 import type { TopologyNode } from '../cluster/topology.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
-import type { FairleadError } from '../core/errors.ts';
+import { FairleadError } from '../core/errors.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { HiddenQuery, type HiddenResult } from './hidden-query.ts';
 import type { Placed } from './placement.ts';
@@ -74,8 +74,29 @@ export class Link {
     }
     this.ask(difference, (_rows, error) => {
       if (error === null) this.connection.settings = settings;
+      else if (this.#mayTimeOut && error.code !== 'connection_lost') return this.#applyInTime(settings, then);
       else this.connection.tainted = true;
       then(error);
+    });
+  }
+
+  /** Whoever had the connection before may have left a statement_timeout that even this takes longer than. */
+  get #mayTimeOut(): boolean {
+    return (this.connection.settings.values.get(TIMEOUT) ?? '0') !== '0';
+  }
+
+  #applyInTime(settings: SettingsSet, then: (error: FairleadError | null) => void): void {
+    this.#suspendTimeout(TRIES, (timeout) => {
+      const { connection } = this;
+      if (timeout !== null) {
+        connection.settings = withNamed(connection.settings, [[TIMEOUT, '0']]);
+        return this.apply(settings, then);
+      }
+      // the session has nothing to do with that: there are other connections
+      connection.tainted = true;
+      then(
+        new FairleadError('connection_lost', `node ${this.node.name}: settings of another session stand in the way`),
+      );
     });
   }
 
