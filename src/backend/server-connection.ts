@@ -72,6 +72,8 @@ export class ServerConnection {
       }
     });
     this.#socket.on('error', (error) => this.destroy(error.message));
+    // known in the same turn, before anything of that turn is written; `close` comes a turn later
+    this.#socket.on('end', () => this.destroy('connection closed'));
     this.#socket.on('close', () => this.destroy('connection closed'));
     this.#output = new ServerOutput(this.#socket, () => this.exchanges.markSent());
   }
@@ -105,8 +107,9 @@ export class ServerConnection {
       return;
     }
     this.exchanges.push(exchange);
-    if (this.sharing === null && this.exchanges.length === 1) this.#output.writeNow(bytes);
-    else this.#output.write(bytes);
+    // at the end of the turn, also where nobody else has anything to say: what the turn tells of dead servers comes before, and what was
+    // not sent to one is not of unknown outcome
+    this.#output.write(bytes);
   }
 
   /** More bytes for the exchange at the tail: CopyData, the rest of a batch. */

@@ -30,16 +30,6 @@ export class ServerOutput {
     this.#flush();
   };
 
-  /** Writes at once: nobody else has anything for the server in this turn. */
-  writeNow(buffers: readonly Buffer[]): void {
-    if (this.#out.length > 0) return this.write(buffers);
-    for (const buffer of buffers) {
-      this.#out.push(buffer);
-      this.#bytes += buffer.length;
-    }
-    this.#flush();
-  }
-
   write(buffers: readonly Buffer[]): void {
     for (const buffer of buffers) {
       this.#out.push(buffer);
