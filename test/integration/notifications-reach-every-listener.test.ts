@@ -258,7 +258,11 @@ describe('notifications reach every listener', () => {
     await one.query('LISTEN carried');
     await speaker.query("NOTIFY carried, 'before'");
     assert.equal((await heard(one)).payload, 'before');
-    await cluster.node(fairlead.app.cluster.topology.value.primary?.name as string).kill9();
+    const { topology } = fairlead.app.cluster;
+    const former = topology.value.primary?.name as string;
+    await cluster.node(former).kill9();
+    // until then an orphan of the killed postmaster may take the write, and tell of it
+    await until(() => topology.value.primary?.name !== former, { what: 'the end of the primary' });
     const notified = () => speaker.query("NOTIFY carried, 'after'").then(() => true);
     await until(notified, { what: 'the first write on the new primary' });
     const m = await one.next();
