@@ -23,8 +23,9 @@ const UNKNOWN_HERE: Refusable = (sqlState) => UNKNOWN_STATEMENT.has(sqlState);
 const REPLICA_OR_OUTDATED: Refusable = (sqlState) => OF_REPLICA.has(sqlState) || OUTDATED.has(sqlState);
 const REPLICA_OR_UNKNOWN: Refusable = (sqlState) => OF_REPLICA.has(sqlState) || UNKNOWN_STATEMENT.has(sqlState);
 
-/** The same for a single read that runs for the first time, without making anything up. */
+/** Which errors are kept, by where a request runs and what its client relies on. Nothing is made up for it: it is asked for every shared read. */
 export function sharedRefusable(onReplica: boolean, readOnlyPort: boolean, batch: Batch | null): Refusable | null {
+  // who was told the types once must hear that they have changed
   const relies = batch !== null && batch.relied.length > 0;
   if (!onReplica) return batch === null ? null : relies ? UNKNOWN_HERE : OUTDATED_HERE;
   const refuses = relies ? REPLICA_OR_UNKNOWN : REPLICA_OR_OUTDATED;
@@ -39,14 +40,9 @@ export function refusable(
   { onReplica, readOnlyPort }: { readonly onReplica: boolean; readonly readOnlyPort: boolean },
   summary: Summary,
   work: Work,
-): ((sqlState: string) => boolean) | null {
+): Refusable | null {
   if (!(work.synced || work.describeOnly) || queryEndsBatch(work)) return null;
-  // who was told the types once must hear that they have changed
-  const outdated = work.batch !== null && work.batch.relied.length > 0 ? UNKNOWN_STATEMENT : OUTDATED;
-  if (onReplica && summary.read && summary.class !== 'begin')
-    return (sqlState) =>
-      (OF_REPLICA.has(sqlState) && !(readOnlyPort && OF_STANDBY.has(sqlState))) || outdated.has(sqlState);
+  const ofReplica = onReplica && summary.read && summary.class !== 'begin';
   // the server connection is given up by then, and on a fresh one the statements are right
-  if (work.batch !== null && work.losses === 0) return (sqlState) => outdated.has(sqlState);
-  return null;
+  return ofReplica || work.losses === 0 ? sharedRefusable(ofReplica, readOnlyPort, work.batch) : null;
 }

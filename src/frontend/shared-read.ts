@@ -180,8 +180,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     const connection = this.#connection;
     if (exchange === null || connection === null) return false;
     if (connection.exchanges.head === exchange) {
-      connection.sharing?.isolate();
-      connection.cancel();
+      connection.cancelFor(exchange);
       return false;
     }
     this.leave();
