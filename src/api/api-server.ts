@@ -96,6 +96,10 @@ export class ApiServer {
     app.set('query parser', 'simple');
     app.use(securityHeaders);
     if (onLoopback) app.use(loopbackHost);
+    app.get(['/metrics', '/api/*rest'], async (_request, _response, next) => {
+      await deps.refresh();
+      next();
+    });
     app.use(clusterRoutes(deps, this.#hold));
     app.use(historyRoutes(deps, this.#lag, this.#trafficRecorder));
     app.use(trafficRoutes(deps));

@@ -11,7 +11,7 @@ import { trafficView } from './traffic-routes.ts';
 
 type Dependencies = Pick<
   ApiDependencies,
-  'cluster' | 'traffic' | 'events' | 'pools' | 'sessions' | 'replication' | 'log'
+  'cluster' | 'traffic' | 'events' | 'pools' | 'sessions' | 'replication' | 'refresh' | 'log'
 >;
 
 const TICK_MS = 500;
@@ -84,13 +84,18 @@ export class EventStream {
   #onTick(): void {
     if (this.#consumers.size === 0) return;
     this.#tick++;
-    const second = this.#tick % 2 === 0;
-    this.#broadcast(second ? this.#cluster() + this.#lag() + this.#traffic() : this.#lag());
+    if (this.#tick % 2 === 0) void this.#everything();
+    else this.#broadcast(this.#lag());
     for (const consumer of this.#consumers) {
       if (consumer.blockedTicks === 0) continue;
       consumer.blockedTicks++;
       if (consumer.blockedTicks * TICK_MS > BLOCKED_MS) consumer.response.destroy();
     }
+  }
+
+  async #everything(): Promise<void> {
+    await this.#deps.refresh();
+    this.#broadcast(this.#cluster() + this.#lag() + this.#traffic());
   }
 
   /** Many changes in one turn are one message. */

@@ -1,6 +1,6 @@
 /** `/metrics`: what the model, the counters and the pools say, read when Prometheus asks. Nothing is counted twice. */
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
-import type { LatencyHistogram } from '../core/latency-histogram.ts';
+import { cumulativeOf, type LatencyCounts } from '../core/latency-histogram.ts';
 import { clusterView } from './cluster-view.ts';
 import type { EventStream } from './event-stream.ts';
 import type { HoldClock } from './hold-clock.ts';
@@ -205,7 +205,7 @@ export class Metrics {
 function histogram(
   name: string,
   help: string,
-  histograms: () => Readonly<Record<string, LatencyHistogram>>,
+  histograms: () => Readonly<Record<string, LatencyCounts>>,
 ): Metric<string> {
   const get = async () => ({
     name,
@@ -213,14 +213,17 @@ function histogram(
     type: 'histogram',
     aggregator: 'sum',
     values: Object.entries(histograms()).flatMap(([kind, h]) => [
-      ...h.cumulative(BOUNDS_SECONDS.map((s) => s * 1000)).map((value, i) => ({
+      ...cumulativeOf(
+        h,
+        BOUNDS_SECONDS.map((s) => s * 1000),
+      ).map((value, i) => ({
         metricName: `${name}_bucket`,
         labels: { class: kind, le: BOUNDS_SECONDS[i] as number },
         value,
       })),
-      { metricName: `${name}_bucket`, labels: { class: kind, le: '+Inf' }, value: h.totalCount },
-      { metricName: `${name}_sum`, labels: { class: kind }, value: h.totalSumMs / 1000 },
-      { metricName: `${name}_count`, labels: { class: kind }, value: h.totalCount },
+      { metricName: `${name}_bucket`, labels: { class: kind, le: '+Inf' }, value: h.everCount },
+      { metricName: `${name}_sum`, labels: { class: kind }, value: h.everSumMs / 1000 },
+      { metricName: `${name}_count`, labels: { class: kind }, value: h.everCount },
     ]),
   });
   return { name, help, type: 'histogram', get, reset() {} } as unknown as Metric<string>;

@@ -2,9 +2,10 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Change } from '../config/difference.ts';
 import type { Address } from '../config/units.ts';
+import type { LatencyCounts } from '../core/latency-histogram.ts';
 import type { Log } from '../core/log.ts';
 import type { Signal } from '../core/signal.ts';
-import type { Traffic } from '../frontend/traffic.ts';
+import type { TrafficSnapshot } from '../frontend/traffic-snapshot.ts';
 import type { ReplicationState } from '../replication/replication.ts';
 import type { LagSample } from '../store/records.ts';
 
@@ -91,6 +92,13 @@ export type PoolStat = {
   readonly displacedReads: number;
 };
 
+/** Statements answered, by all processes. */
+export type TrafficSource = {
+  snapshot(): TrafficSnapshot;
+  /** Latencies since the start, for Prometheus. */
+  readonly histograms: { readonly read: LatencyCounts; readonly write: LatencyCounts };
+};
+
 export type PoolSource = { pools(): readonly PoolStat[] };
 
 /** Clients that are connected to us. */
@@ -119,13 +127,15 @@ export type ApiDependencies = {
   readonly token: string | null;
   readonly version: string;
   readonly cluster: Cluster;
-  readonly traffic: Traffic;
+  readonly traffic: TrafficSource;
   readonly operations: Operations;
   readonly events: EventSource;
   readonly lagHistory: LagHistory;
   readonly replication: ReplicationSource;
   readonly pools: PoolSource;
   readonly sessions: SessionSource;
+  /** Brings traffic, pools and sessions up to date where other processes have them. */
+  refresh(): Promise<void>;
   /** False while Fairlead takes no new clients because it is about to end. */
   accepting(): boolean;
   /** @throws FairleadError bad_config; then nothing was applied */

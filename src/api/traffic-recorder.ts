@@ -1,5 +1,5 @@
 import { wallMs } from '../core/clock.ts';
-import type { Traffic } from '../frontend/traffic.ts';
+import type { TrafficSource } from './sources.ts';
 
 const SAMPLE_MS = 1000;
 const KEEP = 600;
@@ -18,12 +18,12 @@ export type TrafficSample = {
 
 /** Remembers ten minutes of traffic, a sample a second. */
 export class TrafficRecorder {
-  readonly #traffic: Traffic;
+  readonly #traffic: TrafficSource;
   readonly #samples: TrafficSample[] = [];
   #before: { readonly atMs: number; readonly totals: readonly number[] } | null = null;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(traffic: Traffic) {
+  constructor(traffic: TrafficSource) {
     this.#traffic = traffic;
   }
 

@@ -10,6 +10,14 @@ export type AcknowledgedWrite = {
   readonly client: string;
 };
 
+/** The same as plain data. */
+export type AcknowledgedTables = {
+  readonly atMs: number;
+  /** Those that its statements name, as `schema.table` where they say so. */
+  readonly tables: readonly string[];
+  readonly client: string;
+};
+
 /**
  * The last writes that were acknowledged through us, so that a failover can say which of them nothing proves to have survived. The only writer is
  * `frontend`.
@@ -29,8 +37,15 @@ export class AcknowledgedWrites {
   }
 
   /** Those that were acknowledged after `atMs`, oldest first. */
-  after(atMs: number): readonly AcknowledgedWrite[] {
+  after(atMs: number): readonly AcknowledgedTables[] {
     const ordered = [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)];
-    return ordered.filter((write) => write.atMs > atMs);
+    return ordered
+      .filter((write) => write.atMs > atMs)
+      .map(({ verdicts, client, ...write }) => {
+        const names = verdicts
+          .flatMap((verdict) => verdict.relations)
+          .map(({ schema, name }) => (schema ? `${schema}.${name}` : name));
+        return { atMs: write.atMs, tables: [...new Set(names)], client };
+      });
   }
 }

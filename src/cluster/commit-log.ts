@@ -10,6 +10,9 @@ export type CommitPosition = {
   readonly tables: readonly string[];
 };
 
+/** Is told of everything that is written, before it is. */
+export type CommitFollower = { recorded(endLsn: Lsn, commitMs: number): void; reset(): void };
+
 /** Commits closer in time than this share an entry: lag is exact to it. */
 const RESOLUTION_MS = 1;
 
@@ -33,6 +36,7 @@ export class CommitLog {
   #length = 0;
   #commits = 0;
   #newest: Lsn = LSN_ZERO;
+  #follower: CommitFollower | null = null;
 
   /** @param capacity entries; a multiple of 4 */
   constructor(capacity = 65_536) {
@@ -54,6 +58,7 @@ export class CommitLog {
   /** Adds a commit; end LSNs must not fall (a commit seen before is ignored). */
   record(endLsn: Lsn, commitMs: number): void {
     if (endLsn <= this.#newest) return;
+    this.#follower?.recorded(endLsn, commitMs);
     this.#commits++;
     this.#newest = endLsn;
     if (this.#length > 0) {
@@ -96,8 +101,19 @@ export class CommitLog {
 
   /** Forgets everything: after a failover positions of the old timeline beyond the fork mean nothing. */
   reset(): void {
+    this.#follower?.reset();
     this.#length = 0;
     this.#newest = LSN_ZERO;
+  }
+
+  /** The entries, oldest first. */
+  entries(): { readonly endLsns: BigUint64Array; readonly timesMs: Float64Array } {
+    return { endLsns: this.#lsns.slice(0, this.#length), timesMs: this.#times.slice(0, this.#length) };
+  }
+
+  /** For whoever keeps a copy of it: there is one at most. */
+  follow(follower: CommitFollower | null): void {
+    this.#follower = follower;
   }
 
   /** Merges neighbours that lie closer together than a small share of their age: first time, last LSN. */

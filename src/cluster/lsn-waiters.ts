@@ -7,6 +7,8 @@ export type LsnWaiter = { readonly lsn: Lsn; readonly wake: () => void };
 export class LsnWaiters {
   readonly #waiters = new Set<LsnWaiter>();
   #onDemand: () => void = () => {};
+  /** The highest position that demand was told of while somebody waited. */
+  #demanded: Lsn = LSN_ZERO;
 
   get size(): number {
     return this.#waiters.size;
@@ -21,7 +23,9 @@ export class LsnWaiters {
 
   add(waiter: LsnWaiter): void {
     this.#waiters.add(waiter);
-    if (this.#waiters.size === 1) this.#onDemand();
+    if (this.#waiters.size > 1 && waiter.lsn <= this.#demanded) return;
+    this.#demanded = waiter.lsn;
+    this.#onDemand();
   }
 
   remove(waiter: LsnWaiter): void {
@@ -45,7 +49,7 @@ export class LsnWaiters {
     for (const waiter of all) waiter.wake();
   }
 
-  /** For `monitor`: called when the first waiter comes, so that it probes faster. */
+  /** For the writer of positions: called when the first waiter comes, and one that waits for more than those before it. */
   onDemand(listener: () => void): void {
     this.#onDemand = listener;
   }

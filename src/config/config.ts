@@ -114,6 +114,13 @@ const userLimits = z.strictObject({
 
 export const configSchema = z.strictObject({
   listen: address.default({ host: '127.0.0.1', port: 6432 }).describe('where clients connect'),
+  workers: z
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('processes that serve clients; with 1, the one that does everything else too'),
   listen_read_only: address
     .nullable()
     .default(null)

@@ -10,6 +10,7 @@ import { readRules } from './access-rules.ts';
 import { type Config, configSchema, type ServerTls } from './config.ts';
 import { readEnvironment, splitPair } from './environment.ts';
 import { explainIssues } from './explain-issue.ts';
+import { sharedOut } from './share.ts';
 import { readUserMaps } from './user-maps.ts';
 
 /** What the command line can say without a file. */
@@ -104,6 +105,9 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   checkTls(config.cluster.tls, 'cluster.tls', fail);
   for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
   checkDoor(config, fail);
+  for (const [path, value] of config.workers > 1 ? sharedOut(config) : []) {
+    if (value < config.workers) fail(path, `${value} cannot be shared out among ${config.workers} workers`);
+  }
   const { type, users, users_file: file, query, rules, hba_file } = config.auth;
   const byRules = rules.length > 0 || hba_file !== null;
   if (type === 'trust' && !byRules) {

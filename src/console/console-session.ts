@@ -1,17 +1,22 @@
 /** One operator's connection to the admin database. Commands run one after the other; what comes meanwhile waits. */
+import type { Config } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
 import type { Admitted } from '../frontend/handshake.ts';
 import { peerOf } from '../frontend/peer.ts';
+import type { Sessions } from '../frontend/sessions.ts';
+import { endsOf } from '../plane/describe.ts';
+import type { ClientReport } from '../plane/plane.ts';
 import { FrameReader, type FrameSink } from '../wire/frame-reader.ts';
 import { CLIENT, STATUS } from '../wire/message-type.ts';
 import { commandComplete, EMPTY_QUERY, errorResponse, readyForQuery } from '../wire/writer.ts';
 import type { Operator, Outcome } from './command.ts';
 import { type Resolved, resolve } from './commands.ts';
-import type { ConsoleDependencies } from './dependencies.ts';
+import type { Consoles } from './consoles.ts';
 import { ExtendedProtocol } from './extended-protocol.ts';
 import { describeRows, encodeNotices, encodeRows } from './result.ts';
-import { SET_COMMAND } from './set-command.ts';
+import type { RunCommand } from './run-command.ts';
 import { readStatements } from './statement.ts';
 
 /** No command is longer. */
@@ -29,12 +34,20 @@ const EXTENDED: ReadonlySet<number> = new Set([
 
 const READY = readyForQuery(STATUS.IDLE);
 
+export type ConsoleHost = {
+  readonly consoles: Consoles;
+  readonly sessions: Pick<Sessions, 'addCancellable'>;
+  readonly log: Log;
+  config(): Config;
+  readonly run: RunCommand;
+};
+
 export class ConsoleSession implements FrameSink {
   readonly client: Admitted;
   readonly startedMs = nowMs();
   /** When its latest command came, monotonic milliseconds. */
   lastRequestMs = this.startedMs;
-  readonly #console: ConsoleDependencies;
+  readonly #host: ConsoleHost;
   readonly #who: Omit<Operator, 'signal'>;
   #running = new AbortController();
   #forget: () => void = () => {};
@@ -46,10 +59,10 @@ export class ConsoleSession implements FrameSink {
   /** After an error in the extended protocol: everything up to Sync is skipped. */
   #skipToSync = false;
 
-  constructor(client: Admitted, console: ConsoleDependencies) {
+  constructor(client: Admitted, host: ConsoleHost) {
     this.client = client;
-    this.#console = console;
-    const { auth, cluster } = console.config();
+    this.#host = host;
+    const { auth, cluster } = host.config();
     this.#who = {
       user: client.identity.user,
       address: peerOf(client.socket),
@@ -60,15 +73,32 @@ export class ConsoleSession implements FrameSink {
     this.#extended = new ExtendedProtocol((resolved) => this.#run(resolved));
   }
 
-  /** True while a command runs. */
-  get busy(): boolean {
-    return this.#busy;
+  report(): ClientReport {
+    const { socket, key, identity, database } = this.client;
+    return {
+      operator: true,
+      pid: key.pid,
+      user: identity.user,
+      database,
+      state: this.#busy ? 'active' : 'idle',
+      inTransaction: false,
+      ends: endsOf(socket),
+      startedMs: this.startedMs,
+      lastRequestMs: this.lastRequestMs,
+      linkedTo: null,
+      applicationName: '',
+      preparedStatements: 0,
+      pinned: null,
+      waitingFor: null,
+      lastRoute: null,
+      unsentBytes: socket.writableLength,
+    };
   }
 
   start(): void {
     const { socket, rest } = this.client;
-    this.#console.consoles.add(this);
-    this.#forget = this.#console.sessions.addCancellable(this.client.key, this);
+    this.#host.consoles.add(this);
+    this.#forget = this.#host.sessions.addCancellable(this.client.key, this);
     socket.on('data', (chunk) => this.#received(chunk));
     socket.on('drain', () => this.#readOn());
     socket.on('error', () => this.close());
@@ -83,7 +113,7 @@ export class ConsoleSession implements FrameSink {
     this.#closed = true;
     this.#running.abort();
     this.#forget();
-    this.#console.consoles.remove(this);
+    this.#host.consoles.remove(this);
     this.#reader.end();
     this.client.socket.destroySoon();
   }
@@ -179,18 +209,16 @@ export class ConsoleSession implements FrameSink {
     }
   }
 
-  async #run({ command, argument }: Resolved): Promise<Outcome> {
-    const looks = command.words[0] === 'SHOW' || command.help === null || command === SET_COMMAND;
-    if (!looks && !this.#who.mayOperate) throw new FairleadError('not_allowed', 'admin access needed');
+  #run(resolved: Resolved): Promise<Outcome> {
     this.#running = new AbortController();
-    return command.run(argument, this.#console, { ...this.#who, signal: this.#running.signal });
+    return this.#host.run(resolved, { ...this.#who, signal: this.#running.signal });
   }
 
   #writeError(severity: 'ERROR' | 'FATAL', error: unknown): void {
     if (error instanceof FairleadError) {
       return this.#write(errorResponse(severity, error.sqlState, error.message, error.remedy));
     }
-    this.#console.log.error({ error: messageOf(error) }, 'a command of the console failed');
+    this.#host.log.error({ error: messageOf(error) }, 'a command of the console failed');
     this.#write(errorResponse(severity, 'XX000', messageOf(error)));
   }
 

@@ -1,25 +1,18 @@
 /** What the console needs from the other parts. `app.ts` hands it over. */
-import type { EventSource, Operations, ReplicationSource } from '../api/sources.ts';
-import type { Pools } from '../backend/pools.ts';
+import type { EventSource, Operations, ReplicationSource, TrafficSource } from '../api/sources.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import type { Change } from '../config/difference.ts';
 import type { Log } from '../core/log.ts';
-import type { HoldRoom } from '../frontend/hold-room.ts';
-import type { Sessions } from '../frontend/sessions.ts';
 import type { Statistics } from '../frontend/statistics.ts';
-import type { Traffic } from '../frontend/traffic.ts';
-import type { Consoles } from './consoles.ts';
+import type { Plane } from '../plane/plane.ts';
 
 export type ConsoleDependencies = {
   readonly version: string;
   readonly cluster: Cluster;
-  readonly pools: Pick<Pools, 'all'>;
-  readonly sessions: Pick<Sessions, 'all' | 'size' | 'countOf' | 'addCancellable' | 'endAll'>;
-  readonly consoles: Consoles;
+  readonly plane: Pick<Plane, 'overview' | 'refresh' | 'clients' | 'servers' | 'pools' | 'processes' | 'order'>;
   readonly statistics: Pick<Statistics, 'databases'>;
-  readonly holdRoom: Pick<HoldRoom, 'size'>;
-  readonly traffic: Pick<Traffic, 'snapshot' | 'histograms'>;
+  readonly traffic: TrafficSource;
   readonly replication: ReplicationSource;
   readonly events: Pick<EventSource, 'list'>;
   readonly operations: Operations;
@@ -39,6 +32,4 @@ export type ConsoleDependencies = {
   set(key: string, value: string): readonly Change[];
   /** Ends the program: at once, when open transactions are done, or when all clients have left. Returns at once. */
   shutDown(mode: 'now' | 'drain' | 'wait'): void;
-  /** Client connections, those that are still logging in included. */
-  clients(): number;
 };

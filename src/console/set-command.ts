@@ -5,7 +5,7 @@ import { done, note } from './operate.ts';
 /** `pool.size = 30`, `pool.size TO 30`; quotes are gone by now. */
 const ASSIGNMENT = /^(\S+?)\s*(?:=|\s+to\s+)\s*(.*)$/is;
 /** Sections of the configuration, and PgBouncer's settings by their names. Whatever else is set is what drivers set by themselves. */
-const OURS = /^(listen|http|cluster|routing|pool|databases|users|failover|auth|log|shutdown_timeout)(\.|$)/i;
+const OURS = /^(listen|workers|http|cluster|routing|pool|databases|users|failover|auth|log|shutdown_timeout)(\.|$)/i;
 
 export const SET_COMMAND: Command = {
   words: ['SET'],

@@ -1,4 +1,6 @@
 import { databaseEntry, poolSettings, serverDatabase } from '../config/pool-settings.ts';
+import type { PoolReport } from '../plane/plane.ts';
+import { clientsOf } from './clients-of.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
@@ -27,11 +29,11 @@ export const SHOW_DATABASES = show({
     node: 'text',
     role: 'text',
   },
-  rows(console, { asPgbouncer }) {
+  async rows(console, { asPgbouncer }) {
     const config = console.config();
     const { nodes, paused, primary } = console.cluster.topology.value;
     const { pausedDatabases, disabledDatabases } = console.cluster.operator.value;
-    const servers = serversByPlace(console);
+    const servers = serversByPlace(await console.plane.pools());
     const places = asPgbouncer ? [primary] : nodes;
     return databaseNames(console).flatMap((name) => {
       const own = databaseEntry(config, name);
@@ -53,7 +55,7 @@ export const SHOW_DATABASES = show({
           .filter((n) => asPgbouncer || n === node)
           .reduce((sum, n) => sum + (servers.get(`${n.name} ${name}`) ?? 0), 0),
         max_client_connections: own?.max_clients ?? config.pool.max_database_clients,
-        current_client_connections: console.sessions.countOf(name, null),
+        current_client_connections: clientsOf(console, name, null),
         paused: paused || pausedDatabases.has(name) ? 1 : 0,
         disabled: disabledDatabases.has(name) ? 1 : 0,
         node: asPgbouncer ? null : (node?.name ?? null),
@@ -64,21 +66,22 @@ export const SHOW_DATABASES = show({
 });
 
 /** Databases that are configured, in use or dealt with by an operator, in order. */
-export function databaseNames({ pools, sessions, config, cluster }: ConsoleDependencies): string[] {
+export function databaseNames({ plane, config, cluster }: ConsoleDependencies): string[] {
   const { pausedDatabases, disabledDatabases } = cluster.operator.value;
   const names = new Set([config().cluster.database, ...Object.keys(config().databases)]);
   for (const name of [...pausedDatabases, ...disabledDatabases]) names.add(name);
-  for (const pool of pools.all()) names.add(pool.key.database);
-  for (const session of sessions.all()) names.add(session.client.database);
+  for (const { database } of [...plane.overview.pools, ...plane.overview.places]) names.add(database);
   names.delete('*');
+  // physical replication
+  names.delete('');
   return [...names].sort();
 }
 
-function serversByPlace({ pools }: ConsoleDependencies): Map<string, number> {
+function serversByPlace(pools: readonly PoolReport[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const pool of pools.all()) {
-    const id = `${pool.key.node} ${pool.key.database}`;
-    counts.set(id, (counts.get(id) ?? 0) + pool.totalCount);
+  for (const { node, database, total } of pools) {
+    const id = `${node} ${database}`;
+    counts.set(id, (counts.get(id) ?? 0) + total);
   }
   return counts;
 }

@@ -8,8 +8,7 @@ export const SHOW_LISTS = show({
   help: 'how many there are of everything',
   columns: { list: 'text', items: 'int4' },
   rows(console) {
-    const pools = [...console.pools.all()];
-    const sessions = [...console.sessions.all()];
+    const { clients, operators, sessions, pools } = console.plane.overview;
     const { errors, retries } = console.traffic.snapshot();
     const counts: readonly (readonly [string, number])[] = [
       ['databases', databaseNames(console).length],
@@ -18,19 +17,19 @@ export const SHOW_LISTS = show({
       ['pools', pools.length],
       ['peer_pools', 0],
       ['free_clients', 0],
-      ['used_clients', console.clients()],
-      ['login_clients', Math.max(0, console.clients() - sessions.length - console.consoles.size)],
-      ['free_servers', pools.reduce((sum, pool) => sum + pool.idleCount, 0)],
-      ['used_servers', pools.reduce((sum, pool) => sum + pool.activeCount, 0)],
+      ['used_clients', clients],
+      ['login_clients', Math.max(0, clients - sessions.total - operators)],
+      ['free_servers', pools.reduce((sum, pool) => sum + pool.idle, 0)],
+      ['used_servers', pools.reduce((sum, pool) => sum + pool.active, 0)],
       ['dns_names', 0],
       ['dns_zones', 0],
       ['dns_queries', 0],
       ['dns_pending', 0],
       ['nodes', console.cluster.nodes.length],
       ['readable_replicas', console.cluster.topology.value.replicas.length],
-      ['waiting_clients', sessions.filter((s) => s.state === 'waiting').length],
-      ['held_clients', console.holdRoom.size],
-      ['pinned_clients', sessions.filter((s) => s.pinned !== null).length],
+      ['waiting_clients', sessions.waiting + sessions.held],
+      ['held_clients', sessions.held],
+      ['pinned_clients', sessions.pinned],
       ['errors', errors.total],
       ['retries', retries.total],
     ];

@@ -1,7 +1,7 @@
-import type { Pool } from '../backend/pool.ts';
+import type { Config } from '../config/config.ts';
 import { databaseEntry, type PoolMode, poolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
-import type { Session } from '../frontend/session.ts';
+import type { ClientReport, PoolReport } from '../plane/plane.ts';
 import { secondsAndMicros } from './clock-text.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
@@ -34,9 +34,9 @@ export const SHOW_POOLS = show({
     shared_reads: 'int8',
     displaced_reads: 'int8',
   },
-  rows(console, { asPgbouncer }) {
-    const pools = [...console.pools.all()].map((pool) => countsOf(pool, nowMs()));
-    return (asPgbouncer ? merged(pools, console) : pools).map((counts) => {
+  async rows(console, { asPgbouncer }) {
+    const pools = (await console.plane.pools()).map((pool) => countsOf(pool, console.config()));
+    return (asPgbouncer ? merged(pools, await console.plane.clients(), console) : pools).map((counts) => {
       const { longestWaitMs, ...rest } = counts;
       const [maxwait, maxwait_us] = secondsAndMicros(longestWaitMs);
       const fixed = {
@@ -70,30 +70,31 @@ type Counts = {
   longestWaitMs: number;
 };
 
-function countsOf(pool: Pool, atMs: number): Counts {
-  const connections = [...pool.connections()];
-  const count = (passes: (c: (typeof connections)[number]) => boolean) => connections.filter(passes).length;
-  const stale = count((c) => c.holder === null && c.sharing === null && c.depth === 0 && pool.isStale(c, atMs));
+function countsOf(pool: PoolReport, config: Config): Counts {
+  const { node, purpose, database, user } = pool;
   return {
-    ...pool.key,
-    pool_mode: pool.settings.mode,
-    cl_active: count((c) => c.holder !== null) + pool.shared.depth,
-    cl_waiting: pool.waitingCount,
-    sv_active: pool.activeCount,
-    sv_being_canceled: count((c) => c.cancelling),
-    sv_idle: pool.idleCount - stale,
-    sv_used: stale,
-    sv_tested: pool.checkingCount,
-    sv_login: pool.openingCount,
-    sv_shared: pool.shared.count,
-    shared_reads: pool.shared.joined,
-    displaced_reads: pool.shared.displaced,
-    longestWaitMs: pool.longestWaitMs(atMs),
+    node,
+    purpose,
+    database,
+    user,
+    pool_mode: poolSettings(config, database, user).mode,
+    cl_active: pool.clientsServed,
+    cl_waiting: pool.clientsWaiting,
+    sv_active: pool.active,
+    sv_being_canceled: pool.cancelling,
+    sv_idle: pool.idle - pool.stale,
+    sv_used: pool.stale,
+    sv_tested: pool.checking,
+    sv_login: pool.opening,
+    sv_shared: pool.shared,
+    shared_reads: pool.sharedReads,
+    displaced_reads: pool.displacedReads,
+    longestWaitMs: pool.longestWaitMs,
   };
 }
 
 /** One for each database and user. Clients are counted as PgBouncer does: whoever does not wait is active, idle ones included. */
-function merged(all: readonly Counts[], { sessions, config }: ConsoleDependencies): Counts[] {
+function merged(all: readonly Counts[], clients: readonly ClientReport[], { config }: ConsoleDependencies): Counts[] {
   const byName = new Map<string, Counts>();
   const sumOf = (database: string, user: string): Counts => {
     const id = JSON.stringify([database, user]);
@@ -108,17 +109,17 @@ function merged(all: readonly Counts[], { sessions, config }: ConsoleDependencie
     const sum = sumOf(one.database, one.user);
     for (const key of SUMMED) sum[key] += one[key];
   }
-  for (const session of sessions.all()) {
-    const { database, identity } = session.client;
-    const sum = sumOf(database, databaseEntry(config(), database)?.user ?? identity.user);
-    if (session.state === 'waiting') sum.cl_waiting++;
+  for (const client of clients) {
+    if (client.operator) continue;
+    const sum = sumOf(client.database, databaseEntry(config(), client.database)?.user ?? client.user);
+    if (client.state === 'waiting') sum.cl_waiting++;
     else sum.cl_active++;
-    sum.longestWaitMs = Math.max(sum.longestWaitMs, waitedMs(session));
+    sum.longestWaitMs = Math.max(sum.longestWaitMs, waitedMs(client));
   }
   return [...byName.values()];
 }
 
-function waitedMs({ state, lastRequestMs }: Session): number {
+function waitedMs({ state, lastRequestMs }: ClientReport): number {
   return state === 'waiting' ? nowMs() - lastRequestMs : 0;
 }
 

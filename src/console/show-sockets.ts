@@ -1,8 +1,7 @@
-import { nowMs } from '../core/clock.ts';
 import { type Operator, show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
-import { clientRows } from './show-clients.ts';
-import { serverRows } from './show-servers.ts';
+import { clientRow } from './show-clients.ts';
+import { serverRow } from './show-servers.ts';
 import { SOCKET_COLUMNS } from './socket-row.ts';
 import type { Columns } from './table.ts';
 
@@ -19,16 +18,12 @@ const BUFFERS = {
 
 const COLUMNS = { ...SOCKET_COLUMNS, ...BUFFERS };
 
-function socketRows(console: ConsoleDependencies, operator: Operator) {
-  const waiting = new Map<number, number>();
-  for (const { client } of [...console.sessions.all(), ...console.consoles.all()]) {
-    const id = 'pid' in client ? client.pid : client.key.pid;
-    waiting.set(id, client.socket.writableLength);
-  }
+async function socketRows({ plane }: ConsoleDependencies, operator: Operator) {
   const none = { recv_pos: 0, pkt_pos: 0, pkt_remain: 0, send_pos: 0, pkt_avail: 0, send_avail: 0 };
+  const [clients, servers] = await Promise.all([plane.clients(), plane.servers()]);
   return [
-    ...clientRows(console, operator).map((row) => ({ ...row, ...none, send_remain: waiting.get(row.id) ?? 0 })),
-    ...serverRows(console, nowMs()).map((row) => ({ ...row, ...none, send_remain: 0 })),
+    ...clients.map((client) => ({ ...clientRow(client, operator), ...none, send_remain: client.unsentBytes })),
+    ...servers.map((server) => ({ ...serverRow(server), ...none, send_remain: 0 })),
   ];
 }
 
@@ -43,7 +38,9 @@ export const SOCKET_COMMANDS = [
     name: 'ACTIVE_SOCKETS',
     help: 'those of SHOW SOCKETS that do something',
     columns: COLUMNS,
-    rows: (console, operator) =>
-      socketRows(console, operator).filter((row) => row.send_remain > 0 || !['idle', 'used'].includes(row.state)),
+    rows: async (console, operator) =>
+      (await socketRows(console, operator)).filter(
+        (row) => row.send_remain > 0 || !['idle', 'used'].includes(row.state),
+      ),
   }),
 ];

@@ -4,7 +4,7 @@ export const SHOW_STATE = show({
   name: 'STATE',
   help: 'whether statements run, who is primary since which epoch, how commits reach us',
   columns: { key: 'text', value: 'text' },
-  rows: ({ cluster, replication, holdRoom }) => {
+  rows: ({ cluster, replication, plane }) => {
     const { paused, primary, epoch, phase, reason, timeline } = cluster.topology.value;
     const { mode, lastError } = replication.state.value;
     const facts: readonly (readonly [string, string])[] = [
@@ -16,7 +16,7 @@ export const SHOW_STATE = show({
       ['timeline', String(timeline)],
       ['phase', phase],
       ['reason', reason],
-      ['held', String(holdRoom.size)],
+      ['held', String(plane.overview.sessions.held)],
       ['replication', mode],
       ['replication_error', lastError ?? ''],
     ];

@@ -1,4 +1,5 @@
 import { poolSettings, userEntry } from '../config/pool-settings.ts';
+import { clientsOf } from './clients-of.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
@@ -16,11 +17,9 @@ export const SHOW_USERS = show({
     max_user_client_connections: 'int4',
     current_client_connections: 'int4',
   },
-  rows(console) {
+  async rows(console) {
     const servers = new Map<string, number>();
-    for (const { key, totalCount } of console.pools.all()) {
-      servers.set(key.user, (servers.get(key.user) ?? 0) + totalCount);
-    }
+    for (const { user, total } of await console.plane.pools()) servers.set(user, (servers.get(user) ?? 0) + total);
     const config = console.config();
     return userNames(console).map((name) => {
       const own = userEntry(config, name);
@@ -32,17 +31,16 @@ export const SHOW_USERS = show({
         max_user_connections: poolSettings(config, '', name).maxUserConnections,
         current_connections: servers.get(name) ?? 0,
         max_user_client_connections: own?.max_clients ?? config.pool.max_user_clients,
-        current_client_connections: console.sessions.countOf(null, name),
+        current_client_connections: clientsOf(console, null, name),
       };
     });
   },
 });
 
 /** Users that are configured or connected, in order. */
-export function userNames({ pools, sessions, config }: ConsoleDependencies): string[] {
+export function userNames({ plane, config }: ConsoleDependencies): string[] {
   const { auth, cluster, users } = config();
   const names = new Set([cluster.user, ...Object.keys(auth.users), ...Object.keys(users)]);
-  for (const { key } of pools.all()) names.add(key.user);
-  for (const { client } of sessions.all()) names.add(client.identity.user);
+  for (const { user } of [...plane.overview.pools, ...plane.overview.places]) names.add(user);
   return [...names].sort();
 }

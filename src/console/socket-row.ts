@@ -1,5 +1,3 @@
-import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import type { Columns } from './table.ts';
 
 /** What SHOW CLIENTS, SHOW SERVERS and SHOW SOCKETS have in common. https://www.pgbouncer.org/usage.html#show-clients */
@@ -26,19 +24,3 @@ export const SOCKET_COLUMNS = {
   prepared_statements: 'int4',
   id: 'int4',
 } as const satisfies Columns;
-
-/** Both ends of a client's connection. */
-export function endsOf(socket: Socket) {
-  return {
-    addr: socket.remoteAddress ?? 'unix',
-    port: socket.remotePort ?? 0,
-    local_addr: socket.localAddress ?? 'unix',
-    local_port: socket.localPort ?? 0,
-    tls: tlsText(socket),
-  };
-}
-
-/** `TLSv1.3/TLS_AES_256_GCM_SHA384`; empty without encryption. */
-export function tlsText(socket: Socket): string {
-  return socket instanceof TLSSocket ? `${socket.getProtocol()}/${socket.getCipher().standardName}` : '';
-}

@@ -10,6 +10,7 @@ const DATABASE = { name: 'database', required: false } as const;
 const ONE_DATABASE = { name: 'database', required: true } as const;
 /** How often something that is waited for is looked at. */
 const LOOK_MS = 10;
+const BY_COMMAND = 'terminating connection due to administrator command';
 
 type Run = (database: string | null, console: ConsoleDependencies, operator: Operator) => Outcome | Promise<Outcome>;
 
@@ -40,13 +41,13 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
       if (isPaused(console, database)) throw new FairleadError('refused', 'already suspended/paused', 'RESUME ends it');
       console.operations.pause(database ?? undefined);
       try {
-        await until(signal, () => poolsOf(console, database).every((pool) => pool.totalCount === pool.idleCount));
+        await until(signal, async () => (await poolsOf(console, database)).every((pool) => pool.total === pool.idle));
       } catch (error) {
         // as PgBouncer does when its operator gives up
         console.operations.withdrawPause(database ?? undefined);
         throw error;
       }
-      for (const pool of poolsOf(console, database)) pool.closeIdle();
+      await console.plane.order({ kind: 'close idle', database });
       return done('PAUSE');
     },
   ),
@@ -69,8 +70,8 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
     console.operations.allow(database as string, true);
     return done('ENABLE');
   }),
-  about('RECONNECT', DATABASE, 'replace server connections as they are given back', (database, console) => {
-    for (const pool of poolsOf(console, database)) pool.reconnect();
+  about('RECONNECT', DATABASE, 'replace server connections as they are given back', async (database, console) => {
+    await console.plane.order({ kind: 'reconnect', database });
     return done('RECONNECT');
   }),
   about(
@@ -78,16 +79,14 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
     DATABASE,
     'answers when the server connections that RECONNECT or RELOAD replaces are gone',
     async (database, console, { signal }) => {
-      await until(signal, () => poolsOf(console, database).every((pool) => !pool.closing));
+      await until(signal, async () => (await poolsOf(console, database)).every((pool) => !pool.closing));
       return done('WAIT_CLOSE');
     },
   ),
-  about('KILL', DATABASE, 'end all clients and server connections at once, and pause', (database, console) => {
+  about('KILL', DATABASE, 'end all clients and server connections at once, and pause', async (database, console) => {
     console.operations.pause(database ?? undefined);
-    const reason = 'terminating connection due to administrator command';
-    const error = new FairleadError('shutting_down', reason);
-    console.sessions.endAll((client) => database === null || client.database === database, error);
-    for (const pool of poolsOf(console, database)) pool.cut(reason);
+    await console.plane.order({ kind: 'end clients', database, reason: BY_COMMAND });
+    await console.plane.order({ kind: 'cut', database, reason: BY_COMMAND });
     return done('KILL');
   }),
   {
@@ -95,15 +94,13 @@ export const TRAFFIC_COMMANDS: readonly Command[] = [
     argument: { name: 'id', required: true },
     help: 'end one client; SHOW CLIENTS has its id',
     columns: null,
-    run(argument, console, operator) {
-      const session = [...console.sessions.all()].find((s) => String(s.client.pid) === argument);
-      const other = [...console.consoles.all()].find((c) => String(c.client.key.pid) === argument);
-      if (session === undefined && other === undefined) {
+    async run(argument, console, operator) {
+      const client = (await console.plane.clients()).find(({ pid }) => String(pid) === argument);
+      if (client === undefined) {
         throw new FairleadError('refused', `there is no client ${argument}`, 'SHOW CLIENTS lists them');
       }
       note(console, operator, `client ${argument} to be ended`);
-      session?.terminate(new FairleadError('shutting_down', 'terminating connection due to administrator command'));
-      other?.close();
+      await console.plane.order({ kind: 'end client', pid: client.pid, reason: BY_COMMAND });
       return done('KILL_CLIENT');
     },
   },
@@ -132,8 +129,8 @@ const SHUTDOWN: Readonly<Record<string, 'now' | 'drain' | 'wait'>> = {
   WAIT_FOR_CLIENTS: 'wait',
 };
 
-function poolsOf({ pools }: ConsoleDependencies, database: string | null) {
-  return [...pools.all()].filter((pool) => database === null || pool.key.database === database);
+async function poolsOf({ plane }: ConsoleDependencies, database: string | null) {
+  return (await plane.pools()).filter((pool) => database === null || pool.database === database);
 }
 
 function isPaused({ cluster }: ConsoleDependencies, database: string | null): boolean {
@@ -142,8 +139,8 @@ function isPaused({ cluster }: ConsoleDependencies, database: string | null): bo
 }
 
 /** @throws FairleadError cancelled */
-async function until(signal: AbortSignal, condition: () => boolean): Promise<void> {
-  while (!condition()) {
+async function until(signal: AbortSignal, condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) {
     if (signal.aborted) throw new FairleadError('cancelled', 'canceling statement due to user request');
     await sleep(LOOK_MS, signal);
   }

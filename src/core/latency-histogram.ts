@@ -5,6 +5,16 @@ const PER_OCTAVE = LINEAR / 2;
 const BUCKETS = LINEAR + (32 - 6) * PER_OCTAVE;
 const MAX_US = 0xffffffff;
 
+/** What a histogram holds at one instant, as plain numbers: those of several processes add up. */
+export type LatencyCounts = {
+  /** Per bucket, in the window. */
+  readonly window: Float64Array;
+  /** Per bucket, since the start. */
+  readonly ever: Float64Array;
+  readonly everCount: number;
+  readonly everSumMs: number;
+};
+
 /**
  * Latencies of a sliding window, log-linear like an HDR histogram: a quantile is exact to 1.6 % (half a bucket). Fixed arrays, so that
  * `record` allocates nothing. The window is a ring of slices that whoever comes first clears when its time is over.
@@ -25,16 +35,6 @@ export class LatencyHistogram {
     this.#sliceMs = windowMs / slices;
   }
 
-  /** Values recorded since the start. */
-  get totalCount(): number {
-    return this.#everCount;
-  }
-
-  /** Sum of the values recorded since the start, milliseconds. */
-  get totalSumMs(): number {
-    return this.#everSumMs;
-  }
-
   /** @param atMs monotonic milliseconds, now. */
   record(ms: number, atMs: number): void {
     const us = ms <= 0 ? 0 : Math.min(MAX_US, Math.round(ms * 1000));
@@ -47,43 +47,21 @@ export class LatencyHistogram {
     this.#everSumMs += us / 1000;
   }
 
-  /** Values in the window. */
-  count(atMs: number): number {
+  counts(atMs: number): LatencyCounts {
     this.#expire(atMs);
-    let count = 0;
-    for (const slice of this.#slices) for (let i = 0; i < BUCKETS; i++) count += slice[i] as number;
-    return count;
+    const window = new Float64Array(BUCKETS);
+    for (const slice of this.#slices) for (let i = 0; i < BUCKETS; i++) window[i]! += slice[i] as number;
+    return { window, ever: this.#ever.slice(), everCount: this.#everCount, everSumMs: this.#everSumMs };
   }
 
   /** Milliseconds at the quantiles (0…1, ascending) of the window; null for each when it is empty. */
   quantiles(ascending: readonly number[], atMs: number): (number | null)[] {
-    const count = this.count(atMs);
-    if (count === 0) return ascending.map(() => null);
-    let seen = 0;
-    let bucket = -1;
-    return ascending.map((q) => {
-      const rank = Math.max(1, Math.ceil(q * count));
-      while (seen < rank) {
-        bucket++;
-        for (const slice of this.#slices) seen += slice[bucket] as number;
-      }
-      return middleUs(bucket) / 1000;
-    });
+    return quantilesOf(this.counts(atMs), ascending);
   }
 
   /** Milliseconds at one quantile of the window, or null when it is empty. */
   quantile(q: number, atMs: number): number | null {
     return this.quantiles([q], atMs)[0] as number | null;
-  }
-
-  /** Values since the start that are at most each of `boundsMs` (ascending): the cumulative buckets of Prometheus. */
-  cumulative(boundsMs: readonly number[]): number[] {
-    let sum = 0;
-    let bucket = 0;
-    return boundsMs.map((boundMs) => {
-      while (bucket < BUCKETS && middleUs(bucket) <= boundMs * 1000) sum += this.#ever[bucket++] as number;
-      return sum;
-    });
   }
 
   #expire(atMs: number): void {
@@ -97,6 +75,47 @@ export class LatencyHistogram {
     for (let p = first; p <= period; p++) (this.#slices[p % slices] as Uint32Array).fill(0);
     this.#period = period;
   }
+}
+
+/** Milliseconds at the quantiles (0…1, ascending) of the window; null for each when it is empty. */
+export function quantilesOf({ window }: LatencyCounts, ascending: readonly number[]): (number | null)[] {
+  let count = 0;
+  for (let i = 0; i < BUCKETS; i++) count += window[i] as number;
+  if (count === 0) return ascending.map(() => null);
+  let seen = 0;
+  let bucket = -1;
+  return ascending.map((q) => {
+    const rank = Math.max(1, Math.ceil(q * count));
+    while (seen < rank) seen += window[++bucket] as number;
+    return middleUs(bucket) / 1000;
+  });
+}
+
+/** Values since the start that are at most each of `boundsMs` (ascending): the cumulative buckets of Prometheus. */
+export function cumulativeOf({ ever }: LatencyCounts, boundsMs: readonly number[]): number[] {
+  let sum = 0;
+  let bucket = 0;
+  return boundsMs.map((boundMs) => {
+    while (bucket < BUCKETS && middleUs(bucket) <= boundMs * 1000) sum += ever[bucket++] as number;
+    return sum;
+  });
+}
+
+/** All of them together; never empty. */
+export function sumOfLatencies(all: readonly LatencyCounts[]): LatencyCounts {
+  const window = new Float64Array(BUCKETS);
+  const ever = new Float64Array(BUCKETS);
+  let everCount = 0;
+  let everSumMs = 0;
+  for (const one of all) {
+    for (let i = 0; i < BUCKETS; i++) {
+      window[i]! += one.window[i] as number;
+      ever[i]! += one.ever[i] as number;
+    }
+    everCount += one.everCount;
+    everSumMs += one.everSumMs;
+  }
+  return { window, ever, everCount, everSumMs };
 }
 
 function bucketOf(us: number): number {

@@ -12,7 +12,7 @@ import { Signal } from '../core/signal.ts';
 import { Chronicle } from './chronicle.ts';
 import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
-import { Effects } from './effects.ts';
+import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
@@ -29,8 +29,7 @@ export type ControllerDeps = {
   readonly log: Log;
   readonly store: FailoverStore;
   target(node: string): ControlTarget;
-  /** Resolves when no transaction is in flight through Fairlead, or after `timeoutMs`. New ones are held already. */
-  quiesce(timeoutMs: number): Promise<void>;
+  readonly clients: Clients;
 };
 
 /** How an operator's request ended. */
@@ -73,9 +72,8 @@ export class Controller {
     this.#deps = deps;
     this.state = new Signal<State>(INITIAL);
     this.#nodes = new ControlNodes((node) => deps.target(node));
-    const { config, log, store } = deps;
-    const quiesce = (timeoutMs: number) => deps.quiesce(timeoutMs);
-    this.#effects = new Effects({ cluster, config, nodes: this.#nodes, signs: this.#signs, store, quiesce });
+    const { config, log, store, clients } = deps;
+    this.#effects = new Effects({ cluster, config, nodes: this.#nodes, signs: this.#signs, store, clients });
     this.#chronicle = new Chronicle(store, log);
     this.#upkeep = new Upkeep({
       cluster,

@@ -1,3 +1,4 @@
+import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import { wallMsOf } from '../core/clock.ts';
@@ -22,7 +23,17 @@ export type EffectDeps = {
   readonly nodes: ControlNodes;
   readonly signs: SignsOfLife;
   readonly store: FailoverStore;
+  readonly clients: Clients;
+};
+
+/** Whatever serves clients, as far as a change of primary concerns it. */
+export type Clients = {
+  /** Resolves when no transaction is in flight through Fairlead, or after `timeoutMs`. New ones are held already. */
   quiesce(timeoutMs: number): Promise<void>;
+  /** Resolves when no session acts on an assignment that was replaced before this call. */
+  settled(): Promise<void>;
+  /** Writes that were acknowledged after `atMs` (monotonic milliseconds), oldest first. */
+  acknowledgedAfter(atMs: number): Promise<readonly AcknowledgedTables[]>;
 };
 
 type ActionOf<Kind extends Action['kind']> = Extract<Action, { kind: Kind }>;
@@ -65,7 +76,7 @@ export class Effects {
   }
 
   async freeze(action: ActionOf<'freeze'>, epoch: number): Promise<Outcome> {
-    const { nodes, config, signs } = this.#deps;
+    const { nodes, config, signs, clients } = this.#deps;
     if (!action.force) {
       const alive = await this.#stillStreaming(action);
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
@@ -79,7 +90,7 @@ export class Effects {
       action.force && action.former !== null
         ? each([action.former], async (node) => void this.#covered.set(node, await quell(nodes, node, epoch)))
         : Promise.resolve(new Map<string, string>());
-    await Promise.all([stopping, within(config.failover.timeout, quelling)]);
+    await Promise.all([stopping, within(config.failover.timeout, quelling), clients.settled()]);
     return { work: 'freeze', frozen, alive: null };
   }
 
@@ -103,7 +114,7 @@ export class Effects {
   }
 
   async handOver(action: ActionOf<'hand over'>, state: State): Promise<Outcome> {
-    const { cluster, nodes, signs, quiesce } = this.#deps;
+    const { cluster, nodes, signs, clients } = this.#deps;
     const others = cluster.nodes
       .map(({ name }) => name)
       .filter((name) => name !== action.from && name !== action.to && !state.fenced.has(name))
@@ -113,7 +124,7 @@ export class Effects {
       });
     try {
       const timelineOf = (node: string) => signs.of(node).timeline;
-      const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, quiesce };
+      const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, clients };
       const { frozen, finalLsn, covered } = await handOver(nodes, this.upstreams, plan);
       this.#covered.set(action.from, covered);
       for (const { node } of frozen) this.#frozen.add(node);
@@ -137,7 +148,7 @@ export class Effects {
         node,
         ...done,
         lostCommits,
-        ...unprovenOf(cluster, state, done.forkLsn),
+        ...(await this.#unproven(state, done.forkLsn)),
         refused: null,
       };
     } catch (error) {
@@ -202,6 +213,16 @@ export class Effects {
     return `${action.node} was turned to ${action.primary} (${host}:${port})${warning === null ? '' : `; ${warning}`}`;
   }
 
+  /** Acknowledged writes that nothing proves to have survived. A planned change waited until the target had everything. */
+  async #unproven({ plan }: State, forkLsn: Lsn) {
+    if (plan === null || plan.former === null || plan.kind === 'planned') return {};
+    const { cluster, clients } = this.#deps;
+    const provenUntilMs = cluster.provenUntil(plan.former, forkLsn);
+    const writes = await clients.acknowledgedAfter(provenUntilMs);
+    const unproven = writes.map(({ atMs, tables, client }) => ({ wallMs: wallMsOf(atMs), tables, client }));
+    return { unproven, provenUntilMs };
+  }
+
   async #repointOne(node: string, primary: string, state: State): Promise<string | null> {
     const timeline = this.#deps.signs.of(node).timeline;
     const forkLsn = state.forks.find((fork) => fork.parentTimeline === timeline)?.forkLsn ?? null;
@@ -216,19 +237,6 @@ export class Effects {
       throw error;
     }
   }
-}
-
-/** Acknowledged writes that nothing proves to have survived. A planned change waited until the target had everything. */
-function unprovenOf(cluster: Cluster, { plan }: State, forkLsn: Lsn) {
-  if (plan === null || plan.former === null || plan.kind === 'planned') return {};
-  const provenUntilMs = cluster.provenUntil(plan.former, forkLsn);
-  const unproven = cluster.acknowledged.after(provenUntilMs).map(({ atMs, verdicts, client }) => {
-    const names = verdicts
-      .flatMap((verdict) => verdict.relations)
-      .map(({ schema, name }) => (schema ? `${schema}.${name}` : name));
-    return { wallMs: wallMsOf(atMs), tables: [...new Set(names)], client };
-  });
-  return { unproven, provenUntilMs };
 }
 
 /** Runs for all nodes at once. @returns the message of each that failed. */

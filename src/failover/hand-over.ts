@@ -22,7 +22,7 @@ export type HandOver = {
   /** The other replicas that answer. */
   readonly others: readonly string[];
   timelineOf(node: string): number;
-  quiesce(timeoutMs: number): Promise<void>;
+  readonly clients: { quiesce(timeoutMs: number): Promise<void>; settled(): Promise<void> };
 };
 
 export type HandedOver = { readonly finalLsn: Lsn; readonly frozen: readonly Frozen[]; readonly covered: Covered };
@@ -37,7 +37,8 @@ export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: 
   const touched: string[] = [];
   let covered: Covered | undefined;
   try {
-    await Promise.race([plan.quiesce(QUIESCE_MS), timeout(QUIESCE_MS + 1000)]);
+    await plan.clients.settled();
+    await Promise.race([plan.clients.quiesce(QUIESCE_MS), timeout(QUIESCE_MS + 1000)]);
     covered = await quell(nodes, from, plan.epoch);
     const finalLsn = await endOf(nodes, from);
     await caughtUp(nodes, to, finalLsn, CATCH_UP_MS);

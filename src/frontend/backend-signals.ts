@@ -3,9 +3,10 @@ import type { BackendSignal } from '../sql/verdict.ts';
 import { formatAt, readBind } from '../wire/bind.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import { cancelled } from './cancelled.ts';
+import type { Signal, Signaller } from './neighbours.ts';
 import { onlyStatement, runs, textOf } from './plain-work.ts';
+import type { Services } from './services.ts';
 import type { Session } from './session.ts';
-import type { Sessions } from './sessions.ts';
 import { valueAnswer } from './value-answer.ts';
 import type { Work } from './work.ts';
 
@@ -16,33 +17,49 @@ const INT4 = 23;
  * knows it, so they are done here. Pids of server processes are the servers' business.
  * @returns true when the request is dealt with here
  */
-export function takeSignal(work: Work, session: Session, sessions: Sessions): boolean {
+export function takeSignal(work: Work, session: Session, { sessions, neighbours }: Services): boolean {
   const signal = onlyStatement(work)?.signal;
   if (signal === undefined || signal === null || !runs(work)) return false;
   const pid = pidOf(work, signal);
-  const target = pid === null ? undefined : sessions.find(pid);
+  if (pid === null) return false;
+  const { kind } = signal;
+  const answer = (value: boolean) => {
+    const parameters = signal.parameter ? [INT4] : [];
+    const column = signal.column ?? `pg_${kind}_backend`;
+    session.answer(work, valueAnswer(work, { column, value, tag: 'SELECT 1', parameters }), false);
+  };
+  if (sessions.isElsewhere(pid)) {
+    void neighbours.signal({ kind, pid, by: signaller(session) }).then((outcome) => {
+      if (outcome === 'refused') session.fail(work, refusal(signal));
+      else answer(outcome === 'done');
+    });
+    return true;
+  }
+  const target = sessions.find(pid);
   if (target === undefined) return false;
-  const own = target === session;
-  if (!own && !may(session, target)) {
-    session.fail(work, refusal(signal));
-    return true;
-  }
-  if (signal.kind === 'cancel' && own) {
-    session.fail(work, cancelled());
-    return true;
-  }
-  if (signal.kind === 'cancel') target.cancel();
-  else target.terminate(new FairleadError('terminated', 'terminating connection due to administrator command'));
-  const column = signal.column ?? `pg_${signal.kind}_backend`;
-  const parameters = signal.parameter ? [INT4] : [];
-  if (!own) session.answer(work, valueAnswer(work, { column, value: true, tag: 'SELECT 1', parameters }), false);
+  if (target !== session) {
+    if (signalSession(target, { kind, pid, by: signaller(session) }) === 'refused') session.fail(work, refusal(signal));
+    else answer(true);
+  } else if (kind === 'cancel') session.fail(work, cancelled());
+  else session.terminate(terminated());
   return true;
 }
 
-/** As PostgreSQL: a session of the same role, or any for a superuser. */
-function may({ client, role }: Session, target: Session): boolean {
-  if (role !== null) return role === target.client.identity.user;
-  return client.superuser || client.identity.user === target.client.identity.user;
+/** Does it, if who asks may: as PostgreSQL, for a session of the same role, or any for a superuser. */
+export function signalSession(target: Session, { kind, by }: Signal): 'done' | 'refused' {
+  const { user } = target.client.identity;
+  if (by.role === null ? !by.superuser && by.user !== user : by.role !== user) return 'refused';
+  if (kind === 'cancel') target.cancel();
+  else target.terminate(terminated());
+  return 'done';
+}
+
+function signaller({ client, role }: Session): Signaller {
+  return { user: client.identity.user, role, superuser: client.superuser };
+}
+
+function terminated(): FairleadError {
+  return new FairleadError('terminated', 'terminating connection due to administrator command');
 }
 
 function refusal({ kind }: BackendSignal): FairleadError {

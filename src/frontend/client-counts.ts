@@ -1,3 +1,6 @@
+/** Clients of one database and user. */
+export type Place = { readonly database: string; readonly user: string; readonly clients: number };
+
 /** How many clients there are, per database, per user, and per both. */
 export class ClientCounts {
   readonly #counts = new Map<string, number>();
@@ -13,6 +16,13 @@ export class ClientCounts {
   /** @param database null: any; `user` likewise, not both */
   of(database: string | null, user: string | null): number {
     return this.#counts.get(keyOf(database, user)) ?? 0;
+  }
+
+  places(): Place[] {
+    return [...this.#counts].flatMap(([key, clients]) => {
+      const [database, user] = JSON.parse(key) as [string | null, string | null];
+      return database === null || user === null ? [] : [{ database, user, clients }];
+    });
   }
 }
 

@@ -10,8 +10,9 @@ import type { Secret } from '../wire/secret.ts';
 import { NEWEST_MINOR, negotiateVersion } from '../wire/startup.ts';
 import { authenticationOk, backendKeyData, errorResponse, parameterStatus, readyForQuery } from '../wire/writer.ts';
 import type { Admission } from './access.ts';
-import { refusalOf } from './admission.ts';
+import { limitsOf, refusalOf, tooMany } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
+import { CONSOLE_DATABASES, CONSOLE_PARAMETERS, consoleRefusal } from './console-login.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
 import { type Encryption, Opening, type Startup } from './opening.ts';
 import { peerOf } from './peer.ts';
@@ -24,7 +25,7 @@ import {
 } from './replication-login.ts';
 import { ReplicationRelay } from './replication-relay.ts';
 import type { Services } from './services.ts';
-import type { CancelKey, Sessions } from './sessions.ts';
+import type { CancelKey, Sessions, Where } from './sessions.ts';
 import { type StartupSettings, startupSettings } from './startup-settings.ts';
 
 /** A client that has proved who it is. */
@@ -59,18 +60,6 @@ export type HandshakeHost = {
   admitToConsole(client: Admitted): void;
 };
 
-/** Databases that are the admin console. */
-export const CONSOLE_DATABASES: ReadonlySet<string> = new Set(['fairlead', 'pgbouncer']);
-const CONSOLE_PARAMETERS: LoginTemplate = new Map([
-  ['server_version', '18.0 (fairlead)'],
-  ['client_encoding', 'UTF8'],
-  ['server_encoding', 'UTF8'],
-  ['DateStyle', 'ISO, MDY'],
-  ['TimeZone', 'UTC'],
-  ['integer_datetimes', 'on'],
-  ['standard_conforming_strings', 'on'],
-]);
-
 /** Before authentication nothing longer than this is taken. */
 const MAX_PASSWORD_BYTES = 64 * 1024;
 
@@ -83,6 +72,8 @@ export class Handshake implements Expiring {
   #reader: FrameReader | null = null;
   #startup: Startup | null = null;
   #ended = false;
+  /** The place it has taken, which is its own to give back until it has become a session. */
+  #entered: Where | null = null;
   #giveUp: () => void = () => {};
   readonly #onData = (chunk: Buffer) => this.#reader?.feed(chunk);
   readonly #onEnd = () => this.#stop();
@@ -94,10 +85,7 @@ export class Handshake implements Expiring {
       tls: host.services.clientTls,
       encrypted: (secured) => this.#encrypted(secured),
       startup: (packet, encryption, rest) => this.#begin(packet, encryption, rest),
-      cancel: (pid, secret) => {
-        host.sessions.cancel(pid, secret);
-        this.#stop();
-      },
+      cancel: (pid, secret) => this.#cancel(pid, secret),
       failed: (error) => this.#fail(error),
       broken: (reason) => {
         host.services.log.debug({ from: peerOf(socket), reason }, 'connection of a client not accepted');
@@ -119,6 +107,17 @@ export class Handshake implements Expiring {
 
   /** Ends it from outside. */
   stop(): void {
+    this.#stop();
+  }
+
+  /** The client is told that it was passed on by the end of the connection. */
+  #cancel(pid: number, secret: Buffer): void {
+    const { sessions, services } = this.#host;
+    if (sessions.isElsewhere(pid)) {
+      void services.neighbours.cancel(pid, secret).finally(() => this.#stop());
+      return;
+    }
+    sessions.cancel(pid, secret);
     this.#stop();
   }
 
@@ -260,14 +259,27 @@ export class Handshake implements Expiring {
     const database = this.#database();
     if (CONSOLE_DATABASES.has(database)) return this.#enterConsole(proved, database);
     const { services, sessions } = this.#host;
-    const refusal = refusalOf(services, sessions, database, proved.user);
-    if (refusal !== null) return this.#fail(refusal);
-    const identity = services.pools.admit(proved);
     const { parameters } = this.#startup as Startup;
-    if (asksForReplication(parameters)) return this.#enterReplication(identity, database, parameters);
+    const where = { database: asksForPhysicalReplication(parameters) ? '' : database, user: proved.user };
+    const refusal = refusalOf(services, sessions, where);
+    if (refusal !== null) return this.#fail(refusal);
+    const limits = limitsOf(services.config(), where);
+    services.neighbours.enter(where, limits, (reached) => {
+      if (reached !== null) return this.#fail(tooMany(reached, where, limits));
+      if (this.#ended) return services.neighbours.leave(where);
+      this.#entered = where;
+      const identity = services.pools.admit(proved);
+      if (asksForReplication(parameters)) this.#enterReplication(identity, database, where);
+      else this.#enter(identity, where);
+    });
+  }
+
+  #enter(identity: Identity, where: Where): void {
+    const { services, sessions } = this.#host;
+    const { database } = where;
     let read: StartupSettings;
     try {
-      read = startupSettings(parameters);
+      read = startupSettings((this.#startup as Startup).parameters);
     } catch (error) {
       return this.#fail(error as FairleadError);
     }
@@ -276,28 +288,30 @@ export class Handshake implements Expiring {
       if (this.#ended) return;
       if (template === null) return this.#fail(error as FairleadError);
       // others may have come in while a server was asked
-      const late = refusalOf(services, sessions, database, identity.user);
+      const late = refusalOf(services, sessions, where);
       if (late !== null) return this.#fail(late);
       this.#finish(this.#host.readOnly ? standbyTemplate(template) : template, (key, rest) => {
         const superuser = template.get('is_superuser') === 'on';
+        this.#entered = null;
         this.#host.admit({ socket: this.#socket, identity, database, key, settings, options, superuser, rest });
       });
     });
   }
 
-  #enterReplication(identity: Identity, database: string, parameters: ReadonlyMap<string, string>): void {
+  #enterReplication(identity: Identity, database: string, where: Where): void {
     const { services, sessions } = this.#host;
-    const where = { database: asksForPhysicalReplication(parameters) ? '' : database, user: identity.user };
+    const { parameters } = this.#startup as Startup;
     this.#giveUp = openReplication(services, { database, identity, parameters }, (opened, error) => {
       if (opened === null) return this.#fail(error as FairleadError);
       const { node, login } = opened;
-      const late = refusalOf(services, sessions, where.database, identity.user);
+      const late = refusalOf(services, sessions, where);
       if (late !== null) {
         closeReplication(opened);
         return this.#fail(late);
       }
       this.#finish(login.parameters, (key, rest) => {
         const relay = new ReplicationRelay(this.#socket, login, () => remove());
+        this.#entered = null;
         const remove = sessions.addStream(key, where, relay);
         relay.start(node, services.cluster, rest);
       });
@@ -305,16 +319,8 @@ export class Handshake implements Expiring {
   }
 
   #enterConsole(identity: Identity, database: string): void {
-    const { auth, cluster } = this.#host.services.config();
-    if (identity.user !== cluster.user && ![...auth.admins, ...auth.stats_users].includes(identity.user)) {
-      return this.#fail(
-        new FairleadError(
-          'auth_failed',
-          `user "${identity.user}" may not use the admin console`,
-          'list it under auth.admins or auth.stats_users',
-        ),
-      );
-    }
+    const refusal = consoleRefusal(this.#host.services.config(), identity.user);
+    if (refusal !== null) return this.#fail(refusal);
     this.#finish(CONSOLE_PARAMETERS, (key, rest) => {
       this.#host.admitToConsole({
         socket: this.#socket,
@@ -359,7 +365,9 @@ export class Handshake implements Expiring {
     this.#ended = true;
     this.#giveUp();
     this.#opening.stop();
-    this.#host.services.deadlines.clear(this);
+    const { deadlines, neighbours } = this.#host.services;
+    deadlines.clear(this);
+    if (this.#entered !== null) neighbours.leave(this.#entered);
     this.#reader?.end();
     this.#unlisten();
     this.#socket.on('error', () => {});

@@ -66,7 +66,7 @@ export class OwnAnswers {
       return true;
     }
     if (session.client.readOnly && transaction !== 'failed' && answerAsStandby(work, session)) return true;
-    if (transaction !== 'failed' && takeSignal(work, session, this.#services.sessions)) return true;
+    if (transaction !== 'failed' && takeSignal(work, session, this.#services)) return true;
     if (takeListening(work, transaction, session.listening, session)) return true;
     if (transaction !== 'failed' && deallocatesOnly(work)) {
       // servers know it under another name

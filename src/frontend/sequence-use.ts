@@ -52,7 +52,10 @@ export class SequenceUse {
     const reads = tellsValues(verdicts);
     if (!reads && !(open && sequencesOf !== null)) return false;
     connection.sequencesOf = this.#holder;
-    if (this.#drew && reads) this.#services.sequenceReaders.add(this.#kind);
+    if (this.#drew && reads && !this.#services.sequenceReaders.has(this.#kind)) {
+      this.#services.sequenceReaders.add(this.#kind);
+      this.#services.neighbours.sequenceReader(this.#kind);
+    }
     return true;
   }
 }

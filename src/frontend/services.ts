@@ -14,6 +14,7 @@ import type { Access } from './access.ts';
 import type { Credentials } from './credentials.ts';
 import type { HoldRoom } from './hold-room.ts';
 import type { Lifecycle } from './lifecycle.ts';
+import type { Neighbours } from './neighbours.ts';
 import type { Sessions } from './sessions.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -34,6 +35,7 @@ export type Services = {
   readonly sessions: Sessions;
   readonly holdRoom: HoldRoom;
   readonly lifecycle: Lifecycle;
+  readonly neighbours: Neighbours;
   readonly traffic: Traffic;
   /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   readonly sequenceReaders: Set<string>;

@@ -2,7 +2,8 @@ import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
 import { nowMs } from '../core/clock.ts';
 import type { FairleadError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
-import { ClientCounts } from './client-counts.ts';
+import { ClientCounts, type Place } from './client-counts.ts';
+import { ALONE, type Neighbours } from './neighbours.ts';
 import type { Session } from './session.ts';
 
 /** The most that Linux gives (PID_MAX_LIMIT). */
@@ -35,9 +36,14 @@ export type Where = { readonly database: string; readonly user: string };
 export class Sessions {
   /** By the process id they were told. */
   readonly #sessions = new Map<number, Session>();
-  readonly #counts = new ClientCounts();
+  readonly counts = new ClientCounts();
+  readonly #neighbours: Neighbours;
   readonly #others = new Map<number, { readonly target: Cancellable; readonly secret: Buffer }>();
   readonly #streams = new Map<Stream, Where>();
+
+  constructor(neighbours: Neighbours = ALONE) {
+    this.#neighbours = neighbours;
+  }
 
   get size(): number {
     return this.#sessions.size;
@@ -67,8 +73,10 @@ export class Sessions {
    */
   newKey(minor: number): CancelKey {
     const secretBytes = minor >= 2 ? 32 : 4;
+    const { count, index } = this.#neighbours;
     for (;;) {
-      const pid = randomInt(MAX_PROCESS_ID + 1, 2 ** 31 - 1);
+      const random = randomInt(MAX_PROCESS_ID + count, 2 ** 31 - count);
+      const pid = random - (random % count) + index;
       if (!this.#sessions.has(pid) && !this.#others.has(pid)) return { pid, secret: randomBytes(secretBytes) };
     }
   }
@@ -89,7 +97,12 @@ export class Sessions {
 
   /** Sessions and streams of a database, of a user, or of both; null: any. */
   countOf(database: string | null, user: string | null): number {
-    return this.#counts.of(database, user);
+    return this.counts.of(database, user);
+  }
+
+  /** The same, place by place. */
+  places(): Place[] {
+    return this.counts.places();
   }
 
   /** Somebody else that may be cancelled: an operator at the admin console. @returns how to take it back */
@@ -120,8 +133,15 @@ export class Sessions {
     for (const [stream, where] of [...this.#streams]) if (which(where)) stream.terminate(error);
   }
 
-  #count({ database, user }: Where, change: 1 | -1): void {
-    this.#counts.add(database, user, change);
+  #count(where: Where, change: 1 | -1): void {
+    this.counts.add(where.database, where.user, change);
+    if (change === -1) this.#neighbours.leave(where);
+  }
+
+  /** True for a process id that only another process can have told a client. */
+  isElsewhere(pid: number): boolean {
+    const { count, index } = this.#neighbours;
+    return pid > MAX_PROCESS_ID && pid % count !== index;
   }
 
   /** A CancelRequest; a wrong key does nothing, as with PostgreSQL. */

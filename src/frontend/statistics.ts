@@ -16,17 +16,18 @@ export type DatabaseStatistics = {
 const NONE = noCounts();
 
 export class Statistics {
-  readonly #counters: DatabaseCounters;
-  readonly #sessions: Sessions;
+  readonly #counts: () => Iterable<readonly [database: string, Readonly<Counts>]>;
   readonly #periodMs: () => number;
   #older: Snapshot = { atMs: nowMs(), counts: new Map() };
   #newer: Snapshot = this.#older;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param periodMs how long a stretch is */
-  constructor(counters: DatabaseCounters, sessions: Sessions, periodMs: () => number) {
-    this.#counters = counters;
-    this.#sessions = sessions;
+  /**
+   * @param counts those of each database since the start
+   * @param periodMs how long a stretch is
+   */
+  constructor(counts: () => Iterable<readonly [database: string, Readonly<Counts>]>, periodMs: () => number) {
+    this.#counts = counts;
     this.#periodMs = periodMs;
   }
 
@@ -57,16 +58,21 @@ export class Statistics {
   }
 
   #snapshot(): Snapshot {
-    const counts = new Map<string, Counts>();
-    for (const [database, known] of this.#counters.all()) counts.set(database, { ...known });
-    for (const { client } of this.#sessions.all()) {
-      const own = counts.get(client.database);
-      if (own === undefined) continue;
-      own.receivedBytes += client.socket.bytesRead;
-      own.sentBytes += client.socket.bytesWritten;
-    }
-    return { atMs: nowMs(), counts };
+    return { atMs: nowMs(), counts: new Map(this.#counts()) };
   }
+}
+
+/** Counts of each database now, with what the sessions that are there have sent and received. */
+export function databaseCounts(counters: DatabaseCounters, sessions: Sessions): Map<string, Counts> {
+  const counts = new Map<string, Counts>();
+  for (const [database, known] of counters.all()) counts.set(database, { ...known });
+  for (const { client } of sessions.all()) {
+    const own = counts.get(client.database);
+    if (own === undefined) continue;
+    own.receivedBytes += client.socket.bytesRead;
+    own.sentBytes += client.socket.bytesWritten;
+  }
+  return counts;
 }
 
 function minus(a: Readonly<Counts>, b: Readonly<Counts>): Counts {

@@ -3,7 +3,7 @@ import type { RouteReason } from '../routing/decision.ts';
 import type { StatementClass, Verdict } from '../sql/verdict.ts';
 import type { Batch } from './batch.ts';
 import type { NameUse } from './name-use.ts';
-import type { TrafficClass } from './traffic.ts';
+import type { TrafficClass } from './traffic-snapshot.ts';
 
 /** One request of a client on its way: from its last byte read to its ReadyForQuery. */
 export type Work = {

@@ -90,7 +90,7 @@ export class ApiFixture {
       token: options.token ?? null,
       version: '0.1.0',
       cluster: this.cluster,
-      traffic: this.traffic,
+      traffic: trafficOf(this.traffic),
       operations: new OperatorControls(this.cluster, {
         switchover: (to) => move(`switchover ${to ?? ''}`.trim()),
         failover: () => move('failover'),
@@ -103,6 +103,7 @@ export class ApiFixture {
       replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
+      refresh: async () => {},
       accepting: () => this.accepting,
       reload: async () => this.changes,
       log: SILENT,
@@ -204,6 +205,16 @@ export class ApiFixture {
     this.observe('pg2', 'replica', this.lsn);
     this.observe('pg3', 'replica', this.lsn);
   }
+}
+
+function trafficOf(traffic: Traffic): ApiDependencies['traffic'] {
+  return {
+    snapshot: () => traffic.snapshot(),
+    get histograms() {
+      const { read, write } = traffic.counts();
+      return { read, write };
+    },
+  };
 }
 
 /** A failover as the controller tells it. */

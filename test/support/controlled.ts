@@ -54,7 +54,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
     config,
     log,
     target,
-    quiesce: async () => {},
+    clients: { quiesce: async () => {}, settled: async () => {}, acknowledgedAfter: async () => [] },
     store: {
       latestEpoch: async () => epochs.at(-1) ?? null,
       recordEpoch: async (record) => void epochs.push(record),

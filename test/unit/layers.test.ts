@@ -18,9 +18,11 @@ const ORDER = [
   'replication',
   'routing',
   'frontend',
+  'plane',
   'failover',
   'api',
   'console',
+  'workers',
   'embedded',
   'cli',
 ];

@@ -2,14 +2,7 @@
 import net from 'node:net';
 import { OperatorControls } from '../../../src/api/operator-controls.ts';
 import type { ClusterEvent } from '../../../src/api/sources.ts';
-import { AnyNode } from '../../../src/backend/any-node.ts';
-import { AuthQuery } from '../../../src/backend/auth-query.ts';
-import { Catalogs } from '../../../src/backend/catalogs.ts';
-import { DatabaseWatch } from '../../../src/backend/database-watch.ts';
-import { LoginFactsReader } from '../../../src/backend/login-facts.ts';
-import { Notifications } from '../../../src/backend/notifications.ts';
-import { Pools } from '../../../src/backend/pools.ts';
-import { PreparedStatements } from '../../../src/backend/prepared-statement.ts';
+import type { Pools } from '../../../src/backend/pools.ts';
 import { Cluster } from '../../../src/cluster/cluster.ts';
 import { type Config, configSchema, nodesOf } from '../../../src/config/config.ts';
 import { type Change, difference } from '../../../src/config/difference.ts';
@@ -17,22 +10,17 @@ import { pgbouncerKey } from '../../../src/config/pgbouncer-keys.ts';
 import { withKey } from '../../../src/config/set-key.ts';
 import { ConsoleSession } from '../../../src/console/console-session.ts';
 import { Consoles } from '../../../src/console/consoles.ts';
+import type { ConsoleDependencies } from '../../../src/console/dependencies.ts';
+import { type RunCommand, runCommand } from '../../../src/console/run-command.ts';
 import { nowMs } from '../../../src/core/clock.ts';
-import { Deadlines } from '../../../src/core/deadlines.ts';
 import { SILENT } from '../../../src/core/log.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { Signal } from '../../../src/core/signal.ts';
-import { Access } from '../../../src/frontend/access.ts';
-import { Credentials } from '../../../src/frontend/credentials.ts';
-import { HoldRoom } from '../../../src/frontend/hold-room.ts';
-import { Lifecycle } from '../../../src/frontend/lifecycle.ts';
-import { Listener } from '../../../src/frontend/listener.ts';
-import { Sessions } from '../../../src/frontend/sessions.ts';
+import { ALONE } from '../../../src/frontend/neighbours.ts';
 import { Statistics } from '../../../src/frontend/statistics.ts';
-import { Traffic } from '../../../src/frontend/traffic.ts';
+import type { Traffic } from '../../../src/frontend/traffic.ts';
+import { DataPlane } from '../../../src/plane/data-plane.ts';
 import type { ReplicationState } from '../../../src/replication/replication.ts';
-import { Classifier } from '../../../src/sql/classifier.ts';
-import { ClientTls } from '../../../src/transport/client-tls.ts';
 import { startupPacket } from '../../../src/wire/startup.ts';
 
 const CONFIG = configSchema.parse({
@@ -46,11 +34,9 @@ const CONFIG = configSchema.parse({
 });
 
 export class ConsoleFixture {
-  config: Config = CONFIG;
+  #config: Config = CONFIG;
   readonly cluster = new Cluster(nodesOf(CONFIG), { ms: 10_000, bytes: null });
-  readonly traffic = new Traffic(['pg1', 'pg2']);
-  readonly sessions = new Sessions();
-  readonly pools: Pools;
+  readonly plane: DataPlane;
   readonly events: ClusterEvent[] = [];
   readonly asked: string[] = [];
   /** What a switchover waits for. */
@@ -58,52 +44,39 @@ export class ConsoleFixture {
   /** What `reload` answers, or throws. */
   reloaded: readonly Change[] | Error = [];
   port = 0;
-  readonly #deadlines = new Deadlines();
-  readonly #listener: Listener;
 
   constructor() {
-    const config = () => this.config;
-    const { cluster, traffic, sessions } = this;
-    this.pools = new Pools(cluster, config, SILENT);
-    const holdRoom = new HoldRoom(cluster);
-    const nowhere = () => {
-      throw new Error('the console opens no connection');
-    };
-    const anyNode = new AnyNode(cluster, nowhere);
-    const holders = { names: () => [], vacate() {}, gone() {} };
-    const services = {
-      access: new Access(config),
-      clientTls: new ClientTls(),
+    const { cluster } = this;
+    const consoles = new Consoles();
+    this.plane = new DataPlane({
       cluster,
-      pools: this.pools,
-      notifications: new Notifications(cluster, this.pools, config, SILENT, () => {}),
-      credentials: new Credentials(config, new AuthQuery(anyNode, config, SILENT), SILENT),
-      logins: new LoginFactsReader(anyNode, { gone() {} }),
-      databases: new DatabaseWatch(anyNode, holders, SILENT),
-      classifier: new Classifier({ maxEntries: 64 }),
-      catalogs: new Catalogs(cluster, nowhere, SILENT),
-      statements: new PreparedStatements(),
-      deadlines: this.#deadlines,
-      sessions,
-      holdRoom,
-      sequenceReaders: new Set<string>(),
-      lifecycle: new Lifecycle(),
-      traffic,
+      config: CONFIG,
       log: SILENT,
-      config,
-    };
+      operators: consoles,
+      neighbours: ALONE,
+      openConsole: (client, { sessions }) => {
+        const host = { consoles, sessions, log: SILENT, config: () => this.config };
+        const run: RunCommand = (resolved, operator) => runCommand(resolved, console, operator);
+        new ConsoleSession(client, { ...host, run }).start();
+      },
+    });
+    const { plane } = this;
     const move = async (what: string) => {
       await this.gate;
       this.asked.push(what);
       return { tookMs: 120 };
     };
-    const console = {
+    const console: ConsoleDependencies = {
       version: '1.2.3',
       cluster,
-      pools: this.pools,
-      sessions,
-      holdRoom,
-      traffic,
+      plane,
+      traffic: {
+        snapshot: () => this.traffic.snapshot(),
+        get histograms() {
+          const { read, write } = plane.services.traffic.counts();
+          return { read, write };
+        },
+      },
       replication: {
         state: new Signal<ReplicationState>({
           mode: 'streaming',
@@ -119,13 +92,15 @@ export class ConsoleFixture {
         failover: () => move('failover'),
       }),
       log: SILENT,
-      config,
+      config: () => this.config,
       reload: async () => {
         if (this.reloaded instanceof Error) throw this.reloaded;
         return this.reloaded;
       },
-      consoles: new Consoles(),
-      statistics: new Statistics(this.pools.counters, sessions, () => 60_000),
+      statistics: new Statistics(
+        () => plane.overview.counts,
+        () => 60_000,
+      ),
       isSetting: (key: string) => pgbouncerKey(key) !== null,
       set: (key: string, value: string) => {
         const changed = withKey(this.config, key, value);
@@ -134,23 +109,37 @@ export class ConsoleFixture {
         return changes;
       },
       shutDown: (mode: string) => void this.asked.push(`shutdown ${mode}`),
-      clients: () => this.#listener.clients,
     };
-    this.#listener = new Listener(services, sessions, (client) => new ConsoleSession(client, console).start());
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  set config(config: Config) {
+    this.#config = config;
+    this.plane.prepare(config)(config);
+  }
+
+  get traffic(): Traffic {
+    return this.plane.services.traffic;
+  }
+
+  get pools(): Pools {
+    return this.plane.services.pools;
   }
 
   async start(): Promise<void> {
-    this.#deadlines.start();
-    this.port = (await this.#listener.start({ host: '127.0.0.1', port: 0 })).port;
+    this.plane.services.deadlines.start();
+    this.port = (await this.plane.listener.doors.open({ host: '127.0.0.1', port: 0 }, false)).port;
   }
 
   async stop(): Promise<void> {
-    await this.#listener.stop();
-    this.#deadlines.stop();
+    await this.plane.shutDown('now');
   }
 
   get clients(): number {
-    return this.#listener.clients;
+    return this.plane.listener.clients;
   }
 
   /** `pg1` is the primary, `pg2` has replayed everything. */

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { LatencyHistogram } from '../../../src/core/latency-histogram.ts';
+import { cumulativeOf, LatencyHistogram, quantilesOf, sumOfLatencies } from '../../../src/core/latency-histogram.ts';
+
+function inWindow(histogram: LatencyHistogram, atMs: number): number {
+  return histogram.counts(atMs).window.reduce((sum, count) => sum + count, 0);
+}
 
 describe('LatencyHistogram', () => {
   it('answers quantiles within 1.6 % over the whole scale', () => {
@@ -31,13 +35,24 @@ describe('LatencyHistogram', () => {
     const histogram = new LatencyHistogram(60_000, 6);
     histogram.record(5, 1000);
     histogram.record(7, 30_000);
-    assert.equal(histogram.count(59_999), 2);
-    assert.equal(histogram.count(60_000), 1);
-    assert.equal(histogram.count(95_000), 0);
+    assert.equal(inWindow(histogram, 59_999), 2);
+    assert.equal(inWindow(histogram, 60_000), 1);
+    assert.equal(inWindow(histogram, 95_000), 0);
     histogram.record(9, 10_000_000);
-    assert.equal(histogram.count(10_000_000), 1);
-    assert.equal(histogram.totalCount, 3);
-    assert.equal(histogram.totalSumMs, 21);
-    assert.deepEqual(histogram.cumulative([1, 6, 8, 100]), [0, 1, 2, 3]);
+    assert.equal(inWindow(histogram, 10_000_000), 1);
+    const counts = histogram.counts(10_000_000);
+    assert.equal(counts.everCount, 3);
+    assert.equal(counts.everSumMs, 21);
+    assert.deepEqual(cumulativeOf(counts, [1, 6, 8, 100]), [0, 1, 2, 3]);
+  });
+
+  it('adds up over processes', () => {
+    const [one, other] = [new LatencyHistogram(), new LatencyHistogram()];
+    for (let i = 0; i < 99; i++) one.record(1, 0);
+    other.record(50, 0);
+    const sum = sumOfLatencies([one.counts(0), other.counts(0)]);
+    assert.equal(sum.everCount, 100);
+    const [p50, p100] = quantilesOf(sum, [0.5, 1]) as [number, number];
+    assert.ok(Math.abs(p50 - 1) < 0.02 && Math.abs(p100 - 50) < 1, `${p50} ${p100}`);
   });
 });

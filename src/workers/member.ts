@@ -1,0 +1,115 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { LsnWaiter } from '../cluster/lsn-waiters.ts';
+import { nowMs } from '../core/clock.ts';
+import { ClientCounts } from '../frontend/client-counts.ts';
+import type { Where } from '../frontend/sessions.ts';
+import type { Overview } from '../plane/plane.ts';
+import { Channel, type Port } from './channel.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
+
+/** A client on its way to a worker. */
+export type Arrival = { readonly socket: Socket; readonly address: string | null; readonly readOnly: boolean };
+
+export type MemberEvents = {
+  heard(member: Member, message: FromWorker): unknown;
+  ended(member: Member, how: string): void;
+};
+
+/** One worker: its process, and what is known of it here. */
+export class Member {
+  readonly index: number;
+  readonly channel: Channel<ToWorker, FromWorker>;
+  /** Clients may come. */
+  ready = false;
+  /** Connections that were handed over and are there. */
+  clients = 0;
+  /** A client is on its way to it: one at a time, so that nothing else waits long behind sockets. */
+  receiving = false;
+  overview: Overview | null = null;
+  /** When a question is out that it has not answered, monotonic milliseconds. */
+  askedMs: number | null = null;
+  /** On behalf of its sessions. */
+  waiter: LsnWaiter | null = null;
+  readonly places = new ClientCounts();
+  /** Resolves when the process is gone. */
+  readonly gone: Promise<void>;
+  readonly #child: ChildProcess;
+
+  constructor(index: number, events: MemberEvents) {
+    this.index = index;
+    const execArgv = process.execArgv.filter((argument) => !/^--(test|inspect)/.test(argument));
+    this.#child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      execArgv,
+    });
+    this.channel = new Channel(this.#child as unknown as Port, (message) => events.heard(this, message));
+    this.gone = new Promise((resolve) => {
+      const over = (how: string) => {
+        this.ready = false;
+        this.channel.close();
+        events.ended(this, how);
+        resolve();
+      };
+      this.#child.once('exit', (code, signal) => over(signal === null ? `exit code ${code}` : signal));
+      this.#child.once('error', (error) => {
+        // not started at all: there will be no exit
+        if (this.#child.pid === undefined) over(error.message);
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Resolves when the client is there, or lost with the worker. */
+  async receive({ socket, address, readOnly }: Arrival, clients: number): Promise<void> {
+    this.receiving = true;
+    this.clients++;
+    // else the server of this process would go on counting it
+    (socket as { server?: unknown }).server = undefined;
+    await this.channel.ask({ kind: 'client', address, readOnly, clients }, socket).catch(() => {});
+    this.receiving = false;
+  }
+
+  enter({ database, user }: Where): void {
+    this.places.add(database, user, 1);
+  }
+
+  leave({ database, user }: Where): void {
+    this.places.add(database, user, -1);
+  }
+
+  /** @returns undefined when it does not answer in time, or is gone */
+  async ask<T>(message: ToWorker, timeoutMs: number): Promise<T | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), timeoutMs);
+    });
+    this.askedMs ??= nowMs();
+    const answer = this.channel.ask<T>(message).then(
+      (value) => {
+        this.askedMs = null;
+        return value;
+      },
+      () => undefined,
+    );
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** It has nothing to do any more, and ends. */
+  dismiss(): void {
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Runs in a process of its own: serves clients with a copy of the model that the control process keeps. It ends when that one does, for what
+ * it knows of the cluster would be out of date.
+ */
+import type { Socket } from 'node:net';
+import { Cluster } from '../cluster/cluster.ts';
+import { nodesOf } from '../config/config.ts';
+import type { Outcome } from '../console/command.ts';
+import { ConsoleSession } from '../console/console-session.ts';
+import { Consoles } from '../console/consoles.ts';
+import type { RunCommand } from '../console/run-command.ts';
+import { adoptClock } from '../core/clock.ts';
+import { messageOf } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { signalSession } from '../frontend/backend-signals.ts';
+import type { Limits, Neighbours, Signal } from '../frontend/neighbours.ts';
+import { DataPlane } from '../plane/data-plane.ts';
+import { Classifier } from '../sql/classifier.ts';
+import { Channel, type Port } from './channel.ts';
+import type { Beginning, FromWorker, LogLevel, Sample, ToWorker } from './messages.ts';
+import { ModelMirror } from './model-mirror.ts';
+
+/** What clients may still be told when the control process is gone. */
+const FAREWELL_MS = 200;
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+
+type Parts = {
+  readonly index: number;
+  readonly cluster: Cluster;
+  readonly mirror: ModelMirror;
+  readonly plane: DataPlane;
+};
+
+let parts: Parts | null = null;
+let left = 0;
+let lastRun = 0;
+
+const channel = new Channel<FromWorker, ToWorker>(process as unknown as Port, hear);
+
+// the control process decides when to end, also when a terminal signals them all
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, () => {});
+process.on('disconnect', () => {
+  setTimeout(() => process.exit(1), FAREWELL_MS);
+  void parts?.plane.shutDown('now').then(() => process.exit(0));
+});
+
+function hear(message: ToWorker, socket: Socket | null): unknown {
+  if (message.kind === 'begin') return begin(message);
+  if (parts === null) throw new Error(`${message.kind} before the beginning`);
+  const { index, cluster, mirror, plane } = parts;
+  switch (message.kind) {
+    case 'model':
+      return mirror.apply(message.changes);
+    case 'client':
+      return accept(plane, message, socket);
+    case 'overview':
+      return { ...plane.overview };
+    case 'clients':
+    case 'servers':
+    case 'pools':
+      return plane[message.kind]();
+    case 'process':
+      return plane.process(index + 1);
+    case 'order':
+      return plane.order(message.order);
+    case 'configure': {
+      plane.prepare(message.config)(message.config);
+      return cluster.setMaxLag(message.config.routing.max_lag);
+    }
+    case 'schema changed':
+      return plane.schemaChanged();
+    case 'settled':
+      return null;
+    case 'quiesce':
+      return plane.quiesce(message.timeoutMs);
+    case 'acknowledged':
+      return plane.acknowledgedAfter(message.afterMs);
+    case 'shut down':
+      return plane.shutDown(message.mode);
+    case 'cancel':
+      return plane.sessions.cancel(message.pid, message.secret);
+    case 'signal':
+      return signalHere(plane, message.signal);
+    case 'sequence reader':
+      return void plane.services.sequenceReaders.add(message.of);
+    default:
+      message satisfies never;
+  }
+}
+
+async function begin({ config, index, clock, model }: Beginning): Promise<void> {
+  process.title = `fairlead worker ${index + 1}`;
+  adoptClock(clock);
+  const cluster = new Cluster(nodesOf(config), config.routing.max_lag);
+  const mirror = new ModelMirror(cluster, {
+    sample: () => channel.ask<Sample>({ kind: 'sample' }),
+    await: (lsn) => channel.tell({ kind: 'await', lsn }),
+  });
+  const log = logOf(config.log.level);
+  const consoles = new Consoles();
+  const plane = new DataPlane({
+    cluster,
+    config,
+    log,
+    operators: consoles,
+    neighbours: neighboursOf(index, config.workers),
+    openConsole: (client, { sessions, services }) => {
+      new ConsoleSession(client, { consoles, sessions, log, config: services.config, run }).start();
+    },
+  });
+  parts = { index, cluster, mirror, plane };
+  plane.start();
+  mirror.apply(model);
+  await Classifier.load();
+}
+
+function accept(
+  plane: DataPlane,
+  { address, readOnly, clients }: ToWorker & { kind: 'client' },
+  socket: Socket | null,
+): void {
+  // Node hands over no socket that has broken on its way
+  if (socket === null) return leave();
+  socket.on('close', leave);
+  plane.listener.accept(socket, { address, readOnly }, clients);
+}
+
+/** Those of one turn are told together. */
+function leave(): void {
+  if (left++ > 0) return;
+  setImmediate(() => {
+    channel.tell({ kind: 'left', clients: left });
+    left = 0;
+  });
+}
+
+function signalHere(plane: DataPlane, signal: Signal): 'done' | 'refused' | 'unknown' {
+  const session = plane.sessions.find(signal.pid);
+  return session === undefined ? 'unknown' : signalSession(session, signal);
+}
+
+function neighboursOf(index: number, count: number): Neighbours {
+  return {
+    index,
+    count,
+    cancel: (pid, secret) => channel.ask({ kind: 'cancel', pid, secret }),
+    signal: (signal) => channel.ask({ kind: 'signal', signal }),
+    enter: (where, limits, then) => {
+      channel.ask<keyof Limits | null>({ kind: 'enter', where, limits }).then(then, () => {});
+    },
+    leave: (where) => channel.tell({ kind: 'leave', where }),
+    sequenceReader: (of) => channel.tell({ kind: 'sequence reader', of }),
+  };
+}
+
+/** A command of the console is run by the control process. */
+const run: RunCommand = (resolved, { signal, ...operator }) => {
+  const id = ++lastRun;
+  const { command, argument } = resolved;
+  signal.addEventListener('abort', () => channel.tell({ kind: 'abort', id }), { once: true });
+  return channel.ask<Outcome>({ kind: 'run', id, words: command.words, argument, operator });
+};
+
+/** The log is written by the control process, so that lines do not mix. */
+function logOf(level: LogLevel | 'silent'): Log {
+  const least = level === 'silent' ? LEVELS.length : LEVELS.indexOf(level);
+  const at = (name: LogLevel) => (fields: object, text: string) => {
+    if (LEVELS.indexOf(name) < least) return;
+    channel.tell({ kind: 'log', level: name, fields: plain(fields), text });
+  };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** Fields that can be sent. */
+function plain(fields: object): object {
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? messageOf(value) : value]),
+  );
+}
