@@ -141,6 +141,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication,
     pools: { pools: () => plane.overview.pools },
     sessions: { sessions: () => plane.overview.sessions },
+    workers: () => plane.processes(),
     refresh: () => plane.refresh(),
     accepting: () => accepting,
     reload,

@@ -8,6 +8,7 @@ import type { ApiDependencies } from './sources.ts';
 
 type Labels = Record<string, string>;
 type Sample = readonly [Labels, number | null];
+type Samples = () => readonly Sample[] | Promise<readonly Sample[]>;
 
 const BOUNDS_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
@@ -139,13 +140,22 @@ export class Metrics {
   }
 
   #declareConnections(): void {
-    const { pools, sessions } = this.#deps;
+    const { pools, sessions, workers } = this.#deps;
     const pool = ['node', 'database', 'user'];
     this.#gauge('sessions', 'Client connections.', ['state'], () => {
       const { total: _, ...states } = sessions.sessions();
       return Object.entries(states).map(([state, count]) => [{ state }, count]);
     });
     this.#gauge('sessions_open', 'Client connections in all.', [], () => [[{}, sessions.sessions().total]]);
+    this.#gauge('worker_clients', 'Client connections by process.', ['worker'], async () =>
+      (await workers()).map(({ worker, clients }) => [{ worker: String(worker) }, clients]),
+    );
+    this.#gauge('worker_memory_bytes', 'Resident memory by process.', ['worker'], async () =>
+      (await workers()).map(({ worker, memory }) => [{ worker: String(worker) }, memory.rss]),
+    );
+    this.#counter('worker_cpu_seconds_total', 'Processor time by process.', ['worker'], async () =>
+      (await workers()).map(({ worker, cpu }) => [{ worker: String(worker) }, (cpu.user + cpu.system) / 1e6]),
+    );
     this.#gauge('server_connections', 'Server connections.', [...pool, 'state'], () =>
       pools
         .pools()
@@ -172,30 +182,32 @@ export class Metrics {
     );
   }
 
-  #gauge(name: string, help: string, labelNames: string[], samples: () => readonly Sample[]): void {
+  #gauge(name: string, help: string, labelNames: string[], samples: Samples): void {
     new Gauge({
       name: `fairlead_${name}`,
       help,
       labelNames,
       registers: [this.#registry],
-      collect() {
+      async collect() {
+        const now = await samples();
         this.reset();
         // a gauge without labels starts at 0, which would be a lie for a value that is not known
         if (labelNames.length === 0) this.remove();
-        for (const [labels, value] of samples()) if (value !== null) this.set(labels, value);
+        for (const [labels, value] of now) if (value !== null) this.set(labels, value);
       },
     });
   }
 
-  #counter(name: string, help: string, labelNames: string[], samples: () => readonly Sample[]): void {
+  #counter(name: string, help: string, labelNames: string[], samples: Samples): void {
     new Counter({
       name: `fairlead_${name}`,
       help,
       labelNames,
       registers: [this.#registry],
-      collect() {
+      async collect() {
+        const now = await samples();
         this.reset();
-        for (const [labels, value] of samples()) if (value !== null) this.inc(labels, value);
+        for (const [labels, value] of now) if (value !== null) this.inc(labels, value);
       },
     });
   }

@@ -115,6 +115,14 @@ export type SessionStat = {
   readonly held: number;
 };
 
+/** A process that serves clients; `worker` counts from 1. */
+export type WorkerStat = {
+  readonly worker: number;
+  readonly cpu: { readonly user: number; readonly system: number };
+  readonly memory: { readonly rss: number };
+  readonly clients: number;
+};
+
 export type SessionSource = { sessions(): SessionStat };
 
 /** How commits reach us: `Replication`. */
@@ -134,6 +142,7 @@ export type ApiDependencies = {
   readonly replication: ReplicationSource;
   readonly pools: PoolSource;
   readonly sessions: SessionSource;
+  workers(): Promise<readonly WorkerStat[]>;
   /** Brings traffic, pools and sessions up to date where other processes have them. */
   refresh(): Promise<void>;
   /** False while Fairlead takes no new clients because it is about to end. */

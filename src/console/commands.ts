@@ -20,6 +20,7 @@ import { SHOW_STATE } from './show-state.ts';
 import { STATS_COMMANDS } from './show-stats.ts';
 import { SHOW_TRAFFIC } from './show-traffic.ts';
 import { SHOW_USERS } from './show-users.ts';
+import { SHOW_WORKERS } from './show-workers.ts';
 import type { Statement } from './statement.ts';
 import { TRAFFIC_COMMANDS } from './traffic-commands.ts';
 
@@ -58,6 +59,7 @@ export const COMMANDS: readonly Command[] = [
   SHOW_EVENTS,
   SHOW_VERSION,
   SHOW_MEM,
+  SHOW_WORKERS,
   ...ABSENT_COMMANDS,
   ...TRAFFIC_COMMANDS,
   ...OPERATE_COMMANDS,

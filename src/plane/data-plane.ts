@@ -185,9 +185,10 @@ export class DataPlane implements Plane {
   }
 
   async processes(): Promise<readonly ProcessReport[]> {
-    return [this.process(0)];
+    return [this.process(1)];
   }
 
+  /** @param worker its number, from 1 */
   process(worker: number): ProcessReport {
     return {
       worker,

@@ -99,6 +99,7 @@ export type PoolReport = PoolKey & {
 
 /** One process of the data plane. */
 export type ProcessReport = {
+  /** From 1. */
   readonly worker: number;
   readonly pid: number;
   readonly clients: number;

@@ -43,6 +43,8 @@ import { ModelFeed } from './model-feed.ts';
 const LOOK_MS = 1000;
 /** A worker that does not answer for so long is ended: its clients get nothing from it any more. */
 const SILENT_MS = 10_000;
+/** Who comes at the start waits for all workers, or so long: else the first would get them all. */
+const MUSTER_MS = 5000;
 /** An answer that is waited for by people. */
 const ANSWER_MS = 2000;
 /** A worker that has not acted on a new assignment in this time must not go on. */
@@ -74,6 +76,8 @@ export class Crew implements Plane {
   #feed: ModelFeed | null = null;
   #past: Overview;
   #refreshing: Promise<void> | null = null;
+  /** All workers have begun once, or have had the time to. */
+  #mustered = false;
   #ending = false;
   #over: () => void = () => {};
 
@@ -118,8 +122,9 @@ export class Crew implements Plane {
     return mergePools((await this.#ask<readonly PoolReport[]>({ kind: 'pools' })).flat());
   }
 
-  processes(): Promise<readonly ProcessReport[]> {
-    return this.#ask<ProcessReport>({ kind: 'process' });
+  async processes(): Promise<readonly ProcessReport[]> {
+    const processes = await this.#ask<ProcessReport>({ kind: 'process' });
+    return processes.sort((a, b) => a.worker - b.worker);
   }
 
   async acknowledgedAfter(afterMs: number): Promise<readonly AcknowledgedTables[]> {
@@ -137,6 +142,10 @@ export class Crew implements Plane {
     this.#feed = new ModelFeed(this.#cluster, (changes) => this.#tellAll({ kind: 'model', changes }));
     for (let index = 0; index < this.#config.workers; index++) this.#begin(index);
     this.#timers.add(setInterval(() => void this.refresh(), LOOK_MS).unref());
+    this.#later(MUSTER_MS, () => {
+      this.#mustered = true;
+      this.#handOver();
+    });
   }
 
   prepare(read: Config): (inForce: Config) => void {
@@ -233,7 +242,9 @@ export class Crew implements Plane {
     if (this.#ending) return this.#endWhenAlone();
     const facts = { worker: member.index + 1, pid: member.pid, clients: member.clients };
     this.#log.error(facts, `worker has ended (${how}); another one takes its place`);
-    this.#later(this.#backoffs[member.index]?.next() ?? 0, () => this.#begin(member.index));
+    this.#later(this.#backoffs[member.index]?.next() ?? 0, () => {
+      if (!this.#ending) this.#begin(member.index);
+    });
   }
 
   #endWhenAlone(): void {
@@ -270,7 +281,7 @@ export class Crew implements Plane {
   #later(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      if (!this.#ending || ms === ANSWER_MS) work();
+      work();
     }, ms);
     this.#timers.add(timer);
   }
@@ -284,14 +295,16 @@ export class Crew implements Plane {
   }
 
   #handOver(): void {
-    for (;;) {
-      const free = this.#ready.filter((member) => !member.receiving);
-      const member = free.reduce<Member | null>((a, b) => (a === null || b.clients < a.clients ? b : a), null);
-      const arrival = member === null ? undefined : this.#arrivals.shift();
-      if (member === null || arrival === undefined) return;
+    this.#mustered ||= this.#ready.length === this.#config.workers;
+    while (this.#mustered) {
+      const open = this.#ready.filter(({ receiving }) => receiving !== 'for long');
+      const member = open.reduce<Member | null>((a, b) => (a === null || b.clients < a.clients ? b : a), null);
+      if (member === null || member.receiving !== 'nobody') return;
+      const arrival = this.#arrivals.shift();
+      if (arrival === undefined) return;
       if (arrival.socket.destroyed) continue;
       const clients = this.#members.reduce((sum, one) => sum + one.clients, 1);
-      void member.receive(arrival, clients).then(() => this.#handOver());
+      member.receive(arrival, clients, () => this.#handOver());
     }
   }
 

@@ -9,6 +9,9 @@ import type { Overview } from '../plane/plane.ts';
 import { Channel, type Port } from './channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 
+/** A worker that takes longer to receive a client does not get the next one, however few it has. */
+const PROMPT_MS = 50;
+
 /** A client on its way to a worker. */
 export type Arrival = { readonly socket: Socket; readonly address: string | null; readonly readOnly: boolean };
 
@@ -25,8 +28,8 @@ export class Member {
   ready = false;
   /** Connections that were handed over and are there. */
   clients = 0;
-  /** A client is on its way to it: one at a time, so that nothing else waits long behind sockets. */
-  receiving = false;
+  /** Whether a client is on its way to it: one at a time, so that nothing else waits long behind sockets. */
+  receiving: 'nobody' | 'a client' | 'for long' = 'nobody';
   overview: Overview | null = null;
   /** When a question is out that it has not answered, monotonic milliseconds. */
   askedMs: number | null = null;
@@ -65,14 +68,22 @@ export class Member {
     return this.#child.pid;
   }
 
-  /** Resolves when the client is there, or lost with the worker. */
-  async receive({ socket, address, readOnly }: Arrival, clients: number): Promise<void> {
-    this.receiving = true;
+  /** @param changed called when `receiving` says something else: the client is there, or lost with the worker, or that takes long */
+  receive({ socket, address, readOnly }: Arrival, clients: number, changed: () => void): void {
+    const now = (receiving: Member['receiving']) => {
+      this.receiving = receiving;
+      changed();
+    };
+    this.receiving = 'a client';
     this.clients++;
     // else the server of this process would go on counting it
     (socket as { server?: unknown }).server = undefined;
-    await this.channel.ask({ kind: 'client', address, readOnly, clients }, socket).catch(() => {});
-    this.receiving = false;
+    const late = setTimeout(() => now('for long'), PROMPT_MS);
+    const over = () => {
+      clearTimeout(late);
+      now('nobody');
+    };
+    this.channel.ask({ kind: 'client', address, readOnly, clients }, socket).then(over, over);
   }
 
   enter({ database, user }: Where): void {

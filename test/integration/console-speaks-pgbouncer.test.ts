@@ -190,7 +190,8 @@ describe('the console', { timeout: 60_000 }, () => {
     assert.notEqual(await port(), before);
     let told: pg.DatabaseError | null = null;
     client.on('error', (error) => {
-      told = error as pg.DatabaseError;
+      // what follows is that the connection is gone
+      told ??= error as pg.DatabaseError;
     });
     const stream = await RawClient.connect(fairlead.url.replace(/postgres$/, 'other'), { replication: 'database' });
     await console.query('KILL other');

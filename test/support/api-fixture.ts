@@ -103,6 +103,7 @@ export class ApiFixture {
       replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
+      workers: async () => [],
       refresh: async () => {},
       accepting: () => this.accepting,
       reload: async () => this.changes,

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ConfigInput } from '../../src/config/config.ts';
+import { TEST_WORKERS } from './fairlead.ts';
 import type { TestCluster } from './test-cluster.ts';
 import { until } from './wait.ts';
 
@@ -35,6 +36,7 @@ export async function startFairleadProcess(
   const whole: ConfigInput = {
     listen: '127.0.0.1:0',
     http: '127.0.0.1:0',
+    workers: TEST_WORKERS,
     auth: { users: { [superuser]: password } },
     ...config,
     cluster: { user: superuser, password, nodes },

@@ -4,6 +4,9 @@ import { type Config, type ConfigInput, configSchema } from '../../src/config/co
 import { type Log, SILENT } from '../../src/core/log.ts';
 import type { TestCluster } from './test-cluster.ts';
 
+/** FAIRLEAD_TEST_WORKERS=2 runs whatever says nothing else with two workers; tests whose pools have one connection cannot pass then. */
+export const TEST_WORKERS = Number(process.env.FAIRLEAD_TEST_WORKERS ?? 1);
+
 type Sections = Omit<ConfigInput, 'cluster' | 'auth'>;
 
 export type TestFairleadOptions = {
@@ -29,6 +32,7 @@ export function configFor(cluster: TestCluster, options: TestFairleadOptions = {
   return configSchema.parse({
     listen: '127.0.0.1:0',
     http: '127.0.0.1:0',
+    workers: TEST_WORKERS,
     ...options.config,
     auth: options.auth ?? { users: { [superuser]: password } },
     cluster: {

@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { startFairleadProcess } from '../support/fairlead-process.ts';
+import { httpGet } from '../support/http.ts';
+import { q, RawClient, sqlStateOf } from '../support/raw-client.ts';
+import { show, untilServing } from '../support/serving.ts';
+import { until } from '../support/wait.ts';
+
+const WORKERS = 2;
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Process ids of the workers, in their order. */
+async function workerPids(url: string): Promise<number[]> {
+  return (await show(url, 'SHOW WORKERS')).map((row) => Number(row.pid));
+}
+
+describe('two workers serve clients as one process does', () => {
+  let cluster: TestCluster;
+  let fairlead: TestFairlead;
+  const open: RawClient[] = [];
+
+  before(async () => {
+    cluster = await startTestCluster({ replicas: 2 });
+    fairlead = await startFairlead(cluster, {
+      config: {
+        workers: WORKERS,
+        pool: { size: 6 },
+        failover: { timeout: '2s' },
+        databases: { few: { dbname: 'postgres', max_clients: 3 } },
+      },
+      auth: { users: { [cluster.superuser]: cluster.password, mortal: 'secret' } },
+    });
+    await untilServing(fairlead, 2);
+    await cluster.node('pg1').query(`CREATE ROLE mortal LOGIN PASSWORD 'secret'; CREATE TABLE counted (id int);
+      CREATE TABLE held (id int)`);
+  });
+  after(async () => {
+    for (const one of open) one.vanish();
+    await fairlead?.stop();
+    await cluster?.stop();
+  });
+
+  async function connect(url = fairlead.url): Promise<RawClient> {
+    const client = await RawClient.connect(url);
+    open.push(client);
+    return client;
+  }
+
+  /** One client at each worker. */
+  async function pair(): Promise<[RawClient, RawClient]> {
+    const found = new Map<number, RawClient>();
+    const further: RawClient[] = [];
+    while (found.size < WORKERS) {
+      const client = await connect();
+      const worker = client.pid % WORKERS;
+      if (found.has(worker)) further.push(client);
+      else found.set(worker, client);
+    }
+    for (const client of further) await client.end();
+    return [found.get(0), found.get(1)] as [RawClient, RawClient];
+  }
+
+  /** Its statement is under way on a server. */
+  function untilActive({ pid }: RawClient): Promise<unknown> {
+    const runs = async () =>
+      (await show(fairlead.url, 'SHOW CLIENTS')).some((row) => row.state === 'active' && row.id === String(pid));
+    return until(runs, { what: 'the statement to run' });
+  }
+
+  function urlOf(user: string, password: string): string {
+    const url = new URL(fairlead.url);
+    url.username = user;
+    url.password = password;
+    return url.href;
+  }
+
+  it('shares clients out, and knows them all', async () => {
+    const clients = await Promise.all(Array.from({ length: 10 }, () => connect()));
+    const workers = new Set(clients.map(({ pid }) => pid % WORKERS));
+    assert.equal(workers.size, WORKERS);
+    const shown = (await show(fairlead.url, 'SHOW CLIENTS')).map((row) => Number(row.id));
+    for (const { pid } of clients) assert.ok(shown.includes(pid));
+    // who asks is a client too
+    const shares = (await show(fairlead.url, 'SHOW WORKERS')).map((row) => Number(row.clients));
+    assert.ok(Math.abs((shares[0] as number) - (shares[1] as number)) <= 1, shares.join());
+    for (const client of clients) await client.end();
+  });
+
+  it('passes a cancel request on to the worker of the statement', async () => {
+    for (const client of await pair()) {
+      for (let i = 0; i < 3; i++) {
+        const answer = client.ask(q('SELECT pg_sleep(30)'));
+        await untilActive(client);
+        await client.cancel();
+        assert.equal(sqlStateOf(await answer), '57014');
+      }
+      const wrong = client.ask(q('SELECT pg_sleep(0.3)'));
+      await client.cancel(client.pid, Buffer.from('nope'));
+      assert.equal(sqlStateOf(await wrong), null, 'a wrong secret cancels nothing');
+      await client.end();
+    }
+  });
+
+  it('signals sessions of the other worker, with the rights that PostgreSQL asks for', async () => {
+    const [one, other] = await pair();
+    const mortal = await connect(urlOf('mortal', 'secret'));
+    const target = mortal.pid % WORKERS === 0 ? other : one;
+    assert.equal(sqlStateOf(await mortal.ask(q(`SELECT pg_cancel_backend(${target.pid})`))), '42501');
+    const asleep = other.ask(q('SELECT pg_sleep(30)'));
+    await untilActive(other);
+    assert.equal(await one.value(`SELECT pg_cancel_backend(${other.pid})`), 't');
+    assert.equal(sqlStateOf(await asleep), '57014');
+    assert.equal(await one.value(`SELECT pg_terminate_backend(${other.pid})`), 't');
+    await until(() => other.ended, { what: 'the end of the other' });
+    assert.equal(await one.value(`SELECT pg_terminate_backend(${other.pid})`), 'f');
+    await one.end();
+    await mortal.end();
+  });
+
+  it('reads what was written, at each worker, and with strong what anybody has', async () => {
+    const [one, other] = await pair();
+    await other.query('SET fairlead.consistency = strong');
+    for (let i = 1; i <= 100; i++) {
+      const writer = i % 2 === 0 ? one : other;
+      await writer.query(`INSERT INTO counted VALUES (${i})`);
+      assert.equal(await writer.value('SELECT count(*) FROM counted'), String(i), `${i}: what it wrote`);
+      assert.equal(await other.value('SELECT count(*) FROM counted'), String(i), `${i}: strong`);
+    }
+    const traffic = (await httpGet(`${fairlead.http}/api/traffic`)).body;
+    assert.ok(traffic.reads.total >= 200, 'reads of both are counted');
+    assert.ok(traffic.readsOnReplicasEver > 0.5, `of those, ${traffic.readsOnReplicasEver} on replicas`);
+    await one.end();
+    await other.end();
+  });
+
+  it('waits for a replica that is behind, in both', async () => {
+    const [one, other] = await pair();
+    for (const name of ['pg2', 'pg3']) await cluster.node(name).query('SELECT pg_wal_replay_pause()');
+    try {
+      const before = await one.value('SELECT count(*) FROM held');
+      for (const writer of [one, other]) {
+        await writer.query('SET fairlead.consistency = session');
+        await writer.query('INSERT INTO held VALUES (1)');
+        assert.notEqual(await writer.value('SELECT count(*) FROM held'), before, 'not from a replica that is behind');
+      }
+    } finally {
+      for (const name of ['pg2', 'pg3']) await cluster.node(name).query('SELECT pg_wal_replay_resume()');
+    }
+    await one.end();
+    await other.end();
+  });
+
+  it('counts clients over all workers where there is a limit', async () => {
+    const few = fairlead.url.replace(/postgres$/, 'few');
+    const clients = await Promise.all([connect(few), connect(few), connect(few)]);
+    await assert.rejects(connect(few), /too many clients for database "few": 3 are allowed/);
+    await clients[0]?.end();
+    const next = await until(() => connect(few), { what: 'a place to be free' });
+    await assert.rejects(connect(few), /too many clients/);
+    for (const client of [...clients.slice(1), next]) await client.end();
+    const crowd = await Promise.allSettled(Array.from({ length: 20 }, () => connect(few)));
+    assert.equal(crowd.filter(({ status }) => status === 'fulfilled').length, 3, 'also when all come at once');
+    for (const one of crowd) if (one.status === 'fulfilled') await one.value.end();
+  });
+
+  it('pauses, resumes and reconnects all of them', async () => {
+    const [one, other] = await pair();
+    await show(fairlead.url, 'PAUSE');
+    const waiting = [one, other].map((client) => client.value('SELECT 1'));
+    await until(
+      async () => (await show(fairlead.url, 'SHOW STATE')).some((row) => row.key === 'held' && row.value === '2'),
+      {
+        what: 'both to be held',
+      },
+    );
+    assert.equal(
+      (await show(fairlead.url, 'SHOW POOLS')).reduce((sum, pool) => sum + Number(pool.sv_active), 0),
+      0,
+    );
+    await show(fairlead.url, 'RESUME');
+    assert.deepEqual(await Promise.all(waiting), ['1', '1']);
+    await show(fairlead.url, 'SET pool.size = 4');
+    await until(async () => (await show(fairlead.url, 'SHOW CLIENTS')).length > 0, { what: 'an answer' });
+    const sizes = (await httpGet(`${fairlead.http}/api/traffic`)).body.pools.map((pool: { size: number }) => pool.size);
+    assert.ok(
+      sizes.every((size: number) => size === 4 || size === 2),
+      `parts of 4 in one or two workers: ${sizes}`,
+    );
+    await one.end();
+    await other.end();
+  });
+
+  it('loses only the clients of a worker that dies, and replaces it', async () => {
+    const [one, other] = await pair();
+    const before = (await httpGet(`${fairlead.http}/api/traffic`)).body.statements.total;
+    const pids = await workerPids(fairlead.url);
+    await one.query('BEGIN');
+    await one.query('INSERT INTO held VALUES (7)');
+    process.kill(pids[0] as number, 'SIGKILL');
+    await until(() => one.ended, { what: 'the end of its client' });
+    assert.equal(await other.value('SELECT 1'), '1');
+    const next = await until(async () => (await workerPids(fairlead.url)).length === WORKERS && pair(), {
+      what: 'another worker',
+    });
+    assert.equal(
+      await next[0].value('SELECT count(*) FROM held WHERE id = 7'),
+      '0',
+      'its transaction was never committed',
+    );
+    const total = (await httpGet(`${fairlead.http}/api/traffic`)).body.statements.total;
+    assert.ok(total >= before, `counts do not fall: ${before} → ${total}`);
+    for (const client of [...next, other]) await client.end();
+  });
+
+  it('promotes no replica while a worker may still write to the old primary', async () => {
+    const [one, other] = await pair();
+    const pids = await workerPids(fairlead.url);
+    const frozen = pids[0] as number;
+    process.kill(frozen, 'SIGSTOP');
+    await cluster.node('pg1').kill9();
+    const answer = other.ask(q('INSERT INTO counted VALUES (0)'));
+    assert.equal(sqlStateOf(await answer), null, 'held until there is a primary');
+    assert.equal(alive(frozen), false, 'it was ended before');
+    await until(() => one.ended, { what: 'the end of its client' });
+    const [again] = await until(() => pair(), { what: 'another worker' });
+    assert.equal(await again.value('SELECT count(*) FROM counted WHERE id = 0'), '1');
+    await other.end();
+  });
+
+  it('leaves no process behind', async () => {
+    const pids = await workerPids(fairlead.url);
+    assert.ok(pids.every(alive));
+    await fairlead.stop();
+    assert.deepEqual(pids.filter(alive), []);
+  });
+});
+
+describe('workers without their control process', () => {
+  it('end', async () => {
+    const cluster = await startTestCluster({ replicas: 0 });
+    try {
+      const fairlead = await startFairleadProcess(cluster, { workers: WORKERS });
+      await untilServing(fairlead, 0);
+      const client = await RawClient.connect(fairlead.url);
+      const pids = await workerPids(fairlead.url);
+      assert.equal(pids.length, WORKERS);
+      process.kill(fairlead.pid, 'SIGKILL');
+      await until(() => client.ended && !pids.some(alive), { what: 'the end of the workers' });
+      await fairlead.stop();
+    } finally {
+      await cluster.stop();
+    }
+  });
+});
