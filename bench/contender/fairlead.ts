@@ -5,6 +5,8 @@ import { scratchDirectory, startProxy, writeOwned } from './proxy-process.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.js');
 
+const WORKERS = 2;
+
 /** Fairlead before the primary only: what the way through it costs. */
 export function startFairlead(stage: Stage): Promise<Contender> {
   return start('Fairlead', 'the primary only', { ...stage, replicas: [] });
@@ -15,14 +17,30 @@ export function startFairleadWithReplicas(stage: Stage): Promise<Contender> {
   return start(`Fairlead, ${length} replicas`, `the primary and its ${length} replicas`, stage);
 }
 
+/** What further processes are worth, and cost where there is no core for them. */
+export function startFairleadWithWorkers(stage: Stage): Promise<Contender> {
+  return start(
+    `Fairlead, ${WORKERS} workers`,
+    `the primary only, workers = ${WORKERS}`,
+    { ...stage, replicas: [] },
+    WORKERS,
+  );
+}
+
 /** As its users start it: a process of its own with a configuration file. */
-async function start(name: string, scene: string, { primary, replicas, poolerClients }: Stage): Promise<Contender> {
+async function start(
+  name: string,
+  scene: string,
+  { primary, replicas, poolerClients }: Stage,
+  workers = 1,
+): Promise<Contender> {
   const port = await freePort();
   const file = join(scratchDirectory(null), 'fairlead.yaml');
   const nodes = [primary, ...replicas];
   const config = {
     listen: `127.0.0.1:${port}`,
     http: `127.0.0.1:${await freePort()}`,
+    workers,
     cluster: {
       database: DATABASE,
       user: primary.user,

@@ -1,6 +1,6 @@
 import { messageOf } from '../../src/core/errors.ts';
 import { type Contender, directConnection, type Stage } from './contender.ts';
-import { startFairlead, startFairleadWithReplicas } from './fairlead.ts';
+import { startFairlead, startFairleadWithReplicas, startFairleadWithWorkers } from './fairlead.ts';
 import { startHaproxy } from './haproxy.ts';
 import { startPgbouncer } from './pgbouncer.ts';
 import { startPgpool } from './pgpool.ts';
@@ -8,6 +8,7 @@ import { startPgpool } from './pgpool.ts';
 const STARTS: Readonly<Record<string, (stage: Stage) => Promise<Contender | null>>> = {
   Fairlead: startFairlead,
   'Fairlead-replicas': startFairleadWithReplicas,
+  'Fairlead-workers': startFairleadWithWorkers,
   PgBouncer: startPgbouncer,
   HAProxy: startHaproxy,
   'pgpool-II': startPgpool,
