@@ -67,6 +67,13 @@ export class Observations {
     for (const listener of this.#listeners) listener(failure.node);
   }
 
+  /** All that is known of a node, as somebody else's table has it. @param trail newest first */
+  restore(node: string, record: NodeRecord, trail: readonly NodePosition[]): void {
+    this.#records.set(node, Object.freeze(record));
+    this.#trails.set(node, [...trail]);
+    for (const listener of this.#listeners) listener(node);
+  }
+
   /** Between probes: a replica's replay position alone. Derives nothing; it happens a thousand times a second. */
   advance(node: string, position: NodePosition): void {
     this.#move(node, position);

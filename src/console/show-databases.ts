@@ -1,6 +1,6 @@
 import { databaseEntry, poolSettings, serverDatabase } from '../config/pool-settings.ts';
+import { ClientCounts } from '../frontend/client-counts.ts';
 import type { PoolReport } from '../plane/plane.ts';
-import { clientsOf } from './clients-of.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
@@ -31,6 +31,7 @@ export const SHOW_DATABASES = show({
   },
   async rows(console, { asPgbouncer }) {
     const config = console.config();
+    const clients = ClientCounts.of(console.plane.overview.places);
     const { nodes, paused, primary } = console.cluster.topology.value;
     const { pausedDatabases, disabledDatabases } = console.cluster.operator.value;
     const servers = serversByPlace(await console.plane.pools());
@@ -55,7 +56,7 @@ export const SHOW_DATABASES = show({
           .filter((n) => asPgbouncer || n === node)
           .reduce((sum, n) => sum + (servers.get(`${n.name} ${name}`) ?? 0), 0),
         max_client_connections: own?.max_clients ?? config.pool.max_database_clients,
-        current_client_connections: clientsOf(console, name, null),
+        current_client_connections: clients.of(name, null),
         paused: paused || pausedDatabases.has(name) ? 1 : 0,
         disabled: disabledDatabases.has(name) ? 1 : 0,
         node: asPgbouncer ? null : (node?.name ?? null),

@@ -1,5 +1,5 @@
 import { poolSettings, userEntry } from '../config/pool-settings.ts';
-import { clientsOf } from './clients-of.ts';
+import { ClientCounts } from '../frontend/client-counts.ts';
 import { show } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 
@@ -21,6 +21,7 @@ export const SHOW_USERS = show({
     const servers = new Map<string, number>();
     for (const { user, total } of await console.plane.pools()) servers.set(user, (servers.get(user) ?? 0) + total);
     const config = console.config();
+    const clients = ClientCounts.of(console.plane.overview.places);
     return userNames(console).map((name) => {
       const own = userEntry(config, name);
       return {
@@ -31,7 +32,7 @@ export const SHOW_USERS = show({
         max_user_connections: poolSettings(config, '', name).maxUserConnections,
         current_connections: servers.get(name) ?? 0,
         max_user_client_connections: own?.max_clients ?? config.pool.max_user_clients,
-        current_client_connections: clientsOf(console, null, name),
+        current_client_connections: clients.of(null, name),
       };
     });
   },

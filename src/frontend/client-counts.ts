@@ -5,7 +5,7 @@ export type Place = { readonly database: string; readonly user: string; readonly
 export class ClientCounts {
   readonly #counts = new Map<string, number>();
 
-  add(database: string, user: string, change: 1 | -1): void {
+  add(database: string, user: string, change: number): void {
     for (const key of [keyOf(database, null), keyOf(null, user), keyOf(database, user)]) {
       const count = (this.#counts.get(key) ?? 0) + change;
       if (count === 0) this.#counts.delete(key);
@@ -16,6 +16,12 @@ export class ClientCounts {
   /** @param database null: any; `user` likewise, not both */
   of(database: string | null, user: string | null): number {
     return this.#counts.get(keyOf(database, user)) ?? 0;
+  }
+
+  static of(places: readonly Place[]): ClientCounts {
+    const counts = new ClientCounts();
+    for (const { database, user, clients } of places) counts.add(database, user, clients);
+    return counts;
   }
 
   places(): Place[] {

@@ -138,9 +138,23 @@ export class Handshake implements Expiring {
       return this.#fail(new FairleadError('access_denied', text, 'name the user'));
     }
     // whoever may help is let in beyond the limit, as with PgBouncer
-    if (!CONSOLE_DATABASES.has(this.#database()) && this.#host.clients() > services.config().pool.max_clients) {
-      return this.#fail(new FairleadError('too_many_clients', 'sorry, too many clients already'));
+    const limited = !CONSOLE_DATABASES.has(this.#database());
+    const crowded = (clients: number) => limited && clients > services.config().pool.max_clients;
+    const refuse = () => this.#fail(new FairleadError('too_many_clients', 'sorry, too many clients already'));
+    if (crowded(this.#host.clients())) {
+      if (services.neighbours.count === 1) return refuse();
+      // so it was when the client came; some may have left
+      this.#socket.pause();
+      return services.neighbours.clients((now) =>
+        crowded(now) ? refuse() : this.#greet(packet, user, encryption, rest),
+      );
     }
+    this.#greet(packet, user, encryption, rest);
+  }
+
+  #greet(packet: Startup, user: string, encryption: Encryption | null, rest: Buffer): void {
+    if (this.#ended) return;
+    const { parameters } = packet;
     const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
     if (packet.minor > NEWEST_MINOR || unknown.length > 0) {
       this.#socket.write(negotiateVersion(Math.min(packet.minor, NEWEST_MINOR), unknown));

@@ -9,6 +9,9 @@ export type Signal = {
   readonly by: Signaller;
 };
 
+/** `unknown`: there is no such session. */
+export type SignalOutcome = 'done' | 'refused' | 'unknown';
+
 export type Signaller = {
   readonly user: string;
   /** Taken with SET ROLE. */
@@ -26,8 +29,9 @@ export type Neighbours = {
   readonly index: number;
   /** A CancelRequest for a client of another process. Resolves when it was passed on. */
   cancel(pid: number, secret: Buffer): Promise<void>;
-  /** `unknown`: there is no such session. */
-  signal(signal: Signal): Promise<'done' | 'refused' | 'unknown'>;
+  signal(signal: Signal): Promise<SignalOutcome>;
+  /** Counts client connections in all, those of this process included. */
+  clients(then: (count: number) => void): void;
   /**
    * A client takes its place, unless there are too many. `then` is called at once where nobody has to be asked.
    * @param then which limit is reached; null: it is in, and `leave` has to be called when it is gone
@@ -44,6 +48,7 @@ export const ALONE: Neighbours = {
   index: 0,
   cancel: async () => {},
   signal: async () => 'unknown',
+  clients() {},
   enter: (_where, _limits, then) => then(null),
   leave() {},
   sequenceReader() {},

@@ -52,6 +52,8 @@ export type DataPlaneDeps = {
   readonly cluster: Cluster;
   readonly config: Config;
   readonly log: Log;
+  /** Of salts for unknown users, where there is no private key; left out: one of its own. */
+  readonly seed?: Buffer;
   readonly operators: Operators;
   /** Who else serves clients of the same Fairlead. */
   readonly neighbours: Neighbours;
@@ -71,7 +73,7 @@ export class DataPlane implements Plane {
   #config: Config;
 
   /** `Classifier.load` has to be done. @throws FairleadError bad_config */
-  constructor({ cluster, config, log, operators, neighbours, openConsole }: DataPlaneDeps) {
+  constructor({ cluster, config, log, seed, operators, neighbours, openConsole }: DataPlaneDeps) {
     this.#cluster = cluster;
     this.#operators = operators;
     this.#config = config;
@@ -89,7 +91,7 @@ export class DataPlane implements Plane {
     credentials.load();
     const access = new Access(current);
     access.prepare(config)();
-    const clientTls = new ClientTls();
+    const clientTls = new ClientTls(seed);
     clientTls.prepare(config.tls)();
     this.sessions = sessions;
     this.#pools = pools;

@@ -23,13 +23,22 @@ export class Channel<Said, Heard> {
   readonly #port: Port;
   readonly #asked = new Map<number, Asked>();
   readonly #answer: (message: Heard, handle: Socket | null) => unknown;
+  readonly #failed: (error: unknown, message: Heard) => void;
   #lastId = 0;
   #closed = false;
 
-  /** @param answer what it returns, or what that resolves to, is the answer where one was asked for */
-  constructor(port: Port, answer: (message: Heard, handle: Socket | null) => unknown) {
+  /**
+   * @param answer what it returns, or what that resolves to, is the answer where one was asked for
+   * @param failed what it threw where none was
+   */
+  constructor(
+    port: Port,
+    answer: (message: Heard, handle: Socket | null) => unknown,
+    failed: (error: unknown, message: Heard) => void,
+  ) {
     this.#port = port;
     this.#answer = answer;
+    this.#failed = failed;
     port.on('message', (envelope, handle) =>
       this.#hear(envelope as Envelope<Heard>, (handle as Socket | undefined) ?? null),
     );
@@ -40,7 +49,7 @@ export class Channel<Said, Heard> {
   }
 
   /**
-   * @param handle a socket that goes along; it is of no more use here
+   * @param handle a socket that goes along, as a copy: this side closes its own when the answer is there
    * @throws what the other side threw, or connection_lost when it is gone
    */
   ask<T>(message: Said, handle?: Socket): Promise<T> {
@@ -60,7 +69,14 @@ export class Channel<Said, Heard> {
   }
 
   #hear(envelope: Envelope<Heard>, handle: Socket | null): void {
-    if (envelope.kind === 'tell') return void this.#answer(envelope.message, handle);
+    if (envelope.kind === 'tell') {
+      try {
+        this.#answer(envelope.message, handle);
+      } catch (error) {
+        this.#failed(error, envelope.message);
+      }
+      return;
+    }
     const { id } = envelope;
     if (envelope.kind === 'ask') {
       new Promise((resolve) => resolve(this.#answer(envelope.message, handle))).then(
@@ -76,9 +92,9 @@ export class Channel<Said, Heard> {
   }
 
   #send(envelope: Envelope<Said>, handle?: Socket): void {
-    if (this.#closed) return void handle?.destroy();
-    // that it could not be sent shows in the end of the other process
-    this.#port.send(envelope, handle, {}, () => handle?.destroy());
+    if (this.#closed) return;
+    // that it could not be sent shows in the end of the other process. A handle that Node should close it keeps for ever when that comes first
+    this.#port.send(envelope, handle, { keepOpen: true }, () => {});
   }
 }
 

@@ -2,6 +2,7 @@
  * The data plane in several processes. This one takes the ports, hands each client to the worker that has fewest, tells all of them what the
  * model says, and adds up what they tell. A worker that ends is replaced; its clients are gone, those of the others notice nothing.
  */
+import { randomBytes } from 'node:crypto';
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
@@ -10,14 +11,12 @@ import { COMMANDS } from '../console/commands.ts';
 import type { RunCommand } from '../console/run-command.ts';
 import { Backoff } from '../core/backoff.ts';
 import { clockOrigin, nowMs } from '../core/clock.ts';
-import { messageOf } from '../core/errors.ts';
+import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
-import { Queue } from '../core/queue.ts';
 import { Access } from '../frontend/access.ts';
 import { limitReached } from '../frontend/admission.ts';
 import { ClientCounts } from '../frontend/client-counts.ts';
-import { Doors, openAll } from '../frontend/doors.ts';
 import type { Limits } from '../frontend/neighbours.ts';
 import type { Where } from '../frontend/sessions.ts';
 import type { ShutdownMode } from '../frontend/shutdown.ts';
@@ -35,20 +34,24 @@ import type {
   ServerReport,
 } from '../plane/plane.ts';
 import { ClientTls } from '../transport/client-tls.ts';
-import { type Arrival, Member } from './member.ts';
+import { Member } from './member.ts';
 import type { FromWorker, Sample, ToWorker } from './messages.ts';
 import { ModelFeed } from './model-feed.ts';
+import { Reception } from './reception.ts';
 
 /** How often each worker is asked how it is. */
 const LOOK_MS = 1000;
-/** A worker that does not answer for so long is ended: its clients get nothing from it any more. */
-const SILENT_MS = 10_000;
-/** Who comes at the start waits for all workers, or so long: else the first would get them all. */
-const MUSTER_MS = 5000;
+/** Questions in a row that a worker may leave without an answer; then it is ended: its clients get nothing from it any more. */
+const MOST_MISSED = 4;
 /** An answer that is waited for by people. */
 const ANSWER_MS = 2000;
 /** A worker that has not acted on a new assignment in this time must not go on. */
 const SETTLE_MS = 1000;
+/** Who comes at the start waits for all workers, or so long. */
+const MUSTER_MS = 5000;
+/** A worker that has served for so long did not fail at its beginning. */
+const PROVEN_MS = 10_000;
+const MOST_FORGOTTEN = 100;
 
 export type CrewDeps = {
   readonly cluster: Cluster;
@@ -63,21 +66,23 @@ export class Crew implements Plane {
   readonly #cluster: Cluster;
   readonly #log: Log;
   readonly #run: RunCommand;
-  readonly #doors = new Doors((socket, address, readOnly) => this.#entered({ socket, address, readOnly }), true);
   readonly #members: Member[] = [];
   readonly #backoffs: readonly Backoff[];
-  readonly #arrivals = new Queue<Arrival>();
   readonly #counts = new ClientCounts();
   readonly #sequenceReaders = new Set<string>();
-  /** Commands of the console that run, by worker and number. */
-  readonly #running = new Map<string, AbortController>();
+  readonly #seed = randomBytes(32);
+  readonly #reception = new Reception(
+    () => this.#ready,
+    () => this.#config,
+  );
   readonly #timers = new Set<NodeJS.Timeout>();
   #config: Config;
   #feed: ModelFeed | null = null;
   #past: Overview;
   #refreshing: Promise<void> | null = null;
-  /** All workers have begun once, or have had the time to. */
-  #mustered = false;
+  /** Workers that have ended, since when their acknowledged writes are not known. */
+  readonly #forgotten: { readonly worker: number; readonly atMs: number }[] = [];
+  #merged: Overview | null = null;
   #ending = false;
   #over: () => void = () => {};
 
@@ -98,9 +103,9 @@ export class Crew implements Plane {
   // --- what it tells -------------------------------------------------------------------------------------------------
 
   get overview(): Overview {
-    const known = this.#ready.flatMap(({ overview }) => (overview === null ? [] : [overview]));
-    const all = mergeOverviews([this.#past, ...known]);
-    return { ...all, clients: all.clients + this.#arrivals.length };
+    const known = this.#members.flatMap(({ overview }) => (overview === null ? [] : [overview]));
+    this.#merged ??= mergeOverviews([this.#past, ...known]);
+    return { ...this.#merged, clients: this.#merged.clients + this.#reception.waiting };
   }
 
   refresh(): Promise<void> {
@@ -119,7 +124,7 @@ export class Crew implements Plane {
   }
 
   async pools(): Promise<readonly PoolReport[]> {
-    return mergePools((await this.#ask<readonly PoolReport[]>({ kind: 'pools' })).flat());
+    return mergePools((await this.#askAll<readonly PoolReport[]>({ kind: 'pools' })).flat());
   }
 
   async processes(): Promise<readonly ProcessReport[]> {
@@ -127,25 +132,31 @@ export class Crew implements Plane {
     return processes.sort((a, b) => a.worker - b.worker);
   }
 
+  /** What a worker that has ended, or does not answer, had acknowledged is not known: it is an entry of its own. */
   async acknowledgedAfter(afterMs: number): Promise<readonly AcknowledgedTables[]> {
-    const writes = await this.#ask<readonly AcknowledgedTables[]>({ kind: 'acknowledged', afterMs });
-    return writes.flat().sort((a, b) => a.atMs - b.atMs);
+    const members = this.#ready;
+    const answers = await Promise.all(
+      members.map((member) => member.ask<readonly AcknowledgedTables[]>({ kind: 'acknowledged', afterMs }, ANSWER_MS)),
+    );
+    const silent = members.filter((_, i) => answers[i] === undefined).map(({ index }) => index + 1);
+    const gone = this.#forgotten.filter(({ atMs }) => atMs > afterMs).map(({ worker }) => worker);
+    const unknown = [...silent, ...gone].map((worker) => {
+      return { atMs: nowMs(), tables: [], client: `any of worker ${worker}, which cannot tell any more` };
+    });
+    return [...answers.flatMap((writes) => writes ?? []), ...unknown].sort((a, b) => a.atMs - b.atMs);
   }
 
   // --- what it is asked to do ----------------------------------------------------------------------------------------
 
   listen(): Promise<Bound> {
-    return openAll(this.#doors, this.#config);
+    return this.#reception.listen();
   }
 
   start(): void {
     this.#feed = new ModelFeed(this.#cluster, (changes) => this.#tellAll({ kind: 'model', changes }));
     for (let index = 0; index < this.#config.workers; index++) this.#begin(index);
     this.#timers.add(setInterval(() => void this.refresh(), LOOK_MS).unref());
-    this.#later(MUSTER_MS, () => {
-      this.#mustered = true;
-      this.#handOver();
-    });
+    this.#later(MUSTER_MS, () => this.#reception.open());
   }
 
   prepare(read: Config): (inForce: Config) => void {
@@ -164,14 +175,15 @@ export class Crew implements Plane {
   }
 
   async order(order: Order): Promise<void> {
-    await this.#ask({ kind: 'order', order });
+    await this.#askAll({ kind: 'order', order });
   }
 
   async settled(): Promise<void> {
     this.#feed?.flush();
     await Promise.all(
-      this.#ready.map(async (member) => {
-        if ((await member.ask({ kind: 'settled' }, SETTLE_MS)) !== undefined) return;
+      this.#members.map(async (member) => {
+        if (!member.served) return;
+        if (member.ready && (await member.ask({ kind: 'settled' }, SETTLE_MS)) !== undefined) return;
         this.#end(member, 'it has not acted on the new assignment in time');
         await member.gone;
       }),
@@ -184,6 +196,7 @@ export class Crew implements Plane {
 
   shutDown(mode: ShutdownMode): Promise<void> {
     this.#ending = true;
+    if (mode === 'now') void this.#reception.close();
     for (const member of this.#members) {
       const asked = member.channel.ask({ kind: 'shut down', mode }).catch(() => {});
       void asked.then(() => member.dismiss());
@@ -200,27 +213,48 @@ export class Crew implements Plane {
   }
 
   #begin(index: number): void {
-    const member = new Member(index, {
-      heard: (from, message) => this.#hear(from, message),
-      ended: (from, how) => this.#ended(from, how),
-    });
-    this.#members.push(member);
+    let member: Member;
+    try {
+      member = new Member(index, {
+        heard: (from, message) => this.#hear(from, message),
+        failed: (from, error) =>
+          this.#log.error(
+            { worker: from.index + 1, error: messageOf(error) },
+            'what a worker tells cannot be dealt with',
+          ),
+        ended: (from, how) => this.#ended(from, how),
+      });
+    } catch (error) {
+      this.#log.error({ worker: index + 1, error: messageOf(error) }, 'worker cannot be started');
+      return this.#beginLater(index);
+    }
+    // what has not been told yet is in the model that it begins with
     this.#feed?.flush();
+    this.#members.push(member);
     const model = this.#feed?.everything() ?? [];
     const config = shareOf(this.#config, index);
-    for (const of of this.#sequenceReaders) member.channel.tell({ kind: 'sequence reader', of });
-    member.channel.ask({ kind: 'begin', config, index, clock: clockOrigin(), model }).then(
+    member.channel.ask({ kind: 'begin', config, index, clock: clockOrigin(), seed: this.#seed, model }).then(
       () => {
         member.ready = true;
-        this.#backoffs[index]?.reset();
+        member.served = true;
+        this.#later(PROVEN_MS, () => {
+          if (member.ready) this.#backoffs[index]?.reset();
+        });
         this.#log.info({ worker: index + 1, pid: member.pid }, 'worker serves clients');
-        this.#handOver();
+        this.#reception.handOver();
       },
       (error) => {
         this.#log.error({ worker: index + 1, error: messageOf(error) }, 'worker cannot begin');
         member.kill();
       },
     );
+    for (const of of this.#sequenceReaders) member.channel.tell({ kind: 'sequence reader', of });
+  }
+
+  #beginLater(index: number): void {
+    this.#later(this.#backoffs[index]?.next() ?? 0, () => {
+      if (!this.#ending) this.#begin(index);
+    });
   }
 
   #end(member: Member, why: string): void {
@@ -231,40 +265,35 @@ export class Crew implements Plane {
 
   #ended(member: Member, how: string): void {
     this.#members.splice(this.#members.indexOf(member), 1);
+    this.#merged = null;
+    this.#forgotten.push({ worker: member.index + 1, atMs: nowMs() });
+    if (this.#forgotten.length > MOST_FORGOTTEN) this.#forgotten.shift();
     if (member.overview !== null) this.#past = mergeOverviews([this.#past, pastOf(member.overview)]);
     if (member.waiter !== null) this.#cluster.waiters.remove(member.waiter);
-    for (const { database, user, clients } of member.places.places()) {
-      for (let i = 0; i < clients; i++) this.#counts.add(database, user, -1);
-    }
-    for (const [key, running] of this.#running) {
-      if (key.startsWith(`${member.index} `)) running.abort();
-    }
+    for (const { database, user, clients } of member.places.places()) this.#counts.add(database, user, -clients);
+    for (const running of member.running.values()) running.abort();
     if (this.#ending) return this.#endWhenAlone();
     const facts = { worker: member.index + 1, pid: member.pid, clients: member.clients };
     this.#log.error(facts, `worker has ended (${how}); another one takes its place`);
-    this.#later(this.#backoffs[member.index]?.next() ?? 0, () => {
-      if (!this.#ending) this.#begin(member.index);
-    });
+    this.#beginLater(member.index);
   }
 
   #endWhenAlone(): void {
     if (this.#members.length > 0) return;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#feed?.stop();
-    for (let arrival = this.#arrivals.shift(); arrival !== undefined; arrival = this.#arrivals.shift()) {
-      arrival.socket.destroy();
-    }
-    void this.#doors.close().then(() => this.#over());
+    void this.#reception.close().then(() => this.#over());
   }
 
   async #look(): Promise<void> {
-    const atMs = nowMs();
+    this.#reception.expire();
     await Promise.all(
       this.#ready.map(async (member) => {
-        if (member.askedMs !== null && atMs - member.askedMs > SILENT_MS) this.#end(member, 'it does not answer');
         member.overview = (await member.ask<Overview>({ kind: 'overview' }, ANSWER_MS)) ?? member.overview;
+        if (member.ready && member.missed >= MOST_MISSED) this.#end(member, 'it does not answer');
       }),
     );
+    this.#merged = null;
   }
 
   #tellAll(message: ToWorker): void {
@@ -278,6 +307,24 @@ export class Crew implements Plane {
     return answers.filter((answer) => answer !== undefined) as T[];
   }
 
+  /** The same, where nobody may be left out. @throws FairleadError refused when one does not answer */
+  async #askAll<T>(message: ToWorker): Promise<T[]> {
+    this.#feed?.flush();
+    return Promise.all(
+      this.#members
+        .filter(({ served }) => served)
+        .map(async (member) => {
+          const answer = await member.ask<T>(message, ANSWER_MS);
+          if (answer !== undefined) return answer;
+          throw new FairleadError(
+            'refused',
+            `worker ${member.index + 1} does not answer`,
+            'try again: it is replaced if it stays so',
+          );
+        }),
+    );
+  }
+
   #later(ms: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -286,34 +333,14 @@ export class Crew implements Plane {
     this.#timers.add(timer);
   }
 
-  // --- clients on their way ------------------------------------------------------------------------------------------
-
-  #entered(arrival: Arrival): void {
-    arrival.socket.on('error', () => {});
-    this.#arrivals.push(arrival);
-    this.#handOver();
-  }
-
-  #handOver(): void {
-    this.#mustered ||= this.#ready.length === this.#config.workers;
-    while (this.#mustered) {
-      const open = this.#ready.filter(({ receiving }) => receiving !== 'for long');
-      const member = open.reduce<Member | null>((a, b) => (a === null || b.clients < a.clients ? b : a), null);
-      if (member === null || member.receiving !== 'nobody') return;
-      const arrival = this.#arrivals.shift();
-      if (arrival === undefined) return;
-      if (arrival.socket.destroyed) continue;
-      const clients = this.#members.reduce((sum, one) => sum + one.clients, 1);
-      member.receive(arrival, clients, () => this.#handOver());
-    }
-  }
-
   // --- what workers ask for ------------------------------------------------------------------------------------------
 
   #hear(member: Member, message: FromWorker): unknown {
     switch (message.kind) {
       case 'log':
         return this.#log[message.level]({ ...message.fields, worker: member.index + 1 }, message.text);
+      case 'clients':
+        return this.#clients();
       case 'left':
         member.clients -= message.clients;
         return;
@@ -329,7 +356,7 @@ export class Crew implements Plane {
       case 'run':
         return this.#command(member, message);
       case 'abort':
-        return this.#running.get(`${member.index} ${message.id}`)?.abort();
+        return member.running.get(message.id)?.abort();
       case 'cancel':
         return this.#serving(message.pid)?.channel.ask(message);
       case 'signal':
@@ -341,6 +368,11 @@ export class Crew implements Plane {
       default:
         message satisfies never;
     }
+  }
+
+  async #clients(): Promise<number> {
+    const processes = await this.processes();
+    return processes.reduce((sum, { clients }) => sum + clients, this.#reception.waiting);
   }
 
   /** Who told a client this process id. */
@@ -383,13 +415,12 @@ export class Crew implements Plane {
     const { id, words, argument, operator } = message;
     const command = COMMANDS.find((c) => c.words.join(' ') === words.join(' '));
     if (command === undefined) throw new Error(`no command ${words.join(' ')}`);
-    const key = `${member.index} ${id}`;
     const running = new AbortController();
-    this.#running.set(key, running);
+    member.running.set(id, running);
     try {
       return await this.#run({ command, argument }, { ...operator, signal: running.signal });
     } finally {
-      this.#running.delete(key);
+      member.running.delete(id);
     }
   }
 }

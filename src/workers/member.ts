@@ -2,7 +2,6 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { LsnWaiter } from '../cluster/lsn-waiters.ts';
-import { nowMs } from '../core/clock.ts';
 import { ClientCounts } from '../frontend/client-counts.ts';
 import type { Where } from '../frontend/sessions.ts';
 import type { Overview } from '../plane/plane.ts';
@@ -17,6 +16,7 @@ export type Arrival = { readonly socket: Socket; readonly address: string | null
 
 export type MemberEvents = {
   heard(member: Member, message: FromWorker): unknown;
+  failed(member: Member, error: unknown): void;
   ended(member: Member, how: string): void;
 };
 
@@ -26,13 +26,17 @@ export class Member {
   readonly channel: Channel<ToWorker, FromWorker>;
   /** Clients may come. */
   ready = false;
+  /** They may have come, and may still be served. */
+  served = false;
   /** Connections that were handed over and are there. */
   clients = 0;
   /** Whether a client is on its way to it: one at a time, so that nothing else waits long behind sockets. */
   receiving: 'nobody' | 'a client' | 'for long' = 'nobody';
   overview: Overview | null = null;
-  /** When a question is out that it has not answered, monotonic milliseconds. */
-  askedMs: number | null = null;
+  /** Questions in a row that it has not answered in time. */
+  missed = 0;
+  /** Commands of the console that run for its operators. */
+  readonly running = new Map<number, AbortController>();
   /** On behalf of its sessions. */
   waiter: LsnWaiter | null = null;
   readonly places = new ClientCounts();
@@ -40,6 +44,7 @@ export class Member {
   readonly gone: Promise<void>;
   readonly #child: ChildProcess;
 
+  /** @throws Error when the system has no room for another process */
   constructor(index: number, events: MemberEvents) {
     this.index = index;
     const execArgv = process.execArgv.filter((argument) => !/^--(test|inspect)/.test(argument));
@@ -48,10 +53,15 @@ export class Member {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       execArgv,
     });
-    this.channel = new Channel(this.#child as unknown as Port, (message) => events.heard(this, message));
+    this.channel = new Channel(
+      this.#child as unknown as Port,
+      (message) => events.heard(this, message),
+      (error) => events.failed(this, error),
+    );
     this.gone = new Promise((resolve) => {
       const over = (how: string) => {
         this.ready = false;
+        this.served = false;
         this.channel.close();
         events.ended(this, how);
         resolve();
@@ -81,6 +91,7 @@ export class Member {
     const late = setTimeout(() => now('for long'), PROMPT_MS);
     const over = () => {
       clearTimeout(late);
+      socket.destroy();
       now('nobody');
     };
     this.channel.ask({ kind: 'client', address, readOnly, clients }, socket).then(over, over);
@@ -98,18 +109,16 @@ export class Member {
   async ask<T>(message: ToWorker, timeoutMs: number): Promise<T | undefined> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), timeoutMs);
+      timer = setTimeout(() => {
+        // it may have been us who did nothing for long: what is there by now is read before that
+        setImmediate(() => setImmediate(() => resolve(undefined)));
+      }, timeoutMs);
     });
-    this.askedMs ??= nowMs();
-    const answer = this.channel.ask<T>(message).then(
-      (value) => {
-        this.askedMs = null;
-        return value;
-      },
-      () => undefined,
-    );
+    const answer = this.channel.ask<T>(message).catch(() => undefined);
     try {
-      return await Promise.race([answer, late]);
+      const first = await Promise.race([answer, late]);
+      this.missed = first === undefined ? this.missed + 1 : 0;
+      return first;
     } finally {
       clearTimeout(timer);
     }

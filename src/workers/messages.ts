@@ -2,7 +2,7 @@
 
 import type { Assignment } from '../cluster/assignment.ts';
 import type { Failure, Observation } from '../cluster/observation.ts';
-import type { NodePosition } from '../cluster/observations.ts';
+import type { NodePosition, NodeRecord } from '../cluster/observations.ts';
 import type { OperatorIntent } from '../cluster/operator.ts';
 import type { FreshnessChange } from '../cluster/table-freshness.ts';
 import type { Config } from '../config/config.ts';
@@ -18,6 +18,13 @@ import type { Order } from '../plane/plane.ts';
 export type ModelChange =
   | { readonly kind: 'assignment'; readonly value: Assignment }
   | { readonly kind: 'operator'; readonly value: OperatorIntent }
+  /** Everything about a node, with its newest positions. */
+  | {
+      readonly kind: 'node';
+      readonly node: string;
+      readonly record: NodeRecord;
+      readonly trail: readonly NodePosition[];
+    }
   | { readonly kind: 'seen'; readonly seen: Observation }
   | { readonly kind: 'failed'; readonly failure: Failure }
   | { readonly kind: 'position'; readonly node: string; readonly position: NodePosition }
@@ -29,6 +36,8 @@ export type Beginning = {
   readonly config: Config;
   readonly index: number;
   readonly clock: ClockOrigin;
+  /** What unknown users' salts are made of where there is no private key: of all workers the same, or they could be told from known ones. */
+  readonly seed: Buffer;
   readonly model: readonly ModelChange[];
 };
 
@@ -70,6 +79,8 @@ export type FromWorker =
   | { readonly kind: 'log'; readonly level: LogLevel; readonly fields: object; readonly text: string }
   /** So many connections of clients have ended. */
   | { readonly kind: 'left'; readonly clients: number }
+  /** → how many there are at this moment, over all workers */
+  | { readonly kind: 'clients' }
   /** → Sample, of the primary's position and started later than this was said */
   | { readonly kind: 'sample' }
   /** Somebody waits until a replica has replayed this; zero: nobody does. */

@@ -1,5 +1,4 @@
 import type { Cluster } from '../cluster/cluster.ts';
-import type { NodePosition } from '../cluster/observations.ts';
 import type { FreshnessChange } from '../cluster/table-freshness.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { ModelChange } from './messages.ts';
@@ -23,7 +22,9 @@ export class ModelFeed {
       assignment.subscribe((value) => this.#add({ kind: 'assignment', value })),
       operator.subscribe((value) => this.#add({ kind: 'operator', value })),
       observations.subscribe((node) => {
-        for (const change of this.#observation(node).slice(-1)) this.#add(change);
+        const { last, failure } = observations.of(node);
+        if (failure !== null) this.#add({ kind: 'failed', failure });
+        else if (last !== null) this.#add({ kind: 'seen', seen: last });
       }),
       observations.onAdvance((node) => {
         const position = observations.position(node);
@@ -50,10 +51,12 @@ export class ModelFeed {
   everything(): ModelChange[] {
     const { nodes, observations, assignment, operator, commits, freshness } = this.#cluster;
     return [
-      ...nodes.flatMap(({ name }) => {
-        const position = observations.position(name);
-        return [...this.#observation(name), ...(position === null ? [] : [positionOf(name, position)])];
-      }),
+      ...nodes.map(({ name }) => ({
+        kind: 'node' as const,
+        node: name,
+        record: observations.of(name),
+        trail: observations.positions(name),
+      })),
       { kind: 'commits', ...commits.entries() },
       { kind: 'freshness', changes: freshness.changes() },
       { kind: 'operator', value: operator.value },
@@ -72,15 +75,6 @@ export class ModelFeed {
 
   stop(): void {
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
-  }
-
-  /** The last answer, and the failure after it. */
-  #observation(node: string): ModelChange[] {
-    const { last, failure } = this.#cluster.observations.of(node);
-    return [
-      ...(last === null ? [] : [{ kind: 'seen' as const, seen: last }]),
-      ...(failure === null ? [] : [{ kind: 'failed' as const, failure }]),
-    ];
   }
 
   #add(change: ModelChange): void {
@@ -109,8 +103,4 @@ export class ModelFeed {
       if (this.#due) this.flush();
     });
   }
-}
-
-function positionOf(node: string, position: NodePosition): ModelChange {
-  return { kind: 'position', node, position };
 }

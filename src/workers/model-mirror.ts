@@ -1,6 +1,11 @@
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Config } from '../config/config.ts';
+import { nowMs } from '../core/clock.ts';
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import type { ModelChange, Sample } from './messages.ts';
+
+/** Probes that may be missed. */
+const SILENT_PROBES = 3;
 
 export type MirrorHost = {
   /** A sample of the primary's position that is started later. */
@@ -15,6 +20,7 @@ export class ModelMirror {
   readonly #host: MirrorHost;
   #awaited: Lsn = LSN_ZERO;
   #sampling = false;
+  #heardMs = nowMs();
 
   constructor(cluster: Cluster, host: MirrorHost) {
     this.#cluster = cluster;
@@ -23,7 +29,35 @@ export class ModelMirror {
     cluster.samples.onDemand(() => void this.#sample());
   }
 
+  /** From now on replicas serve no reads while nothing is heard: nobody knows how far behind they are. Probes are heard of all the time. */
+  watch({ probe_interval: intervalMs, probe_timeout: timeoutMs }: Config['cluster']): void {
+    const look = () => {
+      if (nowMs() - this.#heardMs > intervalMs * SILENT_PROBES + timeoutMs) this.#distrust();
+    };
+    // what came meanwhile is read first, when it is us who did nothing for long
+    setInterval(() => setImmediate(look), intervalMs).unref();
+  }
+
+  #distrust(): void {
+    const { nodes, observations } = this.#cluster;
+    for (const { name: node } of nodes) {
+      const { last, failure } = observations.of(node);
+      if (last?.role !== 'replica' || failure !== null) continue;
+      const atMs = nowMs();
+      const message = 'the control process of Fairlead does not tell how it is';
+      observations.recordFailure({
+        node,
+        sequence: last.sequence,
+        startedMs: atMs,
+        finishedMs: atMs,
+        kind: 'timeout',
+        message,
+      });
+    }
+  }
+
   apply(changes: readonly ModelChange[]): void {
+    this.#heardMs = nowMs();
     for (const change of changes) this.#write(change);
     this.#tellAwaited();
   }
@@ -35,6 +69,8 @@ export class ModelMirror {
         return assignment.set(Object.freeze(change.value));
       case 'operator':
         return operator.set(Object.freeze(change.value));
+      case 'node':
+        return observations.restore(change.node, change.record, change.trail);
       case 'seen':
         return observations.record(change.seen);
       case 'failed':

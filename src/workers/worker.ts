@@ -11,9 +11,9 @@ import { Consoles } from '../console/consoles.ts';
 import type { RunCommand } from '../console/run-command.ts';
 import { adoptClock } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
+import { type Log, SILENT } from '../core/log.ts';
 import { signalSession } from '../frontend/backend-signals.ts';
-import type { Limits, Neighbours, Signal } from '../frontend/neighbours.ts';
+import type { Limits, Neighbours, Signal, SignalOutcome } from '../frontend/neighbours.ts';
 import { DataPlane } from '../plane/data-plane.ts';
 import { Classifier } from '../sql/classifier.ts';
 import { Channel, type Port } from './channel.ts';
@@ -35,7 +35,11 @@ let parts: Parts | null = null;
 let left = 0;
 let lastRun = 0;
 
-const channel = new Channel<FromWorker, ToWorker>(process as unknown as Port, hear);
+let log: Log = SILENT;
+
+const channel = new Channel<FromWorker, ToWorker>(process as unknown as Port, hear, (error, { kind }) =>
+  log.error({ error: messageOf(error), what: kind }, 'a worker could not do what it was told'),
+);
 
 // the control process decides when to end, also when a terminal signals them all
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, () => {});
@@ -46,7 +50,8 @@ process.on('disconnect', () => {
 
 function hear(message: ToWorker, socket: Socket | null): unknown {
   if (message.kind === 'begin') return begin(message);
-  if (parts === null) throw new Error(`${message.kind} before the beginning`);
+  // it could not begin, and its end is near
+  if (parts === null) return null;
   const { index, cluster, mirror, plane } = parts;
   switch (message.kind) {
     case 'model':
@@ -60,9 +65,12 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
     case 'pools':
       return plane[message.kind]();
     case 'process':
-      return plane.process(index + 1);
+      // connections whose end was seen in this turn are counted until it is over
+      return turn()
+        .then(turn)
+        .then(() => plane.process(index + 1));
     case 'order':
-      return plane.order(message.order);
+      return plane.order(message.order).then(() => null);
     case 'configure': {
       plane.prepare(message.config)(message.config);
       return cluster.setMaxLag(message.config.routing.max_lag);
@@ -72,11 +80,12 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
     case 'settled':
       return null;
     case 'quiesce':
-      return plane.quiesce(message.timeoutMs);
+      return plane.quiesce(message.timeoutMs).then(() => null);
     case 'acknowledged':
       return plane.acknowledgedAfter(message.afterMs);
     case 'shut down':
-      return plane.shutDown(message.mode);
+      // what was answered in this turn is sent before
+      return turn().then(() => plane.shutDown(message.mode));
     case 'cancel':
       return plane.sessions.cancel(message.pid, message.secret);
     case 'signal':
@@ -88,7 +97,7 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
   }
 }
 
-async function begin({ config, index, clock, model }: Beginning): Promise<void> {
+async function begin({ config, index, clock, seed, model }: Beginning): Promise<void> {
   process.title = `fairlead worker ${index + 1}`;
   adoptClock(clock);
   const cluster = new Cluster(nodesOf(config), config.routing.max_lag);
@@ -96,12 +105,13 @@ async function begin({ config, index, clock, model }: Beginning): Promise<void> 
     sample: () => channel.ask<Sample>({ kind: 'sample' }),
     await: (lsn) => channel.tell({ kind: 'await', lsn }),
   });
-  const log = logOf(config.log.level);
+  log = logOf(config.log.level);
   const consoles = new Consoles();
   const plane = new DataPlane({
     cluster,
     config,
     log,
+    seed,
     operators: consoles,
     neighbours: neighboursOf(index, config.workers),
     openConsole: (client, { sessions, services }) => {
@@ -111,7 +121,13 @@ async function begin({ config, index, clock, model }: Beginning): Promise<void> 
   parts = { index, cluster, mirror, plane };
   plane.start();
   mirror.apply(model);
+  mirror.watch(config.cluster);
   await Classifier.load();
+}
+
+/** Resolves when the event loop has gone round. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function accept(
@@ -134,7 +150,7 @@ function leave(): void {
   });
 }
 
-function signalHere(plane: DataPlane, signal: Signal): 'done' | 'refused' | 'unknown' {
+function signalHere(plane: DataPlane, signal: Signal): SignalOutcome {
   const session = plane.sessions.find(signal.pid);
   return session === undefined ? 'unknown' : signalSession(session, signal);
 }
@@ -143,8 +159,10 @@ function neighboursOf(index: number, count: number): Neighbours {
   return {
     index,
     count,
-    cancel: (pid, secret) => channel.ask({ kind: 'cancel', pid, secret }),
-    signal: (signal) => channel.ask({ kind: 'signal', signal }),
+    // whose client it was may be gone by then
+    cancel: (pid, secret) => channel.ask<void>({ kind: 'cancel', pid, secret }).catch(() => {}),
+    signal: (signal) => channel.ask<SignalOutcome>({ kind: 'signal', signal }).catch(() => 'unknown'),
+    clients: (then) => void channel.ask<number>({ kind: 'clients' }).then(then, () => {}),
     enter: (where, limits, then) => {
       channel.ask<keyof Limits | null>({ kind: 'enter', where, limits }).then(then, () => {});
     },

@@ -222,6 +222,76 @@ describe('two workers serve clients as one process does', () => {
     for (const client of [...next, other]) await client.end();
   });
 
+  it('replaces a worker also when sessions tell sequence values', async () => {
+    const [one, other] = await pair();
+    await one.query('CREATE SEQUENCE drawn');
+    for (const client of [one, other]) {
+      await client.query(`SELECT nextval('drawn')`);
+      await client.query(`SELECT currval('drawn')`).catch(() => {});
+    }
+    const [, second] = await workerPids(fairlead.url);
+    process.kill(second as number, 'SIGKILL');
+    await until(async () => (await workerPids(fairlead.url)).length === WORKERS, { what: 'another worker' });
+    await one.end();
+  });
+
+  it('leaves the worker that asked in peace when the one it asked dies', async () => {
+    const [one, other] = await pair();
+    const victim = (await workerPids(fairlead.url))[1] as number;
+    const admin = fairlead.url.replace(/postgres$/, 'fairlead');
+    const operator = await until(
+      async () => {
+        const found = await connect(admin);
+        return found.pid % WORKERS === 0 ? found : null;
+      },
+      { what: 'an operator at the first worker' },
+    );
+    process.kill(victim, 'SIGSTOP');
+    const signalled = one.ask(q(`SELECT pg_cancel_backend(${other.pid})`));
+    const refused = operator.ask(q('PAUSE'));
+    // some of these come to the other worker, and none of them may hang
+    const cancelled = Promise.allSettled(Array.from({ length: 6 }, () => other.cancel()));
+    assert.equal(sqlStateOf(await refused), '55000');
+    process.kill(victim, 'SIGKILL');
+    assert.equal(sqlStateOf(await signalled), null);
+    await cancelled;
+    assert.equal(await one.value('SELECT 1'), '1');
+    assert.deepEqual(
+      (await show(fairlead.url, 'SHOW STATE')).filter((row) => row.key === 'paused').map((row) => row.value),
+      ['no'],
+    );
+    await until(async () => (await workerPids(fairlead.url)).length === WORKERS, { what: 'another worker' });
+    await one.end();
+  });
+
+  it('ends clients that were on their way to a worker that dies', async () => {
+    const victim = (await workerPids(fairlead.url))[0] as number;
+    process.kill(victim, 'SIGSTOP');
+    const comers = Array.from({ length: 4 }, () => new RawClient(fairlead.url));
+    const logins = Promise.allSettled(comers.map((client) => client.logIn()));
+    // some are logged in by the other worker
+    await until(() => comers.some(({ pid }) => pid !== 0), { what: 'a login' });
+    process.kill(victim, 'SIGKILL');
+    for (const [i, { status }] of (await logins).entries()) {
+      assert.ok(status === 'fulfilled' || comers[i]?.ended === true, 'neither in nor out');
+    }
+    for (const client of comers) client.vanish();
+    await until(async () => (await workerPids(fairlead.url)).length === WORKERS, { what: 'another worker' });
+  });
+
+  it('counts clients exactly at the limit of all', async () => {
+    const clients = (await show(fairlead.url, 'SHOW LISTS')).find((row) => row.list === 'used_clients');
+    await show(fairlead.url, `SET pool.max_clients = ${Number(clients?.items) + 1}`);
+    const held = [await connect(), await connect()];
+    for (let i = 0; i < 100; i++) {
+      held.shift()?.vanish();
+      held.push(await connect());
+    }
+    await assert.rejects(connect(), /too many clients/);
+    await show(fairlead.url, 'SET pool.max_clients = 10000');
+    for (const client of held) await client.end();
+  });
+
   it('promotes no replica while a worker may still write to the old primary', async () => {
     const [one, other] = await pair();
     const pids = await workerPids(fairlead.url);
@@ -246,6 +316,36 @@ describe('two workers serve clients as one process does', () => {
 });
 
 describe('workers without their control process', () => {
+  it('read nothing from replicas while it does not say how far behind they are', async () => {
+    const cluster = await startTestCluster({ replicas: 1 });
+    const fairlead = await startFairleadProcess(cluster, { workers: WORKERS, failover: { mode: 'off' } });
+    try {
+      await untilServing(fairlead, 1);
+      const client = await RawClient.connect(fairlead.url);
+      await client.query('SET fairlead.consistency = eventual');
+      await cluster.node('pg1').query('CREATE TABLE seen (id int)');
+      const count = () => client.value('SELECT count(*) FROM seen');
+      const from = async () => {
+        await count();
+        return (await client.records('SHOW fairlead.route'))[0]?.node;
+      };
+      await until(async () => (await from()) === 'pg2', { what: 'reads on the replica' });
+      await cluster.node('pg2').query('SELECT pg_wal_replay_pause()');
+      process.kill(fairlead.pid, 'SIGSTOP');
+      await cluster.node('pg1').query('INSERT INTO seen VALUES (1)');
+      await until(async () => (await count()) === '1', { what: 'reads on the primary' });
+      assert.equal(await from(), 'pg1');
+      process.kill(fairlead.pid, 'SIGCONT');
+      await cluster.node('pg2').query('SELECT pg_wal_replay_resume()');
+      await until(async () => (await from()) === 'pg2', { what: 'reads on the replica again' });
+      await client.end();
+    } finally {
+      process.kill(fairlead.pid, 'SIGCONT');
+      await fairlead.stop();
+      await cluster.stop();
+    }
+  });
+
   it('end', async () => {
     const cluster = await startTestCluster({ replicas: 0 });
     try {
