@@ -19,7 +19,7 @@ export type SharedConnectionHost = {
 };
 
 /** Who comes later has a connection of his own, if there is one, when so many milliseconds of work are expected on each. */
-const SPREAD_MS = 1;
+const SPREAD_MS = 0.25;
 /** More is never put on one. */
 const BUDGET_MS = 5;
 const MOST = 128;

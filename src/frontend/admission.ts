@@ -6,6 +6,25 @@ import type { Limits } from './neighbours.ts';
 import type { Services } from './services.ts';
 import type { Sessions, Where } from './sessions.ts';
 
+/**
+ * Whether one more client may connect at all.
+ * @param clients connections when it came, its own included
+ * @param then called with why not, or null; at once where nobody else has to be asked
+ */
+export function ifRoom(
+  { config, neighbours }: Services,
+  clients: number,
+  then: (refusal: FairleadError | null) => void,
+): void {
+  const judge = (count: number) => {
+    const crowded = count > config().pool.max_clients;
+    then(crowded ? new FairleadError('too_many_clients', 'sorry, too many clients already') : null);
+  };
+  // of those that were there when it came some may have left
+  if (neighbours.count > 1 && clients > config().pool.max_clients) neighbours.clients(judge);
+  else judge(clients);
+}
+
 /** Why a client that has proved who it is may not come in now; null when it may, as far as this process knows. */
 export function refusalOf(services: Services, sessions: Sessions, where: Where): FairleadError | null {
   const { config, cluster, lifecycle, neighbours } = services;

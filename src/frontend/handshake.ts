@@ -10,7 +10,7 @@ import type { Secret } from '../wire/secret.ts';
 import { NEWEST_MINOR, negotiateVersion } from '../wire/startup.ts';
 import { authenticationOk, backendKeyData, errorResponse, parameterStatus, readyForQuery } from '../wire/writer.ts';
 import type { Admission } from './access.ts';
-import { limitsOf, refusalOf, tooMany } from './admission.ts';
+import { ifRoom, limitsOf, refusalOf, tooMany } from './admission.ts';
 import { Authentication, type AuthStep } from './authentication.ts';
 import { CONSOLE_DATABASES, CONSOLE_PARAMETERS, consoleRefusal } from './console-login.ts';
 import type { LoginTemplate, LoginTemplates } from './login-templates.ts';
@@ -138,18 +138,12 @@ export class Handshake implements Expiring {
       return this.#fail(new FairleadError('access_denied', text, 'name the user'));
     }
     // whoever may help is let in beyond the limit, as with PgBouncer
-    const limited = !CONSOLE_DATABASES.has(this.#database());
-    const crowded = (clients: number) => limited && clients > services.config().pool.max_clients;
-    const refuse = () => this.#fail(new FairleadError('too_many_clients', 'sorry, too many clients already'));
-    if (crowded(this.#host.clients())) {
-      if (services.neighbours.count === 1) return refuse();
-      // so it was when the client came; some may have left
-      this.#socket.pause();
-      return services.neighbours.clients((now) =>
-        crowded(now) ? refuse() : this.#greet(packet, user, encryption, rest),
-      );
-    }
-    this.#greet(packet, user, encryption, rest);
+    if (CONSOLE_DATABASES.has(this.#database())) return this.#greet(packet, user, encryption, rest);
+    this.#socket.pause();
+    ifRoom(services, this.#host.clients(), (refusal) => {
+      if (refusal === null) this.#greet(packet, user, encryption, rest);
+      else this.#fail(refusal);
+    });
   }
 
   #greet(packet: Startup, user: string, encryption: Encryption | null, rest: Buffer): void {

@@ -7,18 +7,12 @@ import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import { shareOf } from '../config/share.ts';
-import { COMMANDS } from '../console/commands.ts';
 import type { RunCommand } from '../console/run-command.ts';
 import { Backoff } from '../core/backoff.ts';
 import { clockOrigin, nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
-import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import { Access } from '../frontend/access.ts';
-import { limitReached } from '../frontend/admission.ts';
-import { ClientCounts } from '../frontend/client-counts.ts';
-import type { Limits } from '../frontend/neighbours.ts';
-import type { Where } from '../frontend/sessions.ts';
 import type { ShutdownMode } from '../frontend/shutdown.ts';
 import { UserList } from '../frontend/user-list.ts';
 import { mergeOverviews, mergePools } from '../plane/merge.ts';
@@ -35,9 +29,10 @@ import type {
 } from '../plane/plane.ts';
 import { ClientTls } from '../transport/client-tls.ts';
 import { Member } from './member.ts';
-import type { FromWorker, Sample, ToWorker } from './messages.ts';
+import type { ToWorker } from './messages.ts';
 import { ModelFeed } from './model-feed.ts';
 import { Reception } from './reception.ts';
+import { Requests } from './requests.ts';
 
 /** How often each worker is asked how it is. */
 const LOOK_MS = 1000;
@@ -65,11 +60,9 @@ export class Crew implements Plane {
   readonly done: Promise<void>;
   readonly #cluster: Cluster;
   readonly #log: Log;
-  readonly #run: RunCommand;
+  readonly #requests: Requests;
   readonly #members: Member[] = [];
   readonly #backoffs: readonly Backoff[];
-  readonly #counts = new ClientCounts();
-  readonly #sequenceReaders = new Set<string>();
   readonly #seed = randomBytes(32);
   readonly #reception = new Reception(
     () => this.#ready,
@@ -91,7 +84,14 @@ export class Crew implements Plane {
     this.#cluster = cluster;
     this.#config = config;
     this.#log = log;
-    this.#run = run;
+    this.#requests = new Requests({
+      cluster,
+      log,
+      workers: config.workers,
+      run,
+      members: () => this.#members,
+      clients: () => this.#countClients(),
+    });
     this.#backoffs = Array.from({ length: config.workers }, () => new Backoff(50, 5000));
     this.#past = noOverview(cluster.nodes.map(({ name }) => name));
     this.prepare(config);
@@ -216,7 +216,7 @@ export class Crew implements Plane {
     let member: Member;
     try {
       member = new Member(index, {
-        heard: (from, message) => this.#hear(from, message),
+        heard: (from, message) => this.#requests.hear(from, message),
         failed: (from, error) =>
           this.#log.error(
             { worker: from.index + 1, error: messageOf(error) },
@@ -248,7 +248,7 @@ export class Crew implements Plane {
         member.kill();
       },
     );
-    for (const of of this.#sequenceReaders) member.channel.tell({ kind: 'sequence reader', of });
+    for (const of of this.#requests.sequenceReaders) member.channel.tell({ kind: 'sequence reader', of });
   }
 
   #beginLater(index: number): void {
@@ -269,9 +269,7 @@ export class Crew implements Plane {
     this.#forgotten.push({ worker: member.index + 1, atMs: nowMs() });
     if (this.#forgotten.length > MOST_FORGOTTEN) this.#forgotten.shift();
     if (member.overview !== null) this.#past = mergeOverviews([this.#past, pastOf(member.overview)]);
-    if (member.waiter !== null) this.#cluster.waiters.remove(member.waiter);
-    for (const { database, user, clients } of member.places.places()) this.#counts.add(database, user, -clients);
-    for (const running of member.running.values()) running.abort();
+    this.#requests.forget(member);
     if (this.#ending) return this.#endWhenAlone();
     const facts = { worker: member.index + 1, pid: member.pid, clients: member.clients };
     this.#log.error(facts, `worker has ended (${how}); another one takes its place`);
@@ -294,6 +292,11 @@ export class Crew implements Plane {
       }),
     );
     this.#merged = null;
+  }
+
+  async #countClients(): Promise<number> {
+    const processes = await this.processes();
+    return processes.reduce((sum, { clients }) => sum + clients, this.#reception.waiting);
   }
 
   #tellAll(message: ToWorker): void {
@@ -331,96 +334,5 @@ export class Crew implements Plane {
       work();
     }, ms);
     this.#timers.add(timer);
-  }
-
-  // --- what workers ask for ------------------------------------------------------------------------------------------
-
-  #hear(member: Member, message: FromWorker): unknown {
-    switch (message.kind) {
-      case 'log':
-        return this.#log[message.level]({ ...message.fields, worker: member.index + 1 }, message.text);
-      case 'clients':
-        return this.#clients();
-      case 'left':
-        member.clients -= message.clients;
-        return;
-      case 'sample':
-        return this.#sample();
-      case 'await':
-        return this.#await(member, message.lsn);
-      case 'enter':
-        return this.#enter(member, message.where, message.limits);
-      case 'leave':
-        member.leave(message.where);
-        return this.#counts.add(message.where.database, message.where.user, -1);
-      case 'run':
-        return this.#command(member, message);
-      case 'abort':
-        return member.running.get(message.id)?.abort();
-      case 'cancel':
-        return this.#serving(message.pid)?.channel.ask(message);
-      case 'signal':
-        return this.#serving(message.signal.pid)?.channel.ask(message) ?? 'unknown';
-      case 'sequence reader':
-        this.#sequenceReaders.add(message.of);
-        for (const other of this.#members) if (other !== member) other.channel.tell(message);
-        return;
-      default:
-        message satisfies never;
-    }
-  }
-
-  async #clients(): Promise<number> {
-    const processes = await this.processes();
-    return processes.reduce((sum, { clients }) => sum + clients, this.#reception.waiting);
-  }
-
-  /** Who told a client this process id. */
-  #serving(pid: number): Member | undefined {
-    return this.#ready.find(({ index }) => index === pid % this.#config.workers);
-  }
-
-  #sample(): Promise<Sample> {
-    const { samples } = this.#cluster;
-    return new Promise((resolve) => {
-      samples.wait(samples.next, () => resolve({ timeline: samples.timeline, lsn: samples.lsn }));
-    });
-  }
-
-  /** Its sessions wait for a replica: positions are asked for at the pace of waiters until it says that nobody waits. */
-  #await(member: Member, lsn: Lsn): void {
-    const { waiters } = this.#cluster;
-    if (member.waiter !== null) waiters.remove(member.waiter);
-    member.waiter = null;
-    if (lsn === LSN_ZERO) return;
-    const waiter = {
-      lsn,
-      wake: () => {
-        if (member.waiter === waiter) waiters.add(waiter);
-      },
-    };
-    member.waiter = waiter;
-    waiters.add(waiter);
-  }
-
-  #enter(member: Member, where: Where, limits: Limits): keyof Limits | null {
-    const reached = limitReached(this.#counts, where, limits);
-    if (reached !== null) return reached;
-    member.enter(where);
-    this.#counts.add(where.database, where.user, 1);
-    return null;
-  }
-
-  async #command(member: Member, message: FromWorker & { kind: 'run' }): Promise<unknown> {
-    const { id, words, argument, operator } = message;
-    const command = COMMANDS.find((c) => c.words.join(' ') === words.join(' '));
-    if (command === undefined) throw new Error(`no command ${words.join(' ')}`);
-    const running = new AbortController();
-    member.running.set(id, running);
-    try {
-      return await this.#run({ command, argument }, { ...operator, signal: running.signal });
-    } finally {
-      member.running.delete(id);
-    }
   }
 }
