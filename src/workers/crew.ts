@@ -36,12 +36,12 @@ import { Requests } from './requests.ts';
 
 /** How often each worker is asked how it is. */
 const LOOK_MS = 1000;
-/** Questions in a row that a worker may leave without an answer; then it is ended: its clients get nothing from it any more. */
+/** Rounds in a row that a worker may leave without an answer; then it is ended: its clients get nothing from it any more. */
 const MOST_MISSED = 4;
 /** An answer that is waited for by people. */
 const ANSWER_MS = 2000;
 /** A worker that has not acted on a new assignment in this time must not go on. */
-const SETTLE_MS = 1000;
+const SETTLE_MS = 2000;
 /** Who comes at the start waits for all workers, or so long. */
 const MUSTER_MS = 5000;
 /** A worker that has served for so long did not fail at its beginning. */
@@ -73,6 +73,7 @@ export class Crew implements Plane {
   #feed: ModelFeed | null = null;
   #past: Overview;
   #refreshing: Promise<void> | null = null;
+  #refreshingNext: Promise<void> | null = null;
   /** Workers that have ended, since when their acknowledged writes are not known. */
   readonly #forgotten: { readonly worker: number; readonly atMs: number }[] = [];
   #merged: Overview | null = null;
@@ -108,9 +109,15 @@ export class Crew implements Plane {
     return { ...this.#merged, clients: this.#merged.clients + this.#reception.waiting };
   }
 
+  /** Who comes while others are told shares the next round: what is told is never older than the question. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#look().finally(() => {
+    if (this.#refreshing !== null) {
+      this.#refreshingNext ??= this.#refreshing.then(() => this.refresh());
+      return this.#refreshingNext;
+    }
+    this.#refreshing = this.#look().finally(() => {
       this.#refreshing = null;
+      this.#refreshingNext = null;
     });
     return this.#refreshing;
   }
@@ -287,7 +294,9 @@ export class Crew implements Plane {
     this.#reception.expire();
     await Promise.all(
       this.#ready.map(async (member) => {
-        member.overview = (await member.ask<Overview>({ kind: 'overview' }, ANSWER_MS)) ?? member.overview;
+        const overview = await member.ask<Overview>({ kind: 'overview' }, ANSWER_MS);
+        member.overview = overview ?? member.overview;
+        member.missed = overview === undefined ? member.missed + 1 : 0;
         if (member.ready && member.missed >= MOST_MISSED) this.#end(member, 'it does not answer');
       }),
     );

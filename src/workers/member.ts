@@ -33,7 +33,7 @@ export class Member {
   /** Whether a client is on its way to it: one at a time, so that nothing else waits long behind sockets. */
   receiving: 'nobody' | 'a client' | 'for long' = 'nobody';
   overview: Overview | null = null;
-  /** Questions in a row that it has not answered in time. */
+  /** Rounds in a row that it has not answered in time. */
   missed = 0;
   /** Commands of the console that run for its operators. */
   readonly running = new Map<number, AbortController>();
@@ -116,9 +116,7 @@ export class Member {
     });
     const answer = this.channel.ask<T>(message).catch(() => undefined);
     try {
-      const first = await Promise.race([answer, late]);
-      this.missed = first === undefined ? this.missed + 1 : 0;
-      return first;
+      return await Promise.race([answer, late]);
     } finally {
       clearTimeout(timer);
     }
