@@ -16,7 +16,7 @@ import { readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost, ExecutionState } from './execution-host.ts';
 import { settleAt } from './home.ts';
 import { Link } from './link.ts';
-import { afterLoss, endOfSession, type FinalLoss, lostTransaction } from './loss.ts';
+import { afterLoss, endOfPinned, type FinalLoss, lostTransaction } from './loss.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
 import { ReadOnlyStart } from './read-only-start.ts';
@@ -37,8 +37,8 @@ import type { Work } from './work.ts';
 
 export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, SharedReadHost {
   readonly clientPid: number;
-  readonly causality = new Causality();
-  readonly options = new SessionOptions();
+  readonly options: SessionOptions;
+  readonly causality: Causality;
   readonly memory: SessionMemory;
   readonly underWay: UnderWay;
   readonly settings: SessionSettings;
@@ -64,6 +64,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.#services = services;
     this.#host = host;
     this.#requests = requests;
+    this.options = new SessionOptions(services.causalityKeys);
+    this.causality = new Causality(this.options);
     this.settings = new SessionSettings(services.config, client.database, client.identity);
     this.start = new ReadOnlyStart(client.readOnly);
     this.memory = new SessionMemory(client.startupSettings);
@@ -347,9 +349,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   closed(error: FairleadError): void {
     if (this.#link === null || this.#state !== 'idle') return;
     this.#link = null;
-    const { pinned } = this.memory;
-    const why = `the session kept its server connection for: ${pinned}`;
-    if (pinned !== null) return this.#host.terminate(endOfSession(error, why));
+    if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(error, this.memory.pinned));
     if (this.#transaction === 'none') return;
     this.#transaction = 'lost';
     this.#host.lostSilently(lostTransaction(error));

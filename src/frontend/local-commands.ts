@@ -93,13 +93,15 @@ export class LocalCommands {
         return one(causality.token());
       case 'consistency':
         return one(options.consistency(routing.consistency));
+      case 'causality':
+        return one(options.causalityKey);
       case 'max_staleness':
         return one(options.maxStalenessMs === null ? '' : `${options.maxStalenessMs}ms`);
       default:
         throw new FairleadError(
           'bad_parameter',
           `unrecognized setting "fairlead.${name}"`,
-          'there are route, token, consistency and max_staleness',
+          'there are route, token, consistency, max_staleness and causality',
         );
     }
   }

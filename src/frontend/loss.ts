@@ -1,6 +1,6 @@
 import type { Exchange } from '../backend/exchange.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { Verdict } from '../sql/verdict.ts';
+import type { PinReason, Verdict } from '../sql/verdict.ts';
 import type { ErrorFields } from '../wire/fields.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import {
@@ -78,6 +78,11 @@ export function endOfSession(lost: FairleadError, why: string): FairleadError {
   return said === undefined
     ? new FairleadError('session_lost', `${lost.message}; ${why}`)
     : new SaidByServer(said, why);
+}
+
+/** The session kept its server connection, and cannot go on without it. */
+export function endOfPinned(lost: FairleadError, pinned: PinReason): FairleadError {
+  return endOfSession(lost, `the session kept its server connection for: ${pinned}`);
 }
 
 export class SaidByServer extends FairleadError {

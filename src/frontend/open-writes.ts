@@ -24,7 +24,7 @@ export class OpenWrites {
     const verdicts = this.take();
     if (verdicts === null) return;
     const atMs = nowMs();
-    causality.acknowledged(cluster.assignment.value.forks, cluster.topology.value.timeline, atMs);
+    causality.acknowledged(cluster, atMs);
     cluster.acknowledged.record({ atMs, verdicts, client });
   }
 

@@ -56,7 +56,7 @@ export function placementRequest(
   // a session that keeps its connection for good keeps one that can write
   const mustBePrimary = memory.primaryOnly || outdated || settings.now.mode === 'session';
   const read = {
-    consistency: options.consistency(config.routing.consistency),
+    consistency: options.consistencyOfReads(config.routing.consistency),
     maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,
     hint: summary.hint,
     causality,

@@ -8,6 +8,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Log } from '../core/log.ts';
+import type { CausalityKeys } from '../routing/causality-keys.ts';
 import type { Classifier } from '../sql/classifier.ts';
 import type { ClientTls } from '../transport/client-tls.ts';
 import type { Access } from './access.ts';
@@ -36,6 +37,7 @@ export type Services = {
   readonly holdRoom: HoldRoom;
   readonly lifecycle: Lifecycle;
   readonly neighbours: Neighbours;
+  readonly causalityKeys: CausalityKeys;
   readonly traffic: Traffic;
   /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   readonly sequenceReaders: Set<string>;

@@ -139,7 +139,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     const { options, causality } = this.#host;
     const { cluster, config, pools } = this.#services;
     const summary = summarize(work.verdicts);
-    const consistency = options.consistency(config().routing.consistency);
+    const consistency = options.consistencyOfReads(config().routing.consistency);
     // what has to wait for anything, or what the session has changed, is not for here
     if (consistency === 'strong' || !this.#requests.schema.settled) return false;
     if (cluster.operator.value.pausedDatabases.size > 0) return false;

@@ -1,6 +1,7 @@
 import { type SettingsSet, settingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
 import { Causality } from '../routing/causality.ts';
+import { CausalityKeys } from '../routing/causality-keys.ts';
 import { readOptions } from '../wire/startup.ts';
 import { SessionOptions } from './session-options.ts';
 
@@ -28,7 +29,7 @@ export function startupSettings(parameters: ReadonlyMap<string, string>): Startu
     // what server connections have anyway
     else if (name !== 'client_encoding' || !UTF8.test(value)) values.set(name, value);
   }
-  const probe = new SessionOptions();
+  const probe = new SessionOptions(new CausalityKeys(false));
   for (const [name, value] of options) {
     if (name !== 'token') probe.set(name, value, false);
     else if (!Causality.isToken(value)) throw new FairleadError('bad_parameter', `invalid token "${value}"`);

@@ -32,6 +32,7 @@ import { Sessions, type Where } from '../frontend/sessions.ts';
 import { Shutdown, type ShutdownMode } from '../frontend/shutdown.ts';
 import { databaseCounts } from '../frontend/statistics.ts';
 import { Traffic } from '../frontend/traffic.ts';
+import { CausalityKeys } from '../routing/causality-keys.ts';
 import { Classifier } from '../sql/classifier.ts';
 import { ClientTls } from '../transport/client-tls.ts';
 import { clientReport, poolReport, serverReport } from './describe.ts';
@@ -123,6 +124,7 @@ export class DataPlane implements Plane {
       lifecycle: new Lifecycle(),
       traffic: new Traffic(cluster.nodes.map((node) => node.name)),
       neighbours,
+      causalityKeys: new CausalityKeys(neighbours.count > 1),
       log,
       config: current,
     };

@@ -1,6 +1,10 @@
 import type { Fork } from '../cluster/assignment.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { formatLsn, LSN_ZERO, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
+import type { SharedWrites } from './causality-keys.ts';
+
+/** Whoever knows which key the session has at the moment. */
+export type Sharing = { readonly shared: SharedWrites | null };
 
 /** timeline:LSN */
 const TOKEN = /^(\d{1,10}):([0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8})$/;
@@ -27,6 +31,14 @@ export class Causality {
   lostAt: Fork | null = null;
   /** Ends the wait for the position that the session begins with; null: it is there. */
   #leaveBeginning: (() => void) | null = null;
+  /** Where the writes of sessions with the same key are found, now. */
+  readonly #sharing: Sharing | null;
+  /** What of those is in `pendingSample` or in the floor. */
+  #sharedSample = 0;
+
+  constructor(sharing: Sharing | null = null) {
+    this.#sharing = sharing;
+  }
 
   /**
    * The session begins with what the cluster has now. The position is asked for at once and folded in when it is there: later it would hold
@@ -80,6 +92,11 @@ export class Causality {
    */
   settle(cluster: Cluster, timeline: number): boolean {
     const { samples } = cluster;
+    const shared = this.#sharing?.shared?.sample ?? 0;
+    if (shared > this.#sharedSample) {
+      this.#sharedSample = shared;
+      this.pendingSample = Math.max(this.pendingSample, shared);
+    }
     if (this.pendingSample !== 0 && samples.completed >= this.pendingSample) {
       this.#raise(cluster.assignment.value.forks, samples.timeline, samples.lsn);
       this.pendingSample = 0;
@@ -112,9 +129,11 @@ export class Causality {
     this.floor = maxLsn(this.floor, this.#along(forks, timeline, this.timeline, position));
   }
 
-  /** A write was acknowledged by the primary of this timeline. */
-  acknowledged(forks: readonly Fork[], timeline: number, atMs: number): void {
-    this.#doubt(forks, timeline);
+  /** A write was acknowledged by the primary. */
+  acknowledged({ assignment, topology, samples }: Cluster, atMs: number): void {
+    const { timeline } = topology.value;
+    this.#sharing?.shared?.written(samples.next);
+    this.#doubt(assignment.value.forks, timeline);
     this.#wroteMs = atMs;
     this.#wroteTimeline = timeline;
   }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { nowMs } from '../../../src/core/clock.ts';
 import { Causality } from '../../../src/routing/causality.ts';
+import { CausalityKeys } from '../../../src/routing/causality-keys.ts';
 import { fork, RoutingFixture } from './fixture.ts';
 
 describe('Causality', () => {
@@ -114,3 +117,43 @@ function scene() {
     assign: fixture.assign.bind(fixture),
   };
 }
+
+describe('sessions of one causality key', () => {
+  function joining() {
+    const keys = new CausalityKeys(false);
+    return { keys, join: (key: string) => new Causality({ shared: keys.of(key) }) };
+  }
+
+  it('see what one of them wrote, with a sample that started after it was acknowledged', () => {
+    const { cluster, ...fixture } = scene();
+    const { join } = joining();
+    const [phone, laptop, other] = [join('user:42'), join('user:42'), join('user:7')];
+    const early = cluster.samples.start();
+    phone.acknowledged(cluster, nowMs());
+    cluster.samples.complete(early, 1, 150n as never);
+    assert.equal(laptop.settle(cluster, 1), false, 'this one may have been taken before the commit');
+    assert.equal(other.settle(cluster, 1), true, 'of another key');
+    fixture.sample(400n);
+    assert.equal(laptop.settle(cluster, 1), true);
+    assert.equal(laptop.token(), '1:0/190');
+    assert.equal(laptop.settle(cluster, 1), true, 'once is enough');
+    assert.equal(laptop.pendingSample, 0);
+  });
+
+  it('see it also when nobody who wrote is there any more', async () => {
+    const { cluster, ...fixture } = scene();
+    const { keys, join } = joining();
+    join('user:42').acknowledged(cluster, nowMs());
+    // collected or not: what was written under the key counts
+    for (let i = 0; i < 5 && keys.size > 0; i++) {
+      setFlagsFromString('--expose-gc');
+      runInNewContext('gc')();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const late = join('user:42');
+    assert.equal(late.settle(cluster, 1), false);
+    fixture.sample(400n);
+    assert.equal(late.settle(cluster, 1), true);
+    assert.equal(late.token(), '1:0/190');
+  });
+});
