@@ -109,7 +109,10 @@ for (const workers of [1, 2]) {
       assert.equal(await pooled.value('SHOW fairlead.causality'), 'cart:1');
       await pooled.query('COMMIT');
       assert.equal(await pooled.value('SHOW fairlead.causality'), '');
-      await assert.rejects(pooled.query(`SET fairlead.causality = '${'x'.repeat(201)}'`), /invalid value for fairlead.causality/);
+      await assert.rejects(
+        pooled.query(`SET fairlead.causality = '${'x'.repeat(201)}'`),
+        /invalid value for fairlead.causality/,
+      );
     });
   });
 }
