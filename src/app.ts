@@ -111,7 +111,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   let accepting = true;
   const shutDown = (mode: ShutdownMode) => {
     accepting = false;
-    return plane.shutDown(mode);
+    void plane.shutDown(mode);
+    return done;
   };
   const admin: ConsoleDependencies = {
     version,
@@ -160,10 +161,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const done = plane.done.then(stopControl);
   // whoever began it may not care how it ended
   done.catch(() => {});
-  const stop = () => {
-    void shutDown('now');
-    return done;
-  };
+  const stop = () => shutDown('now');
   try {
     // all ports first: whoever cannot have them shall not touch a cluster
     const { listen, listenReadOnly } = await plane.listen();
@@ -179,11 +177,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication.start();
     lagKeeper.start();
     monitor.start();
-    const ended = (mode: ShutdownMode) => {
-      void shutDown(mode);
-      return done;
-    };
-    return { listen, listenReadOnly, http, cluster, reload, shutDown: ended, done, stop };
+    return { listen, listenReadOnly, http, cluster, reload, shutDown, done, stop };
   } catch (error) {
     await stop();
     throw error;

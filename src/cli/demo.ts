@@ -1,7 +1,7 @@
 /** `fairlead demo`: a real cluster, Fairlead before it, and what to try with them; nothing of it stays. */
 import { configSchema } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import type { Log } from '../core/log.ts';
+import type { Log, LogThreshold } from '../core/log.ts';
 import { type EmbeddedCluster, startEmbeddedCluster } from '../embedded/embedded-cluster.ts';
 import { freePort, portIsFree } from '../embedded/free-port.ts';
 import { migrate } from '../store/migrate.ts';
@@ -10,7 +10,7 @@ import type { Command, Context, ExitCode, RunningApp } from './command.ts';
 import { createDemoDatabase, DEMO_DATABASE, type DemoLogins } from './demo-database.ts';
 import { DemoLoad } from './demo-load.ts';
 import { untilEverythingAnswers } from './demo-ready.ts';
-import { type LogLevel, programLog } from './program-log.ts';
+import { programLog } from './program-log.ts';
 import { StopRequest } from './stop-request.ts';
 
 const OPTIONS = {
@@ -35,7 +35,7 @@ export const demo: Command = async (args, context) => {
   if (!LOG_LEVELS.includes(level)) {
     throw new FairleadError('bad_arguments', `--log-level ${level}: write one of ${LOG_LEVELS.join(', ')}`);
   }
-  const log = programLog(level as LogLevel, process.stderr.isTTY === true || !values.json);
+  const log = programLog(level as LogThreshold, process.stderr.isTTY === true || !values.json);
   const port = await choosePort('--port', values.port, 6432, context);
   const httpPort = await choosePort('--http-port', values['http-port'], 8432, context);
   const stop = new StopRequest(() => context.note('stopping and removing everything; a second Ctrl-C insists'));

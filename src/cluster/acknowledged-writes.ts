@@ -41,11 +41,11 @@ export class AcknowledgedWrites {
     const ordered = [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)];
     return ordered
       .filter((write) => write.atMs > atMs)
-      .map(({ verdicts, client, ...write }) => {
-        const names = verdicts
+      .map((write) => {
+        const names = write.verdicts
           .flatMap((verdict) => verdict.relations)
           .map(({ schema, name }) => (schema ? `${schema}.${name}` : name));
-        return { atMs: write.atMs, tables: [...new Set(names)], client };
+        return { atMs: write.atMs, tables: [...new Set(names)], client: write.client };
       });
   }
 }

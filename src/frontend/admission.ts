@@ -47,7 +47,11 @@ export function limitsOf(config: Config, { database, user }: Where): Limits {
 }
 
 /** Which limit lets nobody else in; null: none. */
-export function limitReached(counts: ClientCounts, { database, user }: Where, limits: Limits): keyof Limits | null {
+export function limitReached(
+  counts: Pick<ClientCounts, 'of'>,
+  { database, user }: Where,
+  limits: Limits,
+): keyof Limits | null {
   if (limits.database > 0 && counts.of(database, null) >= limits.database) return 'database';
   if (limits.user > 0 && counts.of(null, user) >= limits.user) return 'user';
   return null;

@@ -115,7 +115,7 @@ export function sumOfTraffic(all: readonly TrafficCounts[]): TrafficCounts {
 /** @param names of the nodes, in the order of `TopologyNode.index` */
 export function trafficSnapshot(counts: TrafficCounts, names: readonly string[]): TrafficSnapshot {
   const { totals, minute, recent, recentSeconds } = counts;
-  const flows = Array.from({ length: flowCount(names.length) }, (_, index) => flowKey(index));
+  const flows = flowKeys(flowCount(names.length));
   const errors = flows.length;
   const retries = errors + 1;
   const sum = (of: Float64Array, passes: (f: FlowKey) => boolean): number => {
@@ -168,6 +168,14 @@ type FlowKey = {
   readonly reason: RouteReason;
   readonly class: TrafficClass;
 };
+
+/** They are always the same: the number of nodes does not change. */
+let allFlows: readonly FlowKey[] = [];
+
+function flowKeys(count: number): readonly FlowKey[] {
+  if (allFlows.length !== count) allFlows = Array.from({ length: count }, (_, index) => flowKey(index));
+  return allFlows;
+}
 
 function flowKey(index: number): FlowKey {
   return {

@@ -2,7 +2,7 @@
 import { type Counts, noCounts } from '../backend/database-counters.ts';
 import type { PoolKey } from '../backend/pool.ts';
 import type { PoolStatistics } from '../backend/pools.ts';
-import type { Place } from '../frontend/client-counts.ts';
+import { ClientCounts } from '../frontend/client-counts.ts';
 import { sumOfTraffic } from '../frontend/traffic-snapshot.ts';
 import type { Overview, PoolReport } from './plane.ts';
 
@@ -14,7 +14,7 @@ export function mergeOverviews(all: readonly Overview[]): Overview {
     sessions: all.map((one) => one.sessions).reduce(added),
     clients: all.reduce((sum, one) => sum + one.clients, 0),
     operators: all.reduce((sum, one) => sum + one.operators, 0),
-    places: mergePlaces(all.flatMap((one) => one.places)),
+    places: ClientCounts.of(all.flatMap((one) => one.places)).places(),
     pools: grouped(all.flatMap((one) => one.pools)).map((pools) => pools.reduce(mergedStatistics)),
     traffic: sumOfTraffic(all.map((one) => one.traffic)),
     counts: mergeCounts(all.flatMap((one) => one.counts)),
@@ -25,21 +25,12 @@ export function mergePools(all: readonly PoolReport[]): PoolReport[] {
   return grouped(all).map((pools) => pools.reduce(mergedReports));
 }
 
-export function mergeCounts(
+function mergeCounts(
   all: readonly (readonly [database: string, Readonly<Counts>])[],
 ): (readonly [database: string, Counts])[] {
   const sums = new Map<string, Counts>();
   for (const [database, counts] of all) sums.set(database, added(sums.get(database) ?? noCounts(), counts));
   return [...sums];
-}
-
-function mergePlaces(all: readonly Place[]): Place[] {
-  const sums = new Map<string, Place>();
-  for (const place of all) {
-    const key = JSON.stringify([place.database, place.user]);
-    sums.set(key, { ...place, clients: place.clients + (sums.get(key)?.clients ?? 0) });
-  }
-  return [...sums.values()];
 }
 
 function mergedStatistics(a: PoolStatistics, b: PoolStatistics): PoolStatistics {

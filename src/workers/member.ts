@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { LsnWaiter } from '../cluster/lsn-waiters.ts';
 import { ClientCounts } from '../frontend/client-counts.ts';
-import type { Where } from '../frontend/sessions.ts';
 import type { Overview } from '../plane/plane.ts';
 import { Channel, type Port } from './channel.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
@@ -39,6 +38,7 @@ export class Member {
   readonly running = new Map<number, AbortController>();
   /** On behalf of its sessions. */
   waiter: LsnWaiter | null = null;
+  /** Of its clients that have entered. */
   readonly places = new ClientCounts();
   /** Resolves when the process is gone. */
   readonly gone: Promise<void>;
@@ -95,14 +95,6 @@ export class Member {
       now('nobody');
     };
     this.channel.ask({ kind: 'client', address, readOnly, clients }, socket).then(over, over);
-  }
-
-  enter({ database, user }: Where): void {
-    this.places.add(database, user, 1);
-  }
-
-  leave({ database, user }: Where): void {
-    this.places.add(database, user, -1);
   }
 
   /** @returns undefined when it does not answer in time, or is gone */

@@ -8,6 +8,7 @@ import type { FreshnessChange } from '../cluster/table-freshness.ts';
 import type { Config } from '../config/config.ts';
 import type { Operator } from '../console/command.ts';
 import type { ClockOrigin } from '../core/clock.ts';
+import type { LogLevel } from '../core/log.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { Limits, Signal } from '../frontend/neighbours.ts';
 import type { Where } from '../frontend/sessions.ts';
@@ -71,8 +72,6 @@ export type ToNeighbour =
   /** → 'done' | 'refused' | 'unknown' */
   | { readonly kind: 'signal'; readonly signal: Signal }
   | { readonly kind: 'sequence reader'; readonly of: string };
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** From a worker. */
 export type FromWorker =

@@ -4,7 +4,6 @@ import type { RunCommand } from '../console/run-command.ts';
 import type { Log } from '../core/log.ts';
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import { limitReached } from '../frontend/admission.ts';
-import { ClientCounts } from '../frontend/client-counts.ts';
 import type { Limits } from '../frontend/neighbours.ts';
 import type { Where } from '../frontend/sessions.ts';
 import type { Member } from './member.ts';
@@ -26,17 +25,14 @@ export class Requests {
   /** See `Neighbours.sequenceReader`. */
   readonly sequenceReaders = new Set<string>();
   readonly #deps: RequestsDeps;
-  /** Clients that have entered, over all workers. */
-  readonly #counts = new ClientCounts();
 
   constructor(deps: RequestsDeps) {
     this.#deps = deps;
   }
 
   /** The worker is gone, and with it everything it asked for. */
-  forget({ waiter, places, running }: Member): void {
+  forget({ waiter, running }: Member): void {
     if (waiter !== null) this.#deps.cluster.waiters.remove(waiter);
-    for (const { database, user, clients } of places.places()) this.#counts.add(database, user, -clients);
     for (const command of running.values()) command.abort();
   }
 
@@ -57,8 +53,7 @@ export class Requests {
       case 'enter':
         return this.#enter(member, message.where, message.limits);
       case 'leave':
-        member.leave(message.where);
-        return this.#counts.add(message.where.database, message.where.user, -1);
+        return member.places.add(message.where.database, message.where.user, -1);
       case 'run':
         return this.#command(member, message);
       case 'abort':
@@ -106,11 +101,12 @@ export class Requests {
   }
 
   #enter(member: Member, where: Where, limits: Limits): keyof Limits | null {
-    const reached = limitReached(this.#counts, where, limits);
-    if (reached !== null) return reached;
-    member.enter(where);
-    this.#counts.add(where.database, where.user, 1);
-    return null;
+    const { members } = this.#deps;
+    const of = (database: string | null, user: string | null) =>
+      members().reduce((sum, { places }) => sum + places.of(database, user), 0);
+    const reached = limitReached({ of }, where, limits);
+    if (reached === null) member.places.add(where.database, where.user, 1);
+    return reached;
   }
 
   async #command(member: Member, message: FromWorker & { kind: 'run' }): Promise<unknown> {

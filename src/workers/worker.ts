@@ -11,18 +11,17 @@ import { Consoles } from '../console/consoles.ts';
 import type { RunCommand } from '../console/run-command.ts';
 import { adoptClock } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
-import { type Log, SILENT } from '../core/log.ts';
+import { type Log, type LogThreshold, logFrom, SILENT } from '../core/log.ts';
 import { signalSession } from '../frontend/backend-signals.ts';
 import type { Limits, Neighbours, Signal, SignalOutcome } from '../frontend/neighbours.ts';
 import { DataPlane } from '../plane/data-plane.ts';
 import { Classifier } from '../sql/classifier.ts';
 import { Channel, type Port } from './channel.ts';
-import type { Beginning, FromWorker, LogLevel, Sample, ToWorker } from './messages.ts';
+import type { Beginning, FromWorker, Sample, ToWorker } from './messages.ts';
 import { ModelMirror } from './model-mirror.ts';
 
 /** What clients may still be told when the control process is gone. */
 const FAREWELL_MS = 200;
-const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 type Parts = {
   readonly index: number;
@@ -180,13 +179,8 @@ const run: RunCommand = (resolved, { signal, ...operator }) => {
 };
 
 /** The log is written by the control process, so that lines do not mix. */
-function logOf(level: LogLevel | 'silent'): Log {
-  const least = level === 'silent' ? LEVELS.length : LEVELS.indexOf(level);
-  const at = (name: LogLevel) => (fields: object, text: string) => {
-    if (LEVELS.indexOf(name) < least) return;
-    channel.tell({ kind: 'log', level: name, fields: plain(fields), text });
-  };
-  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+function logOf(least: LogThreshold): Log {
+  return logFrom(least, (level, fields, text) => channel.tell({ kind: 'log', level, fields: plain(fields), text }));
 }
 
 /** Fields that can be sent. */

@@ -18,6 +18,7 @@ import { usesDocker } from '../support/cluster.ts';
 import { type Running, startCommand } from '../support/command-line.ts';
 import { Connection } from '../support/connection.ts';
 import { httpGet } from '../support/http.ts';
+import { isAlive } from '../support/is-alive.ts';
 import { needsRoot } from '../support/needs.ts';
 import { PROJECT } from '../support/project.ts';
 import { queryOnce } from '../support/test-cluster.ts';
@@ -65,14 +66,6 @@ describe('fairlead demo leaves nothing behind', { skip: SKIP }, () => {
     demo.child.once('close', () => running.delete(demo));
     return { ...demo, ready: JSON.parse(await demo.line) as Ready };
   }
-  const isAlive = (pid: number) => {
-    try {
-      // a zombie has ended: its parent, this container's first process, only did not look
-      return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    } catch {
-      return false;
-    }
-  };
   function assertNothingLeft(temp: string, { nodes }: Ready): void {
     for (const { pid } of nodes) assert.ok(!isAlive(pid), `process ${pid}`);
     assert.deepEqual(readdirSync(temp), []);

@@ -4,20 +4,12 @@ import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { startFairleadProcess } from '../support/fairlead-process.ts';
 import { httpGet } from '../support/http.ts';
+import { isAlive } from '../support/is-alive.ts';
 import { q, RawClient, sqlStateOf } from '../support/raw-client.ts';
 import { show, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
 const WORKERS = 2;
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Process ids of the workers, in their order. */
 async function workerPids(url: string): Promise<number[]> {
@@ -313,7 +305,7 @@ describe('two workers serve clients as one process does', () => {
     await cluster.node('pg1').kill9();
     const answer = other.ask(q('INSERT INTO counted VALUES (0)'));
     assert.equal(sqlStateOf(await answer), null, 'held until there is a primary');
-    assert.equal(alive(frozen), false, 'it was ended before');
+    assert.equal(isAlive(frozen), false, 'it was ended before');
     await until(() => one.ended, { what: 'the end of its client' });
     const [again] = await until(() => pair(), { what: 'another worker' });
     assert.equal(await again.value('SELECT count(*) FROM counted WHERE id = 0'), '1');
@@ -322,9 +314,9 @@ describe('two workers serve clients as one process does', () => {
 
   it('leaves no process behind', async () => {
     const pids = await workerPids(fairlead.url);
-    assert.ok(pids.every(alive));
+    assert.ok(pids.every(isAlive));
     await fairlead.stop();
-    assert.deepEqual(pids.filter(alive), []);
+    assert.deepEqual(pids.filter(isAlive), []);
   });
 });
 
@@ -368,7 +360,7 @@ describe('workers without their control process', () => {
       const pids = await workerPids(fairlead.url);
       assert.equal(pids.length, WORKERS);
       process.kill(fairlead.pid, 'SIGKILL');
-      await until(() => client.ended && !pids.some(alive), { what: 'the end of the workers' });
+      await until(() => client.ended && !pids.some(isAlive), { what: 'the end of the workers' });
       await fairlead.stop();
     } finally {
       await cluster.stop();
