@@ -46,7 +46,8 @@ const TEXTS = [
   'RESET TimeZone',
   'SELECT at FROM items WHERE id = 2',
   "SELECT tells('x')",
-  "SELECT writes('w' || count(*)) > 0 FROM log",
+  // what it does is not to depend on the rows it sees: compatibility.md, "beside an open portal that writes"
+  'SELECT writes(NULL) > 0, count(*) >= 0 FROM log',
   'COPY (SELECT 1) TO STDOUT',
   'DECLARE c CURSOR FOR SELECT i FROM generate_series(1, 4) i',
   'FETCH 2 FROM c',
