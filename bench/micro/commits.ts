@@ -2,7 +2,7 @@ import type { ControlConnection } from '../../src/backend/control-connection.ts'
 import { CommitLog } from '../../src/cluster/commit-log.ts';
 import { RecentCommits } from '../../src/cluster/recent-commits.ts';
 import { TableFreshness } from '../../src/cluster/table-freshness.ts';
-import { lsn } from '../../src/core/lsn.ts';
+import { LSN_ZERO, lsn } from '../../src/core/lsn.ts';
 import { BatchBuilder, type CommitBatch } from '../../src/replication/commit-batch.ts';
 import { MAX_TABLES } from '../../src/replication/commit-decoder.ts';
 import { recordBatch } from '../../src/replication/record-batch.ts';
@@ -24,7 +24,7 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
     const names = Array.from({ length: tables }, (_, i) => `public.table_${i}`);
     // as the decoder hands it on: one of very many tables counts as a change of all
     const opaque = tables > MAX_TABLES;
-    const commit = { commitMs: 0, opaque, tables: opaque ? [] : names, ddl: [] };
+    const commit = { commitMs: 0, xid: 1, untold: false, opaque, tables: opaque ? [] : names, ddl: [] };
     const builder = new BatchBuilder();
     const collect = (): CommitBatch => {
       for (let i = 1; i <= commits; i++) builder.add(BigInt(i), commit);
@@ -40,7 +40,7 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
         batch.endLsns[i]! += BigInt(commits);
         batch.commitMs[i]! += commits;
       }
-      recordBatch(batch, model, known, true);
+      recordBatch(batch, model, known, LSN_ZERO);
     };
     const what = `of ${tables.toLocaleString('en')} tables`;
     costs.push({ operation: `commit ${what}: collect`, ns: nanosecondsPer(forMs, collect, commits) });

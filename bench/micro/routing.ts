@@ -42,6 +42,7 @@ const REQUEST: Omit<ReadRequest, 'causality'> = {
   waitOver: false,
   avoid: null,
   replicaReason: null,
+  tables: null,
 };
 
 /** Of a session that has written what all have replayed. */

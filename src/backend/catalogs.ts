@@ -4,6 +4,8 @@ import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { Catalog } from '../sql/catalog.ts';
 import { CATALOG_QUERY, type CatalogRow } from '../sql/catalog-query.ts';
+import { CatalogTables } from '../sql/catalog-tables.ts';
+import { TABLES_QUERY } from '../sql/tables-query.ts';
 import { ControlConnection, type ControlTarget } from './control-connection.ts';
 
 type Entry = {
@@ -21,6 +23,8 @@ type Entry = {
 const REFRESH_MS = 30_000;
 const RETRY_MS = 1000;
 const READ_TIMEOUT_MS = 10_000;
+/** A change of the schema that the stream tells is visible to others a moment later; while a transaction from before the stream goes on, it may take long. */
+const SHOWS_MS = 100;
 /** Of a schema that changes all the time, so much of the time is spent on reading it at most. */
 const READING_SHARE = 0.25;
 
@@ -31,12 +35,20 @@ const READING_SHARE = 0.25;
 export class Catalogs {
   readonly #cluster: Cluster;
   readonly #target: (node: string, database: string) => ControlTarget;
+  readonly #streamed: (database: string) => boolean;
   readonly #log: Log;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(cluster: Cluster, target: (node: string, database: string) => ControlTarget, log: Log) {
+  /** @param streamed true for the database whose changes the logical stream tells */
+  constructor(
+    cluster: Cluster,
+    target: (node: string, database: string) => ControlTarget,
+    streamed: (database: string) => boolean,
+    log: Log,
+  ) {
     this.#cluster = cluster;
     this.#target = target;
+    this.#streamed = streamed;
     this.#log = log;
   }
 
@@ -95,12 +107,15 @@ export class Catalogs {
     const startedMs = nowMs();
     const { changes } = entry;
     entry.loading = true;
+    let shown = true;
     const connection = new ControlConnection(this.#target(primary.name, database), 'fairlead-catalog');
     try {
-      entry.catalog = Catalog.from(
-        await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS),
-        entry.catalog,
-      );
+      const rows = await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS);
+      const tables = this.#streamed(database)
+        ? new CatalogTables(await connection.query<CatalogRow>(TABLES_QUERY, [], READ_TIMEOUT_MS))
+        : null;
+      entry.catalog = Catalog.from(rows, entry.catalog, tables);
+      shown = tables === null || this.#judge(entry.catalog, tables);
       entry.read = changes;
       entry.dueMs = nowMs() + REFRESH_MS;
     } catch (error) {
@@ -112,11 +127,21 @@ export class Catalogs {
       entry.loading = false;
       connection.close();
     }
+    if (this.#entries.get(database) !== entry) return;
     // the schema has changed meanwhile, or could not be read
-    if (entry.changes > entry.read && this.#entries.get(database) === entry) {
+    if (entry.changes > entry.read) {
       const tookMs = nowMs() - startedMs;
       this.#again(database, entry, entry.read < changes ? RETRY_MS : tookMs / READING_SHARE - tookMs);
-    }
+    } else if (!shown) this.#again(database, entry, Math.max(SHOWS_MS, (nowMs() - startedMs) / READING_SHARE));
+  }
+
+  /** Notes what the catalog is known to be the catalog of. @returns false when it is worth to read it again */
+  #judge(catalog: Catalog, { instant }: CatalogTables): boolean {
+    const { schema } = this.#cluster.freshness;
+    if (instant === null || !schema.live) return true;
+    if (!schema.shows(instant.snapshot)) return false;
+    catalog.schemaVersion = schema.version;
+    return true;
   }
 
   #again(database: string, entry: Entry, pauseMs: number): void {

@@ -52,8 +52,13 @@ export class Cluster {
     this.topology = new Signal(deriveTopology(this.#input(), null));
     this.observations.subscribe((node) => this.#observed(node));
     this.observations.onAdvance((_node, replayLsn) => this.waiters.advance(replayLsn));
+    this.freshness.onTold((asOf) => this.waiters.told(asOf));
     this.assignment.subscribe(() => this.#derive());
     this.operator.subscribe(() => this.#derive());
+  }
+
+  get maxLag(): LagLimit {
+    return this.#maxLag;
   }
 
   /** A new limit from a reloaded configuration. */
@@ -98,6 +103,22 @@ export class Cluster {
         ? maxLsn(this.observations.lsnAt(primary, position.answeredMs), this.commits.newestAt(primaryAtMs))
         : this.primaryLsn();
     return lagOf(position.lsn, primaryLsn, this.commits, primaryAtMs);
+  }
+
+  /** How far the logical stream is behind the primary, milliseconds, as of the primary's last answer; Infinity when that is not known. */
+  toldLagMs(): number {
+    const { primary, timeline } = this.assignment.value;
+    const { asOf } = this.freshness;
+    if (primary === null || this.freshness.timeline !== timeline) return Number.POSITIVE_INFINITY;
+    let newest = true;
+    let reachedMs = Number.NEGATIVE_INFINITY;
+    for (const positions of [this.observations.positions(primary), this.samples.asked]) {
+      for (const { lsn, askedMs } of positions) {
+        if (lsn <= asOf) reachedMs = Math.max(reachedMs, askedMs);
+        else newest = false;
+      }
+    }
+    return newest && reachedMs > 0 ? 0 : nowMs() - reachedMs;
   }
 
   /** Until when what the former primary acknowledged has survived on a timeline that left it at `forkLsn`; monotonic milliseconds. */

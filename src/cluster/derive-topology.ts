@@ -36,6 +36,7 @@ export function deriveTopology(input: TopologyInput, previous: Topology | null):
     timeline: assignment.timeline,
     nodes: Object.freeze(nodes),
     replicas: Object.freeze(nodes.filter((n) => n.readable && n.role === 'replica')),
+    lagging: Object.freeze(nodes.filter((n) => n.state === 'lagging' && n.role === 'replica')),
     byName,
     paused: operator.paused,
   });

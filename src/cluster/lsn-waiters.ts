@@ -1,7 +1,10 @@
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 
-/** A read that waits until some replica has replayed `lsn`. `wake` is called at most once per `add`. */
-export type LsnWaiter = { readonly lsn: Lsn; readonly wake: () => void };
+/**
+ * A read that waits until some replica has replayed `lsn`, or the stream has told everything up to `told` (absent or null: that does not help it).
+ * `wake` is called at most once per `add`.
+ */
+export type LsnWaiter = { readonly lsn: Lsn; readonly told?: Lsn | null; readonly wake: () => void };
 
 /** Everybody who waits for a replay position. Woken waiters look again at where they may go. */
 export class LsnWaiters {
@@ -38,6 +41,16 @@ export class LsnWaiters {
     for (const waiter of [...this.#waiters]) {
       // a wake may have removed others
       if (waiter.lsn > replayLsn || !this.#waiters.delete(waiter)) continue;
+      waiter.wake();
+    }
+  }
+
+  /** The stream has told everything up to `asOf`. */
+  told(asOf: Lsn): void {
+    if (this.#waiters.size === 0) return;
+    for (const waiter of [...this.#waiters]) {
+      const { told = null } = waiter;
+      if (told === null || told > asOf || !this.#waiters.delete(waiter)) continue;
       waiter.wake();
     }
   }

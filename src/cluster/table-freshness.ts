@@ -1,26 +1,51 @@
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
+import { SchemaHistory, type SchemaState } from './schema-history.ts';
 
 /** One write to the table. `touched` without a relation: everything may have changed. */
 export type FreshnessChange =
   | { readonly kind: 'touched'; readonly relation: number | null; readonly endLsn: Lsn }
-  | { readonly kind: 'told' | 'reset'; readonly lsn: Lsn };
+  | { readonly kind: 'told'; readonly lsn: Lsn }
+  | { readonly kind: 'reset'; readonly lsn: Lsn; readonly timeline: number }
+  | { readonly kind: 'schema'; readonly state: SchemaState };
 
 /** Relation → end LSN of the last commit that touched it. The only writer is `replication`. */
 export class TableFreshness {
   readonly #last = new Map<number, Lsn>();
+  readonly #schema = new SchemaHistory();
+  #timeline = 0;
   #all: Lsn = LSN_ZERO;
   #asOf: Lsn = LSN_ZERO;
   #follower: ((change: FreshnessChange) => void) | null = null;
+  readonly #listeners = new Set<(asOf: Lsn) => void>();
 
   /** What the table says holds for the WAL up to here; of what comes later nothing is known. */
   get asOf(): Lsn {
     return this.#asOf;
   }
 
+  /** Of its positions. */
+  get timeline(): number {
+    return this.#timeline;
+  }
+
+  /** Transactions that changed the schema. */
+  get schema(): Pick<SchemaHistory, 'version' | 'shows' | 'live'> {
+    return this.#schema;
+  }
+
   /** The stream has told everything up to `lsn`. */
   toldUntil(lsn: Lsn): void {
     this.#follower?.({ kind: 'told', lsn });
     this.#asOf = lsn;
+    for (const listener of this.#listeners) listener(lsn);
+  }
+
+  /** Calls the listener after each `toldUntil`. @returns the function that unsubscribes. */
+  onTold(listener: (asOf: Lsn) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
   }
 
   touch(relation: number, endLsn: Lsn): void {
@@ -28,7 +53,7 @@ export class TableFreshness {
     this.#last.set(relation, endLsn);
   }
 
-  /** Everything may have changed: DDL, a gap in the stream. */
+  /** Everything may have changed: a gap in the stream, a commit that does not tell what. */
   touchAll(endLsn: Lsn): void {
     this.#follower?.({ kind: 'touched', relation: null, endLsn });
     this.#all = maxLsn(this.#all, endLsn);
@@ -38,14 +63,42 @@ export class TableFreshness {
     return maxLsn(this.#all, this.#last.get(relation) ?? LSN_ZERO);
   }
 
+  /** Of any of them; with none of them, of what touched everything. */
+  lastChangeOf(relations: readonly number[]): Lsn {
+    let last = this.#all;
+    for (const relation of relations) last = maxLsn(last, this.#last.get(relation) ?? LSN_ZERO);
+    return last;
+  }
+
+  /** Relations with the end of the last commit that touched them alone, in the order of the first of these. */
+  entries(): ReadonlyMap<number, Lsn> {
+    return this.#last;
+  }
+
   get size(): number {
     return this.#last.size;
   }
 
-  reset(atLsn: Lsn): void {
-    this.#follower?.({ kind: 'reset', lsn: atLsn });
+  /** Nothing is known before `atLsn`; nothing was told of what comes after it. */
+  reset(atLsn: Lsn, timeline: number): void {
+    this.#follower?.({ kind: 'reset', lsn: atLsn, timeline });
     this.#last.clear();
     this.#all = atLsn;
+    this.#asOf = LSN_ZERO;
+    this.#timeline = timeline;
+    this.#schema.reset();
+  }
+
+  /** A transaction changed the schema. @param xid 32 bits */
+  schemaChanged(xid: number): void {
+    this.#schema.changed(xid);
+    this.#follower?.({ kind: 'schema', state: this.#schema.state });
+  }
+
+  /** Whatever changed the schema before the stream began has a smaller id. @param xid 64 bits */
+  schemaStartedBefore(xid: bigint): void {
+    this.#schema.startedBefore(xid);
+    this.#follower?.({ kind: 'schema', state: this.#schema.state });
   }
 
   /** For whoever keeps a copy of it: is told of everything that is written, before it is. There is one at most. */
@@ -56,17 +109,27 @@ export class TableFreshness {
   /** What makes an empty table the same as this one. */
   changes(): FreshnessChange[] {
     return [
-      { kind: 'reset', lsn: this.#all },
+      { kind: 'reset', lsn: this.#all, timeline: this.#timeline },
+      { kind: 'schema', state: this.#schema.state },
       ...[...this.#last].map(([relation, endLsn]) => ({ kind: 'touched' as const, relation, endLsn })),
       { kind: 'told', lsn: this.#asOf },
     ];
   }
 
   apply(change: FreshnessChange): void {
-    if (change.kind === 'touched') {
-      if (change.relation === null) this.touchAll(change.endLsn);
-      else this.touch(change.relation, change.endLsn);
-    } else if (change.kind === 'told') this.toldUntil(change.lsn);
-    else this.reset(change.lsn);
+    switch (change.kind) {
+      case 'touched':
+        if (change.relation === null) this.touchAll(change.endLsn);
+        else this.touch(change.relation, change.endLsn);
+        return;
+      case 'told':
+        return this.toldUntil(change.lsn);
+      case 'reset':
+        return this.reset(change.lsn, change.timeline);
+      case 'schema':
+        return this.#schema.restore(change.state);
+      default:
+        change satisfies never;
+    }
   }
 }

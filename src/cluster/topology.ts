@@ -44,6 +44,8 @@ export type Topology = {
   readonly nodes: readonly TopologyNode[];
   /** Those that are readable replicas. */
   readonly replicas: readonly TopologyNode[];
+  /** Replicas beyond `routing.max_lag`: good for tables that have not changed since. */
+  readonly lagging: readonly TopologyNode[];
   readonly byName: ReadonlyMap<string, TopologyNode>;
   /** An operator holds all traffic. */
   readonly paused: boolean;

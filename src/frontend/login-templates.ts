@@ -105,6 +105,7 @@ export class LoginTemplates {
         hint: null,
         causality: new Causality(),
         replicaReason: null,
+        tables: null,
       },
       reason: 'session state',
       readOnly: false,

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { Consistency } from '../routing/route-read.ts';
+import type { TablesRead } from '../sql/tables-read.ts';
 import type { SchemaView } from './schema-view.ts';
 import type { Client } from './session.ts';
 import type { SessionMemory } from './session-memory.ts';
@@ -22,6 +23,7 @@ export type PlacementRequest = {
     readonly hint: 'primary' | 'replica' | null;
     readonly causality: Causality;
     readonly replicaReason: RouteReason | null;
+    readonly tables: TablesRead | null;
   } | null;
   readonly reason: RouteReason;
   /** Only on connections that open read-only transactions, on the primary too. */
@@ -61,6 +63,7 @@ export function placementRequest(
     hint: summary.hint,
     causality,
     replicaReason: summary.replicaReason,
+    tables: summary.tables,
   };
   return {
     database: client.database,

@@ -155,7 +155,7 @@ export class Placement implements Checkout, Expiring {
       case 'wait':
         this.#state = 'lsn';
         this.#startWaiting();
-        this.#waiter = { lsn: decision.lsn, wake: () => this.#wake() };
+        this.#waiter = { lsn: decision.lsn, told: decision.told, wake: () => this.#wake() };
         return this.#services.cluster.waiters.add(this.#waiter);
       case 'sample': {
         this.#state = 'sample';

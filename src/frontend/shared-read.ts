@@ -52,6 +52,7 @@ const REQUEST: { -readonly [K in keyof ReadRequest]: ReadRequest[K] } = {
   waitOver: false,
   avoid: null,
   replicaReason: null,
+  tables: null,
 };
 
 type Output = Pick<ExecutionHost, 'relay' | 'listening'>;
@@ -148,6 +149,7 @@ export class SharedRead implements ExchangeOwner, Rider {
     REQUEST.maxStalenessMs = summary.maxStalenessMs ?? options.maxStalenessMs;
     REQUEST.hint = summary.hint;
     REQUEST.causality = causality;
+    REQUEST.tables = summary.tables;
     const decision = routeRead(REQUEST, cluster, (node) => pools.load(node, database, identity));
     if (decision.kind !== 'node') return false;
     const { node, reason } = decision;

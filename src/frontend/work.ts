@@ -1,5 +1,6 @@
 import { Pace } from '../backend/pace.ts';
 import type { RouteReason } from '../routing/decision.ts';
+import { joinTables, type TablesRead } from '../sql/tables-read.ts';
 import type { StatementClass, Verdict } from '../sql/verdict.ts';
 import type { Batch } from './batch.ts';
 import type { NameUse } from './name-use.ts';
@@ -45,6 +46,8 @@ export type Summary = {
   readonly traffic: TrafficClass;
   readonly hint: 'primary' | 'replica' | null;
   readonly maxStalenessMs: number | null;
+  /** What a read reads; null: not known. */
+  readonly tables: TablesRead | null;
   /** Of a read that leaves nothing in its server connection and sees nothing there but settings: how long such take. Null: of all others. */
   readonly pace: Pace | null;
 };
@@ -58,6 +61,7 @@ export const UNKNOWN: Summary = {
   traffic: 'other',
   hint: null,
   maxStalenessMs: null,
+  tables: null,
   pace: null,
 };
 
@@ -87,6 +91,7 @@ function ofOne(verdict: Verdict): Summary {
       verdict.class === 'read' ? 'read' : verdict.class === 'write' || verdict.class === 'copy' ? 'write' : 'other',
     hint,
     maxStalenessMs: verdict.hint?.maxStalenessMs ?? null,
+    tables: verdict.tables ?? null,
     pace: leavesNothing(verdict) ? new Pace() : null,
   };
 }
@@ -129,7 +134,9 @@ export function summarize(verdicts: readonly Verdict[]): Summary {
   }
   if (verdicts.length === 1) return summary;
   const all = verdicts.map((verdict) => ofOne(verdict));
-  if (all.every((s) => s.class === 'read' && s.read)) return summary;
+  if (all.every((s) => s.class === 'read' && s.read)) {
+    return { ...summary, tables: joinTables(all.map(({ tables }) => tables)) };
+  }
   const control = all.find((s) => s.class === 'begin' || s.class === 'end');
   const decisive = control ?? all.find((s) => !s.read) ?? summary;
   return { ...decisive, class: control === undefined ? decisive.class : 'unknown', read: false };

@@ -115,7 +115,7 @@ export class DataPlane implements Plane {
         log,
       ),
       classifier: new Classifier({ maxEntries: CLASSIFIER_ENTRIES }),
-      catalogs: new Catalogs(cluster, target, log),
+      catalogs: new Catalogs(cluster, target, (database) => this.#isStreamed(database), log),
       statements: new PreparedStatements(),
       deadlines: new Deadlines(),
       sessions,
@@ -262,7 +262,7 @@ export class DataPlane implements Plane {
   }
 
   schemaChanged(): void {
-    this.services.catalogs.changedWhere(this.#leadsTo(this.#config.cluster.database));
+    this.services.catalogs.changedWhere((database) => this.#isStreamed(database));
   }
 
   /** What listens to the assignment has acted on it when it was set. */
@@ -298,6 +298,10 @@ export class DataPlane implements Plane {
   /** True for databases, as clients name them, that lead to this one on the servers. */
   #leadsTo(name: string): (database: string) => boolean {
     return (database) => serverDatabase(this.#config, database) === name;
+  }
+
+  #isStreamed(database: string): boolean {
+    return serverDatabase(this.#config, database) === this.#config.cluster.database;
   }
 
   #vacate(name: string): void {

@@ -1,7 +1,9 @@
 /** Commits on their way from the worker to the main thread: a few columns, not an object per commit. */
 
-/** Flags of a commit. */
+/** Flags of a commit: it touched more tables than are counted. */
 export const OPAQUE = 1;
+/** It changed what neither tables nor messages tell. */
+export const UNTOLD = 2;
 
 export type CommitBatch = {
   readonly kind: 'commits';
@@ -15,8 +17,8 @@ export type CommitBatch = {
   /** Names whose numbers begin with `firstName`. */
   readonly names: readonly string[];
   readonly firstName: number;
-  /** Contents of DDL messages, with the commit they belong to. */
-  readonly ddl: readonly { readonly commit: number; readonly content: string }[];
+  /** Contents of DDL messages, with the commit they belong to and the id of its transaction (32 bits). */
+  readonly ddl: readonly { readonly commit: number; readonly xid: number; readonly content: string }[];
 };
 
 /** What the worker tells. */
@@ -29,6 +31,16 @@ export type StreamMessage =
   /** The stream ended; the worker is about to exit. */
   | { readonly kind: 'failed'; readonly sqlState: string | null; readonly message: string };
 
+/** One commit as the decoder has it. */
+export type BatchedCommit = {
+  readonly commitMs: number;
+  readonly xid: number;
+  readonly opaque: boolean;
+  readonly untold: boolean;
+  readonly tables: Iterable<string>;
+  readonly ddl: readonly string[];
+};
+
 /** Collects commits until `take`. */
 export class BatchBuilder {
   readonly #numbers = new Map<string, number>();
@@ -38,20 +50,17 @@ export class BatchBuilder {
   #tableEnds: number[] = [];
   #tables: number[] = [];
   #names: string[] = [];
-  #ddl: { commit: number; content: string }[] = [];
+  #ddl: { commit: number; xid: number; content: string }[] = [];
 
   get length(): number {
     return this.#endLsns.length;
   }
 
-  add(
-    endLsn: bigint,
-    commit: { readonly commitMs: number; readonly opaque: boolean; tables: Iterable<string>; ddl: readonly string[] },
-  ): void {
-    for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, content });
+  add(endLsn: bigint, commit: BatchedCommit): void {
+    for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, xid: commit.xid, content });
     this.#endLsns.push(endLsn);
     this.#commitMs.push(commit.commitMs);
-    this.#flags.push(commit.opaque ? OPAQUE : 0);
+    this.#flags.push((commit.opaque ? OPAQUE : 0) | (commit.untold ? UNTOLD : 0));
     if (!commit.opaque) for (const name of commit.tables) this.#tables.push(this.#numberOf(name));
     this.#tableEnds.push(this.#tables.length);
   }

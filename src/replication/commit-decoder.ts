@@ -28,9 +28,9 @@ const TABLE_PREFIX_BYTES = 'table '.length;
  * Reads what the output plugin `test_decoding` writes, no further than the names of tables: row data is skipped. An instance holds the
  * transaction that is being read; after 'commit' its fields tell about it, until the next 'begin'.
  *
- * Formats are those of contrib/test_decoding/test_decoding.c (13 to 18): `BEGIN`, `table public.t: INSERT: a[integer]:1`,
+ * Formats are those of contrib/test_decoding/test_decoding.c (13 to 18): `BEGIN 741`, `table public.t: INSERT: a[integer]:1`,
  * `table public.t, public.u: TRUNCATE: (no-flags)`, `message: transactional: 1 prefix: p, sz: 2 content:xy`,
- * `COMMIT (at 2026-11-21 01:26:30.960565+00)`.
+ * `COMMIT 741 (at 2026-11-21 01:26:30.960565+00)`.
  */
 export class CommitDecoder {
   readonly options: DecoderOptions;
@@ -40,8 +40,12 @@ export class CommitDecoder {
   readonly tables = new Set<string>();
   /** Contents of the DDL messages in it. */
   readonly ddl: string[] = [];
-  /** True when it changed something that no table and no message tells about: a system catalog, a large object. */
+  /** True when it touched more tables than are counted. */
   opaque = false;
+  /** True when it changed something that no table and no message tells about: a system catalog without DDL (ANALYZE, GRANT of a role), a large object. */
+  untold = false;
+  /** Transaction id, 32 bits. */
+  xid = 0;
   /** Commit time, wall milliseconds by the primary's clock. */
   commitMs = 0;
   #changes = 0;
@@ -61,7 +65,7 @@ export class CommitDecoder {
     );
     const from = made.rows[0]?.consistent_point as string;
     const stream = client.query(
-      `START_REPLICATION SLOT "${slot}" LOGICAL ${from} ("include-xids" '0', "include-timestamp" '1', "skip-empty-xacts" '0')`,
+      `START_REPLICATION SLOT "${slot}" LOGICAL ${from} ("include-xids" '1', "include-timestamp" '1', "skip-empty-xacts" '0')`,
     );
     started(from);
     return stream;
@@ -90,6 +94,7 @@ export class CommitDecoder {
     this.tables.clear();
     this.ddl.length = 0;
     this.opaque = false;
+    this.untold = false;
     this.#changes = 0;
     this.#messages = 0;
   }
@@ -116,8 +121,10 @@ export class CommitDecoder {
   }
 
   #commit(message: Buffer): void {
-    this.commitMs = parseCommitTime(message.toString('latin1'));
-    if (this.#changes === 0 && this.#messages === 0) this.opaque = true;
+    const text = message.toString('latin1');
+    this.commitMs = parseCommitTime(text);
+    this.xid = Number.parseInt(text.slice('COMMIT '.length), 10);
+    this.untold = this.#changes === 0 && this.#messages === 0;
   }
 }
 
@@ -148,7 +155,7 @@ function splitNames(text: string): string[] {
   return names;
 }
 
-/** `COMMIT (at 2026-11-21 01:26:30.960565+00)`; the stream's session runs in UTC. Microseconds survive as a fraction. */
+/** `COMMIT 741 (at 2026-11-21 01:26:30.960565+00)`; the stream's session runs in UTC. Microseconds survive as a fraction. */
 export function parseCommitTime(text: string): number {
   const match = /\(at (\d{4,})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(\.\d+)?\+00\)/.exec(text);
   if (match === null) throw new RangeError(`not a commit as test_decoding prints it: ${text.slice(0, 80)}`);

@@ -2,7 +2,7 @@ import type { CommitLog } from '../cluster/commit-log.ts';
 import type { RecentCommits } from '../cluster/recent-commits.ts';
 import type { TableFreshness } from '../cluster/table-freshness.ts';
 import type { Lsn } from '../core/lsn.ts';
-import { type CommitBatch, OPAQUE } from './commit-batch.ts';
+import { type CommitBatch, OPAQUE, UNTOLD } from './commit-batch.ts';
 import type { RelationNames } from './relation-names.ts';
 
 /** The tables of the model that a batch is written to. */
@@ -15,9 +15,17 @@ export type CommitTables = {
 /**
  * Writes a batch into the model, in stream order.
  *
- * @param ddlMarked false: nothing tells when a commit changed the schema, so each counts as a change of everything
+ * @param markedFrom DDL leaves marks after this position; null: nowhere. Where nothing tells whether a commit changed the schema, it counts as a
+ *   change of everything
+ * @returns true when a commit changed a catalog without a mark: statistics most likely, but the triggers may be gone
  */
-export function recordBatch(batch: CommitBatch, tables: CommitTables, names: RelationNames, ddlMarked: boolean): void {
+export function recordBatch(
+  batch: CommitBatch,
+  tables: CommitTables,
+  names: RelationNames,
+  markedFrom: Lsn | null,
+): boolean {
+  let untold = false;
   const { commits, freshness, recent } = tables;
   names.learn(batch.names, batch.firstName);
   let from = 0;
@@ -28,9 +36,12 @@ export function recordBatch(batch: CommitBatch, tables: CommitTables, names: Rel
     const commitMs = batch.commitMs[i] as number;
     commits.record(endLsn, commitMs);
     recent.record({ endLsn, commitMs, tables: names.named(batch.tables.subarray(from, to)) });
-    let all = !ddlMarked || ((batch.flags[i] as number) & OPAQUE) !== 0;
-    for (; batch.ddl[nextDdl]?.commit === i; nextDdl++) {
-      all = !markDdl(batch.ddl[nextDdl]?.content as string, endLsn, freshness) || all;
+    const flags = batch.flags[i] as number;
+    if ((flags & UNTOLD) !== 0) untold = true;
+    let all = markedFrom === null || endLsn <= markedFrom || (flags & OPAQUE) !== 0;
+    for (let mark = batch.ddl[nextDdl]; mark?.commit === i; mark = batch.ddl[++nextDdl]) {
+      all = !markDdl(mark.content, endLsn, freshness) || all;
+      freshness.schemaChanged(mark.xid);
       names.forget();
     }
     for (let t = from; t < to && !all; t++) {
@@ -41,6 +52,7 @@ export function recordBatch(batch: CommitBatch, tables: CommitTables, names: Rel
     if (all) freshness.touchAll(endLsn);
     from = to;
   }
+  return untold;
 }
 
 /** A mark holds OIDs of relations, or `*`. @returns false when everything may have changed. */

@@ -45,8 +45,9 @@ const STALL_MS = 2000;
 /** A slot that takes longer to make gets a word about why. */
 const SLOW_START_MS = 10_000;
 
-const DDL_MARKED_SQL = `SELECT count(*) = 2 AS marked FROM pg_event_trigger
-  WHERE evtname IN ('fairlead_ddl_end', 'fairlead_sql_drop') AND evtenabled IN ('O', 'A')`;
+/** `xid`: everything that has committed by now has a smaller one. `lsn`: and ended before this. */
+const DDL_MARKED_SQL = `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT count(*) = 2 FROM pg_event_trigger
+  WHERE evtname IN ('fairlead_ddl_end', 'fairlead_sql_drop') AND evtenabled = 'A') AS marked`;
 
 const NOTHING: ReplicationState = {
   mode: 'connecting',
@@ -75,8 +76,8 @@ export class Replication {
   #names: RelationNames | null = null;
   #stream: Stream | null = null;
   #streaming = false;
-  /** True when DDL leaves marks in the stream; without, every commit may have changed everything. */
-  #ddlMarked = false;
+  /** DDL leaves marks in the stream after this position; null: it does not, and every commit may have changed everything. */
+  #ddlMarkedFrom: Lsn | null = null;
   #received: Lsn = LSN_ZERO;
   #connectingMs = 0;
   #lastError: string | null = null;
@@ -121,6 +122,7 @@ export class Replication {
       // positions beyond the fork mean something else now
       this.#cluster.commits.reset();
       this.#cluster.recent.reset();
+      this.#cluster.freshness.reset(LSN_ZERO, timeline);
       this.#received = LSN_ZERO;
     }
     this.#following = following;
@@ -181,12 +183,12 @@ export class Replication {
   /** What committed before the slot existed was not told: it may have changed everything. */
   #started(consistentLsn: Lsn): void {
     this.#streaming = true;
-    this.#ddlMarked = false;
+    this.#ddlMarkedFrom = null;
     this.#lastError = null;
     this.#permanent = false;
     this.#backoff.reset();
     this.#names?.reset();
-    this.#cluster.freshness.reset(consistentLsn);
+    this.#cluster.freshness.reset(consistentLsn, this.#cluster.assignment.value.timeline);
     this.#receive(consistentLsn);
     this.#log.info({ node: this.#target?.name, slot: this.#stream?.slot }, 'following the logical stream');
     this.#publish();
@@ -217,8 +219,9 @@ export class Replication {
   #record(batch: CommitBatch): void {
     const names = this.#names;
     if (names === null) return;
-    recordBatch(batch, this.#cluster, names, this.#ddlMarked);
+    const untold = recordBatch(batch, this.#cluster, names, this.#ddlMarkedFrom);
     if (batch.ddl.length > 0) this.#schemaChanged?.();
+    if (untold && this.#ddlMarkedFrom !== null) void this.#askDdlMarked();
     names.resolve().catch((error) => this.#log.debug({ error: messageOf(error) }, 'names of tables not resolved'));
   }
 
@@ -256,11 +259,19 @@ export class Replication {
     this.#ahead = { lsn: position, wallMs, seenMs: last.startedMs };
   }
 
+  /** Until the answer is there every commit counts as a change of everything. */
   async #askDdlMarked(): Promise<void> {
     const stream = this.#stream;
+    const { freshness } = this.#cluster;
     try {
-      const rows = await this.#catalog?.query<{ marked: boolean }>(DDL_MARKED_SQL);
-      if (stream === this.#stream) this.#ddlMarked = rows?.[0]?.marked ?? false;
+      const [row] = (await this.#catalog?.query<{ marked: boolean; xid: string; lsn: string }>(DDL_MARKED_SQL)) ?? [];
+      if (row === undefined || stream !== this.#stream || !this.#streaming) return;
+      if (!row.marked) this.#ddlMarkedFrom = null;
+      else if (this.#ddlMarkedFrom === null) {
+        this.#ddlMarkedFrom = parseLsn(row.lsn);
+        freshness.schemaStartedBefore(BigInt(row.xid));
+        this.#schemaChanged?.();
+      }
     } catch (error) {
       this.#log.debug({ error: messageOf(error) }, 'not known whether DDL leaves marks');
     }

@@ -105,12 +105,13 @@ export class Causality {
     return this.pendingSample === 0;
   }
 
-  /** Folds the read of `replica` into the floor if an observation of it started after the read was answered. */
+  /** Folds the read of `replica` into the floor if it was asked for its position after the read was answered. */
   settleReplica(cluster: Cluster): boolean {
     if (this.replica === null) return true;
-    const seen = cluster.observations.of(this.replica).last;
-    if (seen === null || seen.startedMs < this.replicaReadMs) return false;
-    this.#raise(cluster.assignment.value.forks, seen.timeline, seen.replayLsn);
+    const { last } = cluster.observations.of(this.replica);
+    const position = cluster.observations.position(this.replica);
+    if (last === null || position === null || position.askedMs < this.replicaReadMs) return false;
+    this.#raise(cluster.assignment.value.forks, last.timeline, position.lsn);
     this.replica = null;
     return true;
   }

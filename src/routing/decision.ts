@@ -16,6 +16,7 @@ export type RouteReason =
   | 'no fresh replica' // none caught up within freshness_wait
   | 'retry' // a replica refused or died; ran again on the primary
   | 'fresh replica' // had already replayed what the session must see
+  | 'fresh tables' // the replica is behind, but not in any table that is read
   | 'caught up' // a replica, after a short wait
   | 'read only transaction' // on a replica
   | 'hint replica'; // a comment asked for a replica
@@ -23,8 +24,8 @@ export type RouteReason =
 /** Where to send a statement. */
 export type RouteDecision =
   | { readonly kind: 'node'; readonly node: TopologyNode; readonly reason: RouteReason }
-  /** Wait until a replica reaches `lsn`, then ask again. */
-  | { readonly kind: 'wait'; readonly lsn: Lsn }
+  /** Wait until a replica reaches `lsn`, or the stream has told everything up to `told`, then ask again. */
+  | { readonly kind: 'wait'; readonly lsn: Lsn; readonly told: Lsn | null }
   /** Wait for a sample of the primary's position, then ask again. */
   | { readonly kind: 'sample'; readonly index: number }
   /** Hold: no primary. */
@@ -45,6 +46,7 @@ export const ROUTE_REASONS = [
   'no fresh replica',
   'retry',
   'fresh replica',
+  'fresh tables',
   'caught up',
   'read only transaction',
   'hint replica',
@@ -53,6 +55,7 @@ export const ROUTE_REASONS = [
 /** The reasons that name a replica; every other one sends to the primary or follows a held connection. */
 export const REPLICA_REASONS: ReadonlySet<RouteReason> = new Set<RouteReason>([
   'fresh replica',
+  'fresh tables',
   'caught up',
   'read only transaction',
   'hint replica',

@@ -1,8 +1,10 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
-import type { Lsn } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import type { TablesRead } from '../sql/tables-read.ts';
 import type { Causality } from './causality.ts';
 import type { RouteDecision, RouteReason } from './decision.ts';
+import { hasTables, type KnownTables, knownTables } from './fresh-tables.ts';
 
 export type Consistency = 'eventual' | 'session' | 'strong' | 'primary';
 
@@ -24,6 +26,8 @@ export type ReadRequest = {
   readonly avoid: ReadonlySet<string> | null;
   /** The reason to report when a replica takes it, where the statement itself gives one. */
   readonly replicaReason: RouteReason | null;
+  /** What it reads; null: not known, and only positions count. */
+  readonly tables: TablesRead | null;
 };
 
 /** How busy a node is; Infinity when it is not worth trying. */
@@ -38,7 +42,7 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
     return toPrimary(topology, 'consistency primary');
   if (request.avoid !== null && topology.replicas.every((r) => request.avoid?.has(r.name)))
     return toPrimary(topology, 'retry');
-  if (topology.replicas.length === 0) return toPrimary(topology, 'no replica');
+  if (topology.replicas.length + topology.lagging.length === 0) return toPrimary(topology, 'no replica');
 
   const { causality } = request;
   if (request.consistency === 'strong' && cluster.samples.completed < request.strongSample) {
@@ -51,8 +55,13 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
       : { kind: 'sample', index: causality.pendingSample };
   }
   const bound = !unbound && !causality.settleReplica(cluster);
-  const best = bestReplica(request, cluster, topology, load, bound ? causality.replica : null);
-  if (best !== null) return { kind: 'node', node: best, reason: reasonOf(request) };
+  const only = bound ? causality.replica : null;
+  const floor = unbound ? null : strongFloor(request, cluster);
+  const fresh = best(topology.replicas, (node) => isFresh(request, cluster, node, floor), load, only);
+  if (fresh !== null) return { kind: 'node', node: fresh, reason: reasonOf(request) };
+  const tables = knownTables(request.tables, cluster, topology);
+  const current = tables === null ? null : bestForTables(request, cluster, topology, load, only, floor, tables);
+  if (current !== null) return { kind: 'node', node: current, reason: reasonForTables(request) };
   if (bound && causality.replica !== null && !isReadable(topology, causality.replica)) {
     // the replica it last read is gone and its position unknown: only the primary's bounds it
     causality.ranOnPrimary(cluster.samples.next);
@@ -60,8 +69,23 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
       ? toPrimary(topology, 'no fresh replica')
       : { kind: 'sample', index: causality.pendingSample };
   }
+  if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
   if (request.waitOver || !mayBecomeFresh(request, topology)) return toPrimary(topology, 'no fresh replica');
-  return { kind: 'wait', lsn: strongFloor(request, cluster) };
+  return waitFor(floor ?? LSN_ZERO, tables, bound);
+}
+
+/** Any news of any replica. */
+const ANY_POSITION = 1n as Lsn;
+
+/**
+ * A session that is bound to the replica it last read waits until it is known where that is; any other one for its floor, or for the last change of what
+ * it reads, or until the stream tells when that was.
+ */
+function waitFor(floor: Lsn, tables: KnownTables | null, bound: boolean): RouteDecision {
+  if (bound) return { kind: 'wait', lsn: ANY_POSITION, told: null };
+  if (tables === null) return { kind: 'wait', lsn: floor, told: null };
+  if (tables.asOf < floor) return { kind: 'wait', lsn: floor, told: floor };
+  return { kind: 'wait', lsn: tables.lastChange < floor ? tables.lastChange : floor, told: null };
 }
 
 function toPrimary(topology: Topology, reason: RouteReason): RouteDecision {
@@ -74,8 +98,14 @@ function reasonOf(request: ReadRequest): RouteReason {
   return request.waited ? 'caught up' : 'fresh replica';
 }
 
-function isReadable(topology: Topology, node: string): boolean {
-  return topology.byName.get(node)?.readable === true && topology.byName.get(node)?.role === 'replica';
+function reasonForTables(request: ReadRequest): RouteReason {
+  return request.hint === 'replica' ? 'hint replica' : 'fresh tables';
+}
+
+/** Fully, or for tables that have not changed. */
+function isReadable(topology: Topology, name: string): boolean {
+  const node = topology.byName.get(name);
+  return node !== undefined && (topology.replicas.includes(node) || topology.lagging.includes(node));
 }
 
 function strongFloor(request: ReadRequest, cluster: Cluster) {
@@ -84,7 +114,8 @@ function strongFloor(request: ReadRequest, cluster: Cluster) {
 }
 
 function mayBecomeFresh(request: ReadRequest, topology: Topology): boolean {
-  return topology.replicas.some((r) => !request.avoid?.has(r.name));
+  const { avoid } = request;
+  return [topology.replicas, topology.lagging].some((nodes) => nodes.some(({ name }) => !avoid?.has(name)));
 }
 
 /** So that equals take turns. */
@@ -99,25 +130,21 @@ export function nextTurn(): void {
 const CANDIDATES = 4;
 
 /** Among the next few that are fresh enough: least outstanding per weight; equals take turns. `only` binds to one node. */
-function bestReplica(
-  request: ReadRequest,
-  cluster: Cluster,
-  topology: Topology,
+function best(
+  nodes: readonly TopologyNode[],
+  isFresh: (node: TopologyNode) => boolean,
   load: NodeLoad,
   only: string | null,
 ): TopologyNode | null {
-  const { replicas } = topology;
-  const floor = request.consistency === 'eventual' ? null : strongFloor(request, cluster);
   if (only !== null) {
-    const node = topology.byName.get(only);
-    if (node === undefined || !isReadable(topology, only) || load(only) === Number.POSITIVE_INFINITY) return null;
-    return isFresh(request, cluster, node, floor) ? node : null;
+    const node = nodes.find(({ name }) => name === only);
+    return node !== undefined && load(only) !== Number.POSITIVE_INFINITY && isFresh(node) ? node : null;
   }
   let best: TopologyNode | null = null;
   let bestLoad = Number.POSITIVE_INFINITY;
-  for (let i = 0, fresh = 0; i < replicas.length && fresh < CANDIDATES; i++) {
-    const node = replicas[(turn + i) % replicas.length] as TopologyNode;
-    if (!isFresh(request, cluster, node, floor)) continue;
+  for (let i = 0, fresh = 0; i < nodes.length && fresh < CANDIDATES; i++) {
+    const node = nodes[(turn + i) % nodes.length] as TopologyNode;
+    if (!isFresh(node)) continue;
     const weighted = load(node.name) / node.weight;
     if (weighted === Number.POSITIVE_INFINITY) continue;
     fresh++;
@@ -127,6 +154,22 @@ function bestReplica(
     }
   }
   return best;
+}
+
+/** Replicas that are behind, but not in what is read; those within `routing.max_lag` first. */
+function bestForTables(
+  request: ReadRequest,
+  cluster: Cluster,
+  { replicas, lagging }: Topology,
+  load: NodeLoad,
+  only: string | null,
+  floor: Lsn | null,
+  tables: KnownTables,
+): TopologyNode | null {
+  const { avoid, maxStalenessMs } = request;
+  const fits = (node: TopologyNode) =>
+    avoid?.has(node.name) !== true && hasTables(node, tables, floor, maxStalenessMs, cluster);
+  return best(replicas, fits, load, only) ?? best(lagging, fits, load, only);
 }
 
 function isFresh(request: ReadRequest, cluster: Cluster, node: TopologyNode, floor: Lsn | null): boolean {

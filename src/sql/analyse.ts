@@ -170,6 +170,7 @@ function explain(node: Fields, findings: Findings): Draft {
   const inner = unwrap(node.query);
   if (inner === null) return write(findings, 'explains');
   const d = analyseStatement(inner, findings);
+  findings.tables.opaque('shows a plan');
   const options = listOf(node.options).map((item) => textOf(unwrap(item)?.node.defname));
   if (d.class !== 'read' && d.class !== 'unknown') {
     d.class = 'write';

@@ -21,7 +21,7 @@ const effects = Object.entries(BODY_PATTERNS)
 const primaryOnlyPrefixes = PRIMARY_ONLY_PREFIXES.map((prefix) => `starts_with(f.name, '${prefix}')`).join(' OR ');
 
 /** Oids of the functions and of the operators' functions in a stored expression tree. */
-const treeFunctions = (tree: string): string =>
+export const treeFunctions = (tree: string): string =>
   `SELECT DISTINCT m[1]::oid AS fn FROM regexp_matches(${tree}, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') m`;
 
 /**

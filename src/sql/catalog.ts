@@ -10,6 +10,7 @@ import {
   SAFE_WITHOUT_CATALOG,
 } from './builtins.ts';
 import type { CatalogRow } from './catalog-query.ts';
+import type { CatalogTables } from './catalog-tables.ts';
 import type { PinReason } from './verdict.ts';
 
 /** What a call means for routing and pooling. `unsafe` is the reason why it needs the primary, null when it does not. */
@@ -69,19 +70,35 @@ export class Catalog {
   readonly #operators = new Set<string>();
   readonly #casts = new Set<string>();
 
+  /** Which tables statements read; null: that was not asked. */
+  readonly tables: CatalogTables | null;
+  /**
+   * The version of the schema, as the logical stream tells of changes, that this is known to be the catalog of; -1: of none. The only writer
+   * is whoever reads catalogs.
+   */
+  schemaVersion = -1;
   #fingerprint = '';
+
+  private constructor(tables: CatalogTables | null) {
+    this.tables = tables;
+  }
 
   /**
    * @param rows of `CATALOG_QUERY`.
    * @param previous is returned when nothing has changed, so that verdicts made with it stay cached.
    */
-  static from(rows: readonly CatalogRow[], previous: Catalog | null = null): Catalog {
+  static from(
+    rows: readonly CatalogRow[],
+    previous: Catalog | null = null,
+    tables: CatalogTables | null = null,
+  ): Catalog {
     const fingerprint = rows
       .map((row) => JSON.stringify(row))
       .sort()
       .join('\n');
-    if (previous !== null && previous.#fingerprint === fingerprint) return previous;
-    const catalog = new Catalog();
+    const sameTables = previous?.tables?.fingerprint === tables?.fingerprint;
+    if (previous !== null && sameTables && previous.#fingerprint === fingerprint) return previous;
+    const catalog = new Catalog(tables);
     catalog.#fingerprint = fingerprint;
     for (const row of rows) catalog.#add(row);
     return catalog;

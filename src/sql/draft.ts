@@ -1,6 +1,7 @@
 import { isCounter } from './builtins.ts';
 import type { Findings } from './findings.ts';
 import { joinedChange } from './schema-change.ts';
+import { joinTables, tablesRead } from './tables-read.ts';
 import type { FairleadCommand, PinReason, StatementClass, Verdict } from './verdict.ts';
 
 /** The verdict on one statement while it is being made; `join` makes one verdict of all statements of a text. */
@@ -69,7 +70,13 @@ function finish(d: Draft): Part {
     readsCounters: f.relations.some(({ name }) => isCounter(name)) || f.functions.some(({ name }) => isCounter(name)),
     listenSteps: f.listenSteps,
     signal: f.signal,
+    ...(d.class === 'read' ? whatItReads(d) : {}),
   };
+}
+
+function whatItReads({ findings }: Draft): Pick<Verdict, 'tables' | 'opaque'> {
+  const tables = tablesRead(findings);
+  return tables === null ? { opaque: findings.tables.why ?? 'not known' } : { tables };
 }
 
 /** One verdict for the whole text. A read only when every statement is one. */
@@ -122,7 +129,13 @@ export function join(drafts: readonly Draft[]): Part {
     mayAdvanceSequence: parts.some((part) => part.mayAdvanceSequence === true),
     readsCounters: parts.some((part) => part.readsCounters === true),
     listenSteps: parts.flatMap((part) => part.listenSteps ?? []),
+    ...(statementClass === 'read' ? joinedTables(parts) : {}),
   };
+}
+
+function joinedTables(parts: readonly Part[]): Pick<Verdict, 'tables' | 'opaque'> {
+  const tables = joinTables(parts.map((part) => part.tables ?? null));
+  return tables === null ? { opaque: parts.find((part) => part.opaque)?.opaque ?? 'not known' } : { tables };
 }
 
 function joinedEffects(of: readonly NonNullable<Verdict['prepares']>[]): NonNullable<Verdict['prepares']> {

@@ -1,5 +1,6 @@
 import { isPrimaryRelation } from './builtins.ts';
 import { type Catalog, callWithoutCatalog, type FunctionFinding } from './catalog.ts';
+import { ReadTables } from './read-tables.ts';
 import type { SchemaChange } from './schema-change.ts';
 import type { BackendSignal, FunctionCall, ListenStep, PinReason, QualifiedName, StatementUse } from './verdict.ts';
 
@@ -33,8 +34,12 @@ export class Findings {
   changesLiterals = false;
   signal: BackendSignal | null = null;
 
-  constructor(catalog: Catalog | null) {
+  readonly tables: ReadTables;
+
+  /** @param tables where what it reads is noted */
+  constructor(catalog: Catalog | null, tables: ReadTables = new ReadTables(catalog)) {
     this.catalog = catalog;
+    this.tables = tables;
   }
 
   primary(reason: string, mayWrite: boolean): void {
@@ -43,6 +48,7 @@ export class Findings {
   }
 
   relation(schema: string | null, name: string): void {
+    this.tables.relation(schema, name);
     if (!this.relations.some((r) => r.schema === schema && r.name === name)) this.relations.push({ schema, name });
     const reason =
       schema !== null && /^pg_temp(_\d+)?$/.test(schema)
@@ -59,6 +65,7 @@ export class Findings {
     if (!this.functions.some((f) => f.schema === schema && f.name === name && f.args === args)) {
       this.functions.push({ schema, name, args });
     }
+    this.tables.call(schema, name);
     const finding =
       this.catalog !== null ? this.catalog.call(schema, name, args, types) : callWithoutCatalog(schema, name);
     if (finding.unsafe !== null) {

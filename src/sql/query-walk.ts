@@ -207,6 +207,7 @@ function typeOf(value: unknown): string | null {
 function attribute(fields: unknown, findings: Findings): void {
   if (findings.catalog === null) return;
   for (const name of namesOf(fields)) {
+    findings.tables.attribute(name);
     const reason = findings.catalog.attribute(name);
     if (reason !== null) findings.primary(reason, true);
   }
@@ -214,12 +215,14 @@ function attribute(fields: unknown, findings: Findings): void {
 
 function operator(names: unknown, findings: Findings): void {
   const name = namesOf(names).at(-1);
+  if (name !== undefined) findings.tables.operator(name);
   const reason = name === undefined ? null : (findings.catalog?.operator(name) ?? null);
   if (reason !== null) findings.primary(reason, true);
 }
 
 function castTo(type: Fields, findings: Findings, scope: Scope, depth: number): void {
   const name = namesOf(type.names).at(-1);
+  if (name !== undefined) findings.tables.cast(name);
   const reason = name === undefined ? null : (findings.catalog?.cast(name) ?? null);
   if (reason !== null) findings.primary(reason, true);
   visit(type, findings, scope, depth);

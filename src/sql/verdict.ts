@@ -1,5 +1,6 @@
 /** What a statement text is, as far as routing and pooling care. Frozen and shared: one object per distinct text shape. */
 import type { SchemaChange } from './schema-change.ts';
+import type { TablesRead } from './tables-read.ts';
 
 export type StatementClass =
   | 'read' // may run on a replica
@@ -94,6 +95,10 @@ export type Verdict = {
   readonly resets?: readonly string[] | 'all';
   readonly relations: readonly QualifiedName[];
   readonly functions: readonly FunctionCall[];
+  /** What a read reads; absent where that is not known. */
+  readonly tables?: TablesRead;
+  /** Why it is not known what a read reads; absent where it is. */
+  readonly opaque?: string;
   readonly command: FairleadCommand | null;
   readonly hint: Hint | null;
   /**

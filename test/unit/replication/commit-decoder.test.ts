@@ -58,10 +58,10 @@ describe('commit decoder', () => {
     assert.deepEqual([...d.tables], ['public.t']);
   });
 
-  it('takes a transaction without tables for a change of anything', () => {
-    assert.equal(decode('BEGIN', COMMIT).opaque, true);
+  it('tells of a transaction that changed what no table tells', () => {
+    assert.equal(decode('BEGIN', COMMIT).untold, true);
     assert.equal(
-      decode('BEGIN', 'message: transactional: 1 prefix: fairlead, sz: 9 content:heartbeat', COMMIT).opaque,
+      decode('BEGIN', 'message: transactional: 1 prefix: fairlead, sz: 9 content:heartbeat', COMMIT).untold,
       false,
     );
   });

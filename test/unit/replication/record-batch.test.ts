@@ -4,7 +4,7 @@ import type { ControlConnection } from '../../../src/backend/control-connection.
 import { CommitLog } from '../../../src/cluster/commit-log.ts';
 import { RecentCommits } from '../../../src/cluster/recent-commits.ts';
 import { TableFreshness } from '../../../src/cluster/table-freshness.ts';
-import { lsn } from '../../../src/core/lsn.ts';
+import { LSN_ZERO, lsn } from '../../../src/core/lsn.ts';
 import { BatchBuilder } from '../../../src/replication/commit-batch.ts';
 import { recordBatch } from '../../../src/replication/record-batch.ts';
 import { RelationNames } from '../../../src/replication/relation-names.ts';
@@ -15,7 +15,14 @@ function names(lookupLsn: string): RelationNames {
   return new RelationNames({ query: async () => rows } as unknown as ControlConnection);
 }
 
-const commit = (tables: string[], ddl: string[] = []) => ({ commitMs: 1000, opaque: false, tables, ddl });
+const commit = (tables: string[], ddl: string[] = []) => ({
+  commitMs: 1000,
+  xid: 700,
+  opaque: false,
+  untold: false,
+  tables,
+  ddl,
+});
 
 describe('recording a batch of commits', () => {
   it('takes a table that is not known for all, until its name was looked up at an earlier position', async () => {
@@ -23,14 +30,14 @@ describe('recording a batch of commits', () => {
     const known = names('0/200');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     assert.equal(tables.freshness.lastChange(77), 0x100n);
     await known.resolve();
     builder.add(0x180n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     assert.equal(tables.freshness.lastChange(77), 0x180n, 'at that time the name may have meant another table');
     builder.add(0x300n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     assert.equal(tables.freshness.lastChange(77), 0x180n);
     assert.equal(tables.freshness.lastChange(10), 0x300n);
     assert.equal(tables.freshness.lastChange(9), 0x300n, 'the root changes with its partition');
@@ -42,15 +49,15 @@ describe('recording a batch of commits', () => {
     const known = names('0/1');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     await known.resolve();
     builder.add(0x200n, commit([], ['55']));
     builder.add(0x300n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     assert.equal(tables.freshness.lastChange(55), 0x300n);
     assert.equal(tables.freshness.lastChange(77), 0x300n, 'the name has to be looked up again');
     builder.add(0x400n, commit([], ['*']));
-    recordBatch(builder.take(), tables, known, true);
+    recordBatch(builder.take(), tables, known, LSN_ZERO);
     assert.equal(tables.freshness.lastChange(77), 0x400n);
   });
 
@@ -58,7 +65,7 @@ describe('recording a batch of commits', () => {
     const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
     const builder = new BatchBuilder();
     builder.add(0x100n, commit([]));
-    recordBatch(builder.take(), tables, names('0/1'), false);
+    recordBatch(builder.take(), tables, names('0/1'), null);
     assert.equal(tables.freshness.lastChange(77), lsn(0x100n));
   });
 

@@ -16,6 +16,7 @@ const REQUEST: Omit<ReadRequest, 'causality'> = {
   waitOver: false,
   avoid: null,
   replicaReason: null,
+  tables: null,
 };
 
 function causalityAt(position: bigint): Causality {

@@ -116,7 +116,9 @@ describe('the copy of the model', () => {
     scene.assertSame();
     control.observations.advance('pg2', { lsn: lsn(5000n), askedMs: nowMs(), answeredMs: nowMs() });
     control.commits.reset();
-    control.freshness.reset(lsn(5100n));
+    control.freshness.schemaChanged(700);
+    control.freshness.reset(lsn(5100n), 2);
+    control.freshness.schemaStartedBefore(701n);
     scene.assign(null);
     const failure = { node: 'pg1', sequence: 2, startedMs: nowMs(), finishedMs: nowMs(), message: 'refused' };
     control.observations.recordFailure({ ...failure, kind: 'refused' });
