@@ -11,6 +11,8 @@ export type FreshnessChange =
 /** Relation → end LSN of the last commit that touched it. The only writer is `replication`. */
 export class TableFreshness {
   readonly #last = new Map<number, Lsn>();
+  /** For people; a copy has none. */
+  readonly #names = new Map<number, string>();
   readonly #schema = new SchemaHistory();
   #timeline = 0;
   #all: Lsn = LSN_ZERO;
@@ -70,9 +72,24 @@ export class TableFreshness {
     return last;
   }
 
-  /** Relations with the end of the last commit that touched them alone, in the order of the first of these. */
-  entries(): ReadonlyMap<number, Lsn> {
-    return this.#last;
+  /** Relations with the end of the last commit that touched them, where their names are known. */
+  entries(): { readonly name: string; readonly lastChange: Lsn }[] {
+    return [...this.#names].map(([relation, name]) => ({ name, lastChange: this.lastChange(relation) }));
+  }
+
+  /** End of the last commit that may have touched anything. */
+  get lastChangeOfAll(): Lsn {
+    return this.#all;
+  }
+
+  /** What the relation is called now, schema first. */
+  called(relation: number, name: string): void {
+    this.#names.set(relation, name);
+  }
+
+  /** Names may have changed. */
+  forgetNames(): void {
+    this.#names.clear();
   }
 
   get size(): number {
@@ -83,6 +100,7 @@ export class TableFreshness {
   reset(atLsn: Lsn, timeline: number): void {
     this.#follower?.({ kind: 'reset', lsn: atLsn, timeline });
     this.#last.clear();
+    this.#names.clear();
     this.#all = atLsn;
     this.#asOf = LSN_ZERO;
     this.#timeline = timeline;

@@ -9,6 +9,7 @@ import { SHOW_CLIENTS } from './show-clients.ts';
 import { SHOW_CONFIG } from './show-config.ts';
 import { SHOW_DATABASES } from './show-databases.ts';
 import { SHOW_EVENTS } from './show-events.ts';
+import { SHOW_FRESHNESS } from './show-freshness.ts';
 import { SHOW_LAG } from './show-lag.ts';
 import { SHOW_LISTS } from './show-lists.ts';
 import { SHOW_MEM } from './show-mem.ts';
@@ -45,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   SHOW_HELP,
   SHOW_NODES,
   SHOW_LAG,
+  SHOW_FRESHNESS,
   SHOW_STATE,
   SHOW_POOLS,
   SHOW_CLIENTS,

@@ -43,6 +43,7 @@ export function recordBatch(
       all = !markDdl(mark.content, endLsn, freshness) || all;
       freshness.schemaChanged(mark.xid);
       names.forget();
+      freshness.forgetNames();
     }
     for (let t = from; t < to && !all; t++) {
       const oids = names.oidsOf(batch.tables[t] as number, endLsn);

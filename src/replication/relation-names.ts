@@ -4,7 +4,7 @@ import { type Lsn, parseLsn } from '../core/lsn.ts';
 /** A table with everything it is a partition or an inheritance child of: a change of the leaf is a change of the root. */
 type Resolved = { readonly oids: readonly number[]; readonly fromLsn: Lsn };
 
-type Row = { readonly name: string; readonly oids: string; readonly lsn: string };
+type Row = { readonly name: string; readonly oids: string; readonly names: readonly string[]; readonly lsn: string };
 
 const RESOLVE_SQL = `
 WITH RECURSIVE named AS (
@@ -14,7 +14,8 @@ WITH RECURSIVE named AS (
   SELECT name, oid FROM named WHERE name = ANY($1)
   UNION SELECT up.name, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
 )
-SELECT name, string_agg(oid::text, ',') AS oids, pg_current_wal_insert_lsn()::text AS lsn FROM up GROUP BY name`;
+SELECT up.name, string_agg(up.oid::text, ',' ORDER BY up.oid) AS oids, array_agg(n.name ORDER BY up.oid) AS names,
+  pg_current_wal_insert_lsn()::text AS lsn FROM up JOIN named n ON n.oid = up.oid GROUP BY up.name`;
 
 /**
  * The stream names tables, the model knows them by OID. A name that is not known yet is looked up in the present catalog, and the
@@ -30,8 +31,12 @@ export class RelationNames {
   #generation = 0;
   #looking = false;
 
-  constructor(connection: ControlConnection) {
+  readonly #called: (oid: number, name: string) => void;
+
+  /** @param called is told what the relations are called that were looked up */
+  constructor(connection: ControlConnection, called: (oid: number, name: string) => void = () => {}) {
     this.#connection = connection;
+    this.#called = called;
   }
 
   /** A new stream numbers anew. */
@@ -76,8 +81,12 @@ export class RelationNames {
       const rows = await this.#connection.query<Row>(RESOLVE_SQL, [names]);
       if (generation !== this.#generation) return;
       for (const name of names) this.#wanted.delete(name);
-      for (const { name, oids, lsn } of rows) {
-        this.#resolved.set(name, { oids: oids.split(',').map(Number), fromLsn: parseLsn(lsn) });
+      for (const { name, oids: texts, names: labels, lsn } of rows) {
+        const oids = texts.split(',').map(Number);
+        this.#resolved.set(name, { oids, fromLsn: parseLsn(lsn) });
+        labels.forEach((label, i) => {
+          this.#called(oids[i] as number, label);
+        });
       }
     } finally {
       this.#looking = false;

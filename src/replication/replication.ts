@@ -129,7 +129,8 @@ export class Replication {
     void this.#drop();
     this.#target = this.#targetOf(node);
     this.#catalog = new ControlConnection(this.#target, 'fairlead-catalog');
-    this.#names = new RelationNames(this.#catalog);
+    const { freshness } = this.#cluster;
+    this.#names = new RelationNames(this.#catalog, (oid, name) => freshness.called(oid, name));
     this.#permanent = false;
     this.#backoff.reset();
     this.#connect();

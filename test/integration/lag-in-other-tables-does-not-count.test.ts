@@ -4,7 +4,7 @@ import { startTestCluster, type TestCluster, type TestNode } from '../support/cl
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { whileReplayIsPaused } from '../support/paused-replay.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { untilServing } from '../support/serving.ts';
+import { show, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
 /** `quiet` and `calm` are touched by nobody, `busy` by everybody; the others are the ways in which a statement reaches a table that it does not name. */
@@ -203,6 +203,9 @@ describe('reads of tables that nobody touched', () => {
       assert.equal(await routeOf(client), 'pg2 fresh tables');
       await client.query('SELECT count(*) FROM busy');
       assert.equal(await routeOf(client), 'pg1 no fresh replica');
+      const fresh = (await show(fairlead.url, 'SHOW FRESHNESS')).map((row) => `${row.table} ${row.current_on}`);
+      assert.ok(fresh.includes('public.busy '), fresh.join());
+      assert.ok(fresh.includes('(any other) pg2'), fresh.join());
       const lagging = async () => {
         await primary.query('INSERT INTO busy VALUES (3)');
         return (await topology()) === 'lagging';

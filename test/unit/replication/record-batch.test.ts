@@ -11,7 +11,7 @@ import { RelationNames } from '../../../src/replication/relation-names.ts';
 
 /** Answers look-ups as the primary would: table t has OID 10 and is a partition of 9. */
 function names(lookupLsn: string): RelationNames {
-  const rows = [{ name: 'public.t', oids: '10,9', lsn: lookupLsn }];
+  const rows = [{ name: 'public.t', oids: '10,9', names: ['public.t', 'public.root'], lsn: lookupLsn }];
   return new RelationNames({ query: async () => rows } as unknown as ControlConnection);
 }
 
