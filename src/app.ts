@@ -26,6 +26,7 @@ import { DataPlane } from './plane/data-plane.ts';
 import type { Plane } from './plane/plane.ts';
 import { Replication } from './replication/replication.ts';
 import { Classifier } from './sql/classifier.ts';
+import { AuditKeeper } from './store/audit-keeper.ts';
 import { LagKeeper } from './store/lag-keeper.ts';
 import { migrate } from './store/migrate.ts';
 import { Store } from './store/store.ts';
@@ -79,6 +80,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   });
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
+  const auditKeeper = new AuditKeeper(cluster, store, log);
   const controller = new Controller(cluster, { config, log, store, target, clients: plane });
   const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
@@ -151,6 +153,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const stopControl = async () => {
     await api.stop();
     await controller.stop();
+    auditKeeper.stop();
     await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
     events.stop();
     await store.stop();
@@ -176,6 +179,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     controller.start();
     replication.start();
     lagKeeper.start();
+    auditKeeper.start();
     monitor.start();
     return { listen, listenReadOnly, http, cluster, reload, shutDown, done, stop };
   } catch (error) {
@@ -194,7 +198,7 @@ async function servingClients(cluster: Cluster, config: Config, log: Log, run: R
     config,
     log,
     operators: consoles,
-    neighbours: ALONE,
+    neighbours: { ...ALONE, audited: (read) => cluster.audit.record(read) },
     openConsole: (client, plane) => {
       const { sessions, services } = plane;
       new ConsoleSession(client, { consoles, sessions, log, config: services.config, run }).start();

@@ -73,6 +73,12 @@ export class Metrics {
       [{ mode: replication.state.value.mode }, 1],
     ]);
     this.#counter('commits_total', 'Commits of the primary seen.', [], () => [[{}, cluster.commits.commits]]);
+    const { audit } = cluster;
+    this.#counter('audited_reads_total', 'Reads on replicas that were checked against the facts.', ['result'], () => [
+      [{ result: 'passed' }, audit.passed],
+      [{ result: 'violation' }, audit.violations],
+      [{ result: 'undecided' }, audit.undecided],
+    ]);
     this.#counter('failovers_total', 'Unplanned promotions since the start.', [], () => [[{}, this.#moves.failover]]);
     this.#counter('switchovers_total', 'Planned promotions since the start.', [], () => [[{}, this.#moves.switchover]]);
     this.#gauge('http_streams', 'Consumers of /api/stream.', [], () => [[{}, this.#stream.consumers]]);

@@ -17,6 +17,7 @@ import { Observations } from './observations.ts';
 import { NO_INTENT, type OperatorIntent } from './operator.ts';
 import { PrimarySamples } from './primary-samples.ts';
 import { provenUntil } from './proven-until.ts';
+import { ReadAudit } from './read-audit.ts';
 import { RecentCommits } from './recent-commits.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
@@ -35,6 +36,8 @@ export class Cluster {
   readonly acknowledged = new AcknowledgedWrites();
   /** Writer: replication. */
   readonly freshness = new TableFreshness();
+  /** Writer: frontend. */
+  readonly audit = new ReadAudit(this.recent, this.freshness);
   /** Writer: failover. */
   readonly assignment = new Signal<Assignment>(UNASSIGNED);
   /** Writers: api and console. */

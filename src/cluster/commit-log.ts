@@ -8,6 +8,8 @@ export type CommitPosition = {
   readonly commitMs: number;
   /** Names of the tables it touched, as `schema.table`. */
   readonly tables: readonly string[];
+  /** The same by OID, with what they are parts of; null: it may have touched anything. */
+  readonly oids: readonly number[] | null;
 };
 
 /** Is told of everything that is written, before it is. */

@@ -1,4 +1,4 @@
-import type { Lsn } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { CommitPosition } from './commit-log.ts';
 
 /**
@@ -9,12 +9,15 @@ export class RecentCommits {
   readonly #capacity: number;
   readonly #ring: CommitPosition[] = [];
   #next = 0;
+  /** Commits that end after this position are all there. */
+  #completeFrom: Lsn = LSN_ZERO;
 
   constructor(capacity = 10_000) {
     this.#capacity = capacity;
   }
 
   record(commit: CommitPosition): void {
+    this.#completeFrom = this.#ring[this.#next]?.endLsn ?? this.#completeFrom;
     this.#ring[this.#next] = commit;
     this.#next = (this.#next + 1) % this.#capacity;
   }
@@ -25,9 +28,28 @@ export class RecentCommits {
     return ordered.filter((commit) => commit.endLsn > position);
   }
 
+  /** Of what committed before `position` something may not have been told. */
+  gap(position: Lsn): void {
+    this.#completeFrom = maxLsn(this.#completeFrom, position);
+  }
+
+  /** A commit after `from`, up to `to`, that touched one of the relations; null: there is none. `unknown`: not all of these are kept. */
+  firstOf(oids: readonly number[], from: Lsn, to: Lsn): CommitPosition | 'unknown' | null {
+    if (from < this.#completeFrom) return 'unknown';
+    const { length } = this.#ring;
+    for (let i = 1; i <= length; i++) {
+      const commit = this.#ring[(this.#next - i + length) % length] as CommitPosition;
+      if (commit.endLsn <= from) return null;
+      if (commit.endLsn > to) continue;
+      if (commit.oids === null || commit.oids.some((oid) => oids.includes(oid))) return commit;
+    }
+    return null;
+  }
+
   /** Forgets everything: positions of a timeline that was left mean nothing on the next. */
   reset(): void {
     this.#ring.length = 0;
     this.#next = 0;
+    this.#completeFrom = LSN_ZERO;
   }
 }

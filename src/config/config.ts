@@ -152,6 +152,12 @@ export const configSchema = z.strictObject({
       freshness_wait: timeMs
         .default(100)
         .describe('how long a read may wait for a replica before the primary takes it'),
+      audit: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0)
+        .describe('share of the reads on replicas that are checked against the facts; 0: none'),
     })
     .prefault({}),
   pool: z

@@ -5,6 +5,7 @@ import { DRIVER_COMMANDS } from './driver-commands.ts';
 import { OPERATE_COMMANDS } from './operate.ts';
 import { SET_COMMAND } from './set-command.ts';
 import { ABSENT_COMMANDS } from './show-absent.ts';
+import { SHOW_AUDIT } from './show-audit.ts';
 import { SHOW_CLIENTS } from './show-clients.ts';
 import { SHOW_CONFIG } from './show-config.ts';
 import { SHOW_DATABASES } from './show-databases.ts';
@@ -47,6 +48,7 @@ export const COMMANDS: readonly Command[] = [
   SHOW_NODES,
   SHOW_LAG,
   SHOW_FRESHNESS,
+  SHOW_AUDIT,
   SHOW_STATE,
   SHOW_POOLS,
   SHOW_CLIENTS,

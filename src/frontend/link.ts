@@ -17,6 +17,7 @@ import type { TopologyNode } from '../cluster/topology.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
+import type { Lsn } from '../core/lsn.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { HiddenQuery, type HiddenResult } from './hidden-query.ts';
 import type { Placed } from './placement.ts';
@@ -32,6 +33,8 @@ export class Link {
   readonly connection: ServerConnection;
   readonly node: TopologyNode;
   readonly reason: RouteReason;
+  /** What a read on it must have seen; null: nothing, or it is no replica. */
+  readonly floor: Lsn | null;
   /** Since when, monotonic milliseconds. */
   readonly sinceMs = nowMs();
   /** When its transaction began; null outside of one. */
@@ -46,6 +49,7 @@ export class Link {
     this.connection = placed.connection;
     this.node = placed.node;
     this.reason = placed.reason;
+    this.floor = placed.floor;
     this.#pool = placed.pool;
     this.connection.holder = holder;
     // what a replica keeps per connection no session can depend on

@@ -1,3 +1,4 @@
+import type { AuditedRead } from '../cluster/read-audit.ts';
 import type { Where } from './sessions.ts';
 
 /** `pg_cancel_backend` or `pg_terminate_backend` for a session of another process. */
@@ -40,6 +41,8 @@ export type Neighbours = {
   leave(where: Where): void;
   /** Sessions of this database and user tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   sequenceReader(kind: string): void;
+  /** A read is to be checked by whoever hears the stream's commits. */
+  audited(read: AuditedRead): void;
 };
 
 /** There is one process. It counts by itself. */
@@ -52,4 +55,5 @@ export const ALONE: Neighbours = {
   enter: (_where, _limits, then) => then(null),
   leave() {},
   sequenceReader() {},
+  audited() {},
 };

@@ -7,6 +7,7 @@ import type { TopologyNode } from '../cluster/topology.ts';
 import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
+import type { Lsn } from '../core/lsn.ts';
 import type { RouteDecision, RouteReason } from '../routing/decision.ts';
 import { nextTurn, routeRead } from '../routing/route-read.ts';
 import type { PlacementRequest } from './placement-request.ts';
@@ -17,6 +18,8 @@ export type Placed = {
   readonly pool: Pool;
   readonly node: TopologyNode;
   readonly reason: RouteReason;
+  /** What a read on a replica must have seen; null: nothing, or it is none. */
+  readonly floor: Lsn | null;
   /** Others use the connection too. */
   readonly shared: boolean;
 };
@@ -51,6 +54,7 @@ export class Placement implements Checkout, Expiring {
   #pool: Pool | null = null;
   #node: TopologyNode | null = null;
   #reason: RouteReason = 'write';
+  #floor: Lsn | null = null;
   /** When the checkout began to wait. */
   #checkoutMs = 0;
   #waiter: LsnWaiter | null = null;
@@ -151,6 +155,7 @@ export class Placement implements Checkout, Expiring {
     const decision = this.#decide(request);
     switch (decision.kind) {
       case 'node':
+        this.#floor = decision.floor;
         return this.#checkout(decision.node, decision.reason, request);
       case 'wait':
         this.#state = 'lsn';
@@ -198,7 +203,7 @@ export class Placement implements Checkout, Expiring {
     // what it notifies is to be heard: a new primary is listened to first
     if (paused || primary === null || (!request.readOnly && notifications.behind(request.database)))
       return { kind: 'hold' };
-    return { kind: 'node', node: primary, reason: request.reason };
+    return { kind: 'node', node: primary, reason: request.reason, floor: null };
   }
 
   #databasePaused({ database }: PlacementRequest): boolean {
@@ -238,7 +243,7 @@ export class Placement implements Checkout, Expiring {
     this.#state = 'none';
     this.#services.deadlines.clear(this);
     this.#request = null;
-    this.#client.placed({ connection, pool, node, reason: this.#reason, shared });
+    this.#client.placed({ connection, pool, node, reason: this.#reason, floor: this.#floor, shared });
   }
 
   #leave(): void {

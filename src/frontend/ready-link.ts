@@ -1,5 +1,6 @@
 import type { SettingsSet } from '../backend/settings-set.ts';
 import { FairleadError } from '../core/errors.ts';
+import { parseLsn } from '../core/lsn.ts';
 import type { SessionStatement } from './batch.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
@@ -8,7 +9,7 @@ import type { SequenceUse } from './sequence-use.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { checkTypes, doubtfulTypes } from './types-check.ts';
 import type { Variant } from './variant.ts';
-import type { Work } from './work.ts';
+import type { ReadAuditor, Work } from './work.ts';
 
 /** What a server connection lacks for a request. */
 export type LinkNeeds = {
@@ -23,6 +24,8 @@ export type LinkNeeds = {
   readonly doubtful: readonly SessionStatement[];
   readonly variant: Variant;
   readonly inTransaction: boolean;
+  /** To be told where the replica is before the request runs. */
+  readonly audit: ReadAuditor | null;
   /** Of a transaction that comes from a replica; null: it is where it was. */
   readonly start: ReadOnlyStart | null;
 };
@@ -44,17 +47,28 @@ export function needsOf(
   const forget = !link.readOnly && sequences.strange(work.verdicts, open, link.connection);
   const doubtful = doubtfulTypes(link.connection, work.batch, variant);
   const { listens } = work;
+  const audit = link.readOnly && link.fresh && link.floor !== null ? (work.audit ?? null) : null;
   const begins = start.moving ? start : null;
-  if (settings === null && !forget && doubtful.length === 0 && listens.length === 0 && begins === null) return null;
-  return { settings, memory, listens, forget, doubtful, variant, inTransaction, start: begins };
+  if (
+    settings === null &&
+    !forget &&
+    doubtful.length === 0 &&
+    listens.length === 0 &&
+    begins === null &&
+    audit === null
+  )
+    return null;
+  return { settings, memory, listens, forget, doubtful, variant, inTransaction, audit, start: begins };
 }
 
 /** Brings a server connection into the state that a request needs, and makes sure that its statements are what the client takes them for. */
 export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadError | null) => void): void {
-  const { settings, forget, doubtful, variant, inTransaction, start } = needs;
+  const { settings, forget, doubtful, variant, inTransaction, audit, start } = needs;
   const begin = (error: FairleadError | null) => {
-    if (error === null && start !== null) start.begin(link, then);
-    else then(error);
+    if (error !== null) then(error);
+    else if (start !== null) start.begin(link, then);
+    else if (audit !== null) askPosition(link, audit, then);
+    else then(null);
   };
   const check = () =>
     checkTypes(link, doubtful, variant, inTransaction, (error) => {
@@ -66,6 +80,15 @@ export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadEr
     if (error === null) return check();
     if (error.code === 'connection_lost') return then(error);
     then(new FairleadError('bad_parameter', `the session's settings could not be applied: ${error.message}`));
+  });
+}
+
+function askPosition(link: Link, audit: ReadAuditor, then: (error: FairleadError | null) => void): void {
+  link.ask('SELECT pg_last_wal_replay_lsn()', (rows, error) => {
+    const replayed = rows[0]?.[0] ?? null;
+    if (replayed !== null && link.floor !== null) audit(link.node.name, parseLsn(replayed), link.floor);
+    // a session's statement_timeout may have ended it: that is not the request's affair
+    then(error?.code === 'connection_lost' ? error : null);
   });
 }
 

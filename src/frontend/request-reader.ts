@@ -198,6 +198,7 @@ function newWork(
     describeOnly,
     startedMs: nowMs(),
     losses: 0,
+    audit: undefined,
     avoid: null,
     alone: false,
     forced: null,

@@ -55,6 +55,17 @@ const REQUEST: { -readonly [K in keyof ReadRequest]: ReadRequest[K] } = {
   tables: null,
 };
 
+/** So much of the next read has been sampled. */
+let due = 0;
+
+/** True for this share of the calls. */
+function sampled(share: number): boolean {
+  due += share;
+  if (due < 1) return false;
+  due -= 1;
+  return true;
+}
+
 type Output = Pick<ExecutionHost, 'relay' | 'listening'>;
 
 /** How long such reads take; null: it is none that could stand among others. */
@@ -113,6 +124,7 @@ export class SharedRead implements ExchangeOwner, Rider {
 
   /** The work as what may stand behind others; null: it needs a connection to itself. */
   rider(work: Work): Rider | null {
+    this.#sample(work);
     const pace = this.#mayShare ? paceOf(work) : null;
     if (pace?.quick !== true) return null;
     this.#prepare(pace);
@@ -133,8 +145,27 @@ export class SharedRead implements ExchangeOwner, Rider {
     return !this.#output.listening.listens && !settingsChanged && !primaryOnly;
   }
 
+  /** Decides once for each read whether it is one of those that are checked: they run alone. */
+  #sample(work: Work): void {
+    if (work.audit !== undefined) return;
+    const { cluster, config, neighbours } = this.#services;
+    work.audit = null;
+    const share = config().routing.audit;
+    if (share === 0) return;
+    const { read, tables } = summarize(work.verdicts);
+    if (!read || !sampled(share)) return;
+    const { timeline } = cluster.topology.value;
+    const oids = tables?.oids ?? null;
+    work.alone = true;
+    work.audit = (node, replayed, floor) => {
+      const names = work.verdicts.flatMap(({ relations }) => relations.map(({ name }) => name));
+      neighbours.audited({ node, timeline, replayed, floor, oids, names });
+    };
+  }
+
   /** Runs it at once if there is a place for it. @returns false when there is none */
   join(work: Work): boolean {
+    this.#sample(work);
     const pace = this.#mayShare ? paceOf(work) : null;
     if (pace?.quick !== true || this.#client.readOnly) return false;
     const { options, causality } = this.#host;

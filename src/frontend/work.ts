@@ -1,10 +1,14 @@
 import { Pace } from '../backend/pace.ts';
+import type { Lsn } from '../core/lsn.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { joinTables, type TablesRead } from '../sql/tables-read.ts';
 import type { StatementClass, Verdict } from '../sql/verdict.ts';
 import type { Batch } from './batch.ts';
 import type { NameUse } from './name-use.ts';
 import type { TrafficClass } from './traffic-snapshot.ts';
+
+/** Is told where the replica was right before a read ran, and what that must have seen. */
+export type ReadAuditor = (node: string, replayed: Lsn, floor: Lsn) => void;
 
 /** One request of a client on its way: from its last byte read to its ReadyForQuery. */
 export type Work = {
@@ -27,6 +31,8 @@ export type Work = {
   avoid: Set<string> | null;
   /** It has to have a server connection to itself. */
   alone: boolean;
+  /** Whoever is to know where the replica was before it ran; null: nobody; undefined: that is not decided yet. */
+  audit: ReadAuditor | null | undefined;
   /** Set when it has to run on the primary after all. */
   forced: RouteReason | null;
   /** What its server connection has to listen on meanwhile, because it asks for that. */

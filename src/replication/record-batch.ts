@@ -35,30 +35,37 @@ export function recordBatch(
     const to = batch.tableEnds[i] as number;
     const commitMs = batch.commitMs[i] as number;
     commits.record(endLsn, commitMs);
-    recent.record({ endLsn, commitMs, tables: names.named(batch.tables.subarray(from, to)) });
     const flags = batch.flags[i] as number;
     if ((flags & UNTOLD) !== 0) untold = true;
+    const oids: number[] = [];
     let all = markedFrom === null || endLsn <= markedFrom || (flags & OPAQUE) !== 0;
     for (let mark = batch.ddl[nextDdl]; mark?.commit === i; mark = batch.ddl[++nextDdl]) {
-      all = !markDdl(mark.content, endLsn, freshness) || all;
+      const marked = markedOids(mark.content);
+      if (marked === null) all = true;
+      else oids.push(...marked);
       freshness.schemaChanged(mark.xid);
       names.forget();
       freshness.forgetNames();
     }
     for (let t = from; t < to && !all; t++) {
-      const oids = names.oidsOf(batch.tables[t] as number, endLsn);
-      if (oids === null) all = true;
-      else for (const oid of oids) freshness.touch(oid, endLsn);
+      const found = names.oidsOf(batch.tables[t] as number, endLsn);
+      if (found === null) all = true;
+      else for (const oid of found) oids.push(oid);
     }
+    for (const oid of oids) freshness.touch(oid, endLsn);
     if (all) freshness.touchAll(endLsn);
+    recent.record({
+      endLsn,
+      commitMs,
+      tables: names.named(batch.tables.subarray(from, to)),
+      oids: all ? null : oids,
+    });
     from = to;
   }
   return untold;
 }
 
-/** A mark holds OIDs of relations, or `*`. @returns false when everything may have changed. */
-function markDdl(content: string, endLsn: Lsn, freshness: TableFreshness): boolean {
-  if (!/^\d+(,\d+)*$/.test(content)) return false;
-  for (const oid of content.split(',')) freshness.touch(Number(oid), endLsn);
-  return true;
+/** A mark holds OIDs of relations, or `*`: then everything may have changed, and it is null. */
+function markedOids(content: string): number[] | null {
+  return /^\d+(,\d+)*$/.test(content) ? content.split(',').map(Number) : null;
 }

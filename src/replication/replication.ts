@@ -189,6 +189,7 @@ export class Replication {
     this.#permanent = false;
     this.#backoff.reset();
     this.#names?.reset();
+    this.#cluster.recent.gap(consistentLsn);
     this.#cluster.freshness.reset(consistentLsn, this.#cluster.assignment.value.timeline);
     this.#receive(consistentLsn);
     this.#log.info({ node: this.#target?.name, slot: this.#stream?.slot }, 'following the logical stream');

@@ -23,7 +23,13 @@ export type RouteReason =
 
 /** Where to send a statement. */
 export type RouteDecision =
-  | { readonly kind: 'node'; readonly node: TopologyNode; readonly reason: RouteReason }
+  | {
+      readonly kind: 'node';
+      readonly node: TopologyNode;
+      readonly reason: RouteReason;
+      /** What a read on a replica must have seen; null: it is bound to nothing. */
+      readonly floor: Lsn | null;
+    }
   /** Wait until a replica reaches `lsn`, or the stream has told everything up to `told`, then ask again. */
   | { readonly kind: 'wait'; readonly lsn: Lsn; readonly told: Lsn | null }
   /** Wait for a sample of the primary's position, then ask again. */

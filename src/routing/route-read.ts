@@ -58,10 +58,10 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   const only = bound ? causality.replica : null;
   const floor = unbound ? null : strongFloor(request, cluster);
   const fresh = best(topology.replicas, (node) => isFresh(request, cluster, node, floor), load, only);
-  if (fresh !== null) return { kind: 'node', node: fresh, reason: reasonOf(request) };
+  if (fresh !== null) return { kind: 'node', node: fresh, reason: reasonOf(request), floor };
   const tables = knownTables(request.tables, cluster, topology);
   const current = tables === null ? null : bestForTables(request, cluster, topology, load, only, floor, tables);
-  if (current !== null) return { kind: 'node', node: current, reason: reasonForTables(request) };
+  if (current !== null) return { kind: 'node', node: current, reason: reasonForTables(request), floor };
   if (bound && causality.replica !== null && !isReadable(topology, causality.replica)) {
     // the replica it last read is gone and its position unknown: only the primary's bounds it
     causality.ranOnPrimary(cluster.samples.next);
@@ -89,7 +89,7 @@ function waitFor(floor: Lsn, tables: KnownTables | null, bound: boolean): RouteD
 }
 
 function toPrimary(topology: Topology, reason: RouteReason): RouteDecision {
-  return topology.primary === null ? { kind: 'hold' } : { kind: 'node', node: topology.primary, reason };
+  return topology.primary === null ? { kind: 'hold' } : { kind: 'node', node: topology.primary, reason, floor: null };
 }
 
 function reasonOf(request: ReadRequest): RouteReason {

@@ -4,6 +4,7 @@ import type { Assignment } from '../cluster/assignment.ts';
 import type { Failure, Observation } from '../cluster/observation.ts';
 import type { NodePosition, NodeRecord } from '../cluster/observations.ts';
 import type { OperatorIntent } from '../cluster/operator.ts';
+import type { AuditedRead } from '../cluster/read-audit.ts';
 import type { FreshnessChange } from '../cluster/table-freshness.ts';
 import type { Config } from '../config/config.ts';
 import type { Operator } from '../console/command.ts';
@@ -87,6 +88,7 @@ export type FromWorker =
   /** → null | keyof Limits */
   | { readonly kind: 'enter'; readonly where: Where; readonly limits: Limits }
   | { readonly kind: 'leave'; readonly where: Where }
+  | { readonly kind: 'audited'; readonly read: AuditedRead }
   /** A command of the console: its words, as in the table of commands. → Outcome */
   | {
       readonly kind: 'run';

@@ -54,6 +54,8 @@ export class Requests {
         return this.#enter(member, message.where, message.limits);
       case 'leave':
         return member.places.add(message.where.database, message.where.user, -1);
+      case 'audited':
+        return this.#deps.cluster.audit.record(message.read);
       case 'run':
         return this.#command(member, message);
       case 'abort':

@@ -166,6 +166,7 @@ function neighboursOf(index: number, count: number): Neighbours {
       channel.ask<keyof Limits | null>({ kind: 'enter', where, limits }).then(then, () => {});
     },
     leave: (where) => channel.tell({ kind: 'leave', where }),
+    audited: (read) => channel.tell({ kind: 'audited', read }),
     sequenceReader: (of) => channel.tell({ kind: 'sequence reader', of }),
   };
 }

@@ -5,7 +5,7 @@ import { provenUntil } from '../../../src/cluster/proven-until.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 
 const asked = (position: bigint, askedMs: number) => ({ lsn: lsn(position), askedMs, answeredMs: askedMs + 1 });
-const commit = (endLsn: bigint, commitMs: number) => ({ endLsn: lsn(endLsn), commitMs, tables: [] });
+const commit = (endLsn: bigint, commitMs: number) => ({ endLsn: lsn(endLsn), commitMs, tables: [], oids: null });
 const ownMs = (commitMs: number) => commitMs - 1000;
 
 describe('until when acknowledged writes are proven', () => {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { RecentCommits } from '../../../src/cluster/recent-commits.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 
-const commit = (end: number) => ({ endLsn: lsn(BigInt(end)), commitMs: end, tables: ['t1'] });
+const commit = (end: number) => ({ endLsn: lsn(BigInt(end)), commitMs: end, tables: ['t1'], oids: null });
 const ends = (recent: RecentCommits, after: number) => recent.after(lsn(BigInt(after))).map((c) => Number(c.endLsn));
 
 describe('recent commits', () => {

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { lsn } from '../../src/core/lsn.ts';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { whileReplayIsPaused } from '../support/paused-replay.ts';
+import { RawClient } from '../support/raw-client.ts';
+import { show, untilServing } from '../support/serving.ts';
+import { until } from '../support/wait.ts';
+
+/** The router is broken on purpose: it believes that replicas are anywhere. */
+function breakRouter({ app: { cluster } }: TestFairlead): () => void {
+  const { position } = cluster.observations;
+  cluster.observations.position = () => ({ lsn: lsn(1n << 60n), askedMs: 0, answeredMs: 0 });
+  return () => {
+    cluster.observations.position = position;
+  };
+}
+
+describe('the auditor', () => {
+  let cluster: TestCluster;
+  let fairlead: TestFairlead;
+  const open: RawClient[] = [];
+
+  before(async () => {
+    cluster = await startTestCluster({ replicas: 1 });
+    await cluster.node('pg1').query('CREATE TABLE a (id int); CREATE TABLE b (id int)');
+    // in one process: the broken part is reached from here
+    fairlead = await startFairlead(cluster, {
+      config: { workers: 1, failover: { mode: 'off' }, routing: { audit: 1 } },
+    });
+    await untilServing(fairlead, 1);
+  });
+  after(async () => {
+    for (const one of open) one.vanish();
+    await fairlead?.stop();
+    await cluster?.stop();
+  });
+
+  async function connect(): Promise<RawClient> {
+    const client = await RawClient.connect(fairlead.url);
+    open.push(client);
+    return client;
+  }
+
+  const nodeOf = async (client: RawClient) => (await client.records('SHOW fairlead.route'))[0]?.node;
+  const audit = () => fairlead.app.cluster.audit;
+
+  async function untilTablesAreKnown(client: RawClient): Promise<void> {
+    const known = async () => {
+      await client.query('INSERT INTO a VALUES (0)');
+      await client.query('INSERT INTO b VALUES (0)');
+      const tables = (await show(fairlead.url, 'SHOW FRESHNESS')).map((row) => row.table);
+      return tables.includes('public.a') && tables.includes('public.b');
+    };
+    await until(known, { what: 'tables that are known' });
+  }
+
+  it('finds nothing while positions are gone by', async () => {
+    const client = await connect();
+    await untilTablesAreKnown(client);
+    for (let i = 0; i < 50; i++) {
+      await client.query('INSERT INTO a VALUES (1)');
+      await client.query('SELECT count(*) FROM a');
+    }
+    await whileReplayIsPaused(cluster, ['pg2'], async () => {
+      await client.query('INSERT INTO a VALUES (1)');
+      for (let i = 0; i < 10; i++) await client.query('SELECT count(*) FROM b');
+      assert.equal(await nodeOf(client), 'pg2');
+    });
+    await until(() => audit().passed >= 50, { what: 'audited reads' });
+    assert.equal(audit().violations, 0);
+    const [row] = await show(fairlead.url, 'SHOW AUDIT');
+    assert.equal(row?.violations, '0');
+    assert.ok(Number(row?.passed) >= 50);
+  });
+
+  it('finds stale reads of a router that is broken, and only those', async () => {
+    const client = await connect();
+    await untilTablesAreKnown(client);
+    const before = { passed: audit().passed, violations: audit().violations };
+    await whileReplayIsPaused(cluster, ['pg2'], async () => {
+      await client.query('INSERT INTO a VALUES (1)');
+      const mend = breakRouter(fairlead);
+      try {
+        await client.query('SELECT count(*) FROM a');
+        assert.equal(await nodeOf(client), 'pg2', 'it is broken');
+        await until(() => audit().violations === before.violations + 1, { what: 'the violation' });
+        assert.match(audit().last?.why ?? '', /a commit of public\.a/);
+        await client.query('SELECT count(*) FROM pg_class');
+        await until(() => audit().violations === before.violations + 2, { what: 'the second violation' });
+        assert.match(audit().last?.why ?? '', /had not replayed what the session must see/);
+        await client.query('SELECT count(*) FROM b');
+        await until(() => audit().passed === before.passed + 1, { what: 'the read that saw everything' });
+      } finally {
+        mend();
+      }
+    });
+    assert.equal(audit().violations, before.violations + 2);
+    const metrics = await (await fetch(`${fairlead.http}/metrics`)).text();
+    assert.match(metrics, /^fairlead_audited_reads_total\{result="violation"\} 2$/m);
+    const events = (await (await fetch(`${fairlead.http}/api/events`)).json()) as { kind: string }[];
+    const kinds = JSON.stringify(events);
+    assert.match(kinds, /audit-violation/);
+  });
+});
