@@ -209,6 +209,13 @@ export class Exchange {
     this.expect(EXPECT.EXECUTE);
   }
 
+  /** True when the next reply is about a Parse under the empty name. */
+  get parsesUnnamed(): boolean {
+    const code = this.codes[this.head];
+    const parses = code === EXPECT.PARSE || code === EXPECT.PARSE_SKIP;
+    return parses && this.entries[this.head]?.unnamed !== false;
+  }
+
   /** What the CommandComplete that is next deallocates; null: nothing. */
   get deallocation(): Deallocation | null {
     return this.#deallocations?.get(this.head) ?? null;

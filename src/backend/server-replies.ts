@@ -194,9 +194,9 @@ export class ServerReplies {
     const { ownFault } = exchange;
     const name = exchange.names[exchange.head] ?? null;
     if (exchange.extended) {
-      exchange.abandonExpected();
       // a Parse under the empty name that fails leaves none there
-      this.#connection.statements.dropUnnamed();
+      if (exchange.parsesUnnamed) this.#connection.statements.dropUnnamed();
+      exchange.abandonExpected();
       // what we believe of its statements is wrong, or a plan is outdated by DDL: nobody else shall meet that
       if (!ownFault && OUTDATED.has(fields.sqlState)) this.#connection.tainted = true;
     }

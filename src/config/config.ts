@@ -148,7 +148,7 @@ export const configSchema = z.strictObject({
         .describe('what a read must have seen'),
       max_lag: lagLimit
         .default({ ms: 10_000, bytes: null })
-        .describe('a replica further behind serves no reads; time or bytes'),
+        .describe('a replica further behind serves no reads but of tables that have not changed since; time or bytes'),
       freshness_wait: timeMs
         .default(100)
         .describe('how long a read may wait for a replica before the primary takes it'),

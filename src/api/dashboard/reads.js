@@ -17,6 +17,7 @@ const MEANING = {
   'no fresh replica': 'none caught up within freshness_wait',
   retry: 'a replica refused or died; ran again',
   'fresh replica': 'had replayed what the session must see',
+  'fresh tables': 'is behind, but not in what is read',
   'caught up': 'after a short wait for the replica',
   'read only transaction': 'BEGIN READ ONLY',
   'hint replica': 'a comment asked for a replica',
