@@ -31,6 +31,8 @@ export class ServerConnection {
   status: number = STATUS.IDLE;
   /** Latest ParameterStatus values. */
   readonly parameters: Map<string, string>;
+  /** Its transactions are READ COMMITTED where a session says nothing else; false: or nobody has asked. */
+  readsCommitted = false;
   /** Settings applied by us. */
   settings: SettingsSet = NO_SETTINGS;
   readonly statements = new ServerStatements();

@@ -152,6 +152,10 @@ export const configSchema = z.strictObject({
       freshness_wait: timeMs
         .default(100)
         .describe('how long a read may wait for a replica before the primary takes it'),
+      transactions: z
+        .enum(['primary', 'split'])
+        .default('primary')
+        .describe('where transactions run that do not say READ ONLY; split: on a replica until their first write'),
       audit: z
         .number()
         .min(0)

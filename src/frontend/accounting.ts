@@ -34,7 +34,8 @@ export function account(
 ): LastRoute {
   const atMs = nowMs();
   count(link, work, exchange, atMs);
-  const linked = inTransaction ? (link.readOnly ? 'read only transaction' : 'transaction') : null;
+  const begun = link.reason === 'split transaction' ? link.reason : 'read only transaction';
+  const linked = inTransaction ? (link.readOnly ? begun : 'transaction') : null;
   const reason: RouteReason = pinned ? 'pinned' : (linked ?? link.reason);
   traffic.record(link.node.index, summary.traffic, reason, atMs - work.startedMs, atMs);
   if (exchange.sqlState !== null) traffic.recordError(atMs);

@@ -17,9 +17,9 @@ import type { ExecutionHost, ExecutionState } from './execution-host.ts';
 import { settleAt } from './home.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfPinned, type FinalLoss, lostTransaction } from './loss.ts';
+import { MovableStart } from './movable-start.ts';
 import { type Placed, Placement, type PlacementClient } from './placement.ts';
 import { placementRequest } from './placement-request.ts';
-import { ReadOnlyStart } from './read-only-start.ts';
 import { needsOf, readyLink } from './ready-link.ts';
 import { refusable } from './refusable.ts';
 import { requestExchange } from './request-exchange.ts';
@@ -31,9 +31,10 @@ import { SessionMemory } from './session-memory.ts';
 import { SessionOptions } from './session-options.ts';
 import { SessionSettings } from './session-settings.ts';
 import { SharedRead, type SharedReadHost } from './shared-read.ts';
+import { splitPolicy } from './split-policy.ts';
 import { UnderWay } from './under-way.ts';
 import { type Variant, variantsOf } from './variant.ts';
-import type { Work } from './work.ts';
+import { avoidNode, type Work } from './work.ts';
 
 export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, SharedReadHost {
   readonly clientPid: number;
@@ -42,12 +43,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   readonly memory: SessionMemory;
   readonly underWay: UnderWay;
   readonly settings: SessionSettings;
-  readonly start: ReadOnlyStart;
+  readonly start: MovableStart;
   readonly #client: Client;
   readonly #services: Services;
   readonly #host: ExecutionHost;
   readonly #requests: RequestReader;
-  placement: Placement | null = null; // made when a request first needs it
+  placement: Placement | null = null;
   readonly #variant: Variant;
   #state: ExecutionState = 'idle';
   #transaction: Transaction = 'none';
@@ -67,8 +68,8 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.options = new SessionOptions(services.causalityKeys);
     this.causality = new Causality(this.options);
     this.settings = new SessionSettings(services.config, client.database, client.identity);
-    this.start = new ReadOnlyStart(client.readOnly);
     this.memory = new SessionMemory(client.startupSettings);
+    this.start = new MovableStart(client.readOnly, splitPolicy(client, services, this));
     this.#variant = variantsOf(services.statements, this.memory);
     this.statements = new RunningStatements(client, services, this, requests.statements);
     this.sharedRead = new SharedRead(client, services, this, requests, this.#variant, host);
@@ -144,12 +145,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   /** The session is over: what it holds is given back or closed. */
   close(): void {
     const idle = this.#state === 'idle' && this.#transaction === 'none';
+    const link = this.#link;
     this.#state = 'closed';
+    this.#link = null;
     this.placement?.abort();
     this.causality.end();
     this.sharedRead.leave();
-    const link = this.#link;
-    this.#link = null;
     this.#home = settleAt(null, this.#home, this);
     if (link?.shared === true && this.underWay.exchange !== null) link.connection.disown(this.underWay.exchange);
     else link?.leave(idle, this.memory.pinned !== null, this.settings.now);
@@ -214,12 +215,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   #apply(link: Link): void {
     const work = this.#work as Work;
-    this.statements.begin(work);
-    const { sequences } = this.statements;
-    const needs = needsOf(link, work, this.#transaction, this.start, this.memory, sequences, this.#variant);
+    const { start, memory, statements } = this;
+    statements.begin(work);
+    const needs = needsOf(link, work, this.#transaction, start, memory, statements.sequences, this.#variant);
     if (needs === null) return this.#submit(link);
-    const { inTransaction } = needs;
     readyLink(link, needs, (error) => {
+      const { inTransaction } = needs;
       if (this.#state === 'closed' || this.#link !== link) return;
       if (error === null || (inTransaction && error.code === 'connection_lost')) return this.#submit(link);
       if (inTransaction) this.#transaction = 'failed';
@@ -237,7 +238,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
     const { exchange, bytes } = requestExchange(this, link, work, {
       variant: this.#variant,
-      refusable: this.keepsLink ? null : refusable(where, this.statements.summary, work),
+      refusable: this.keepsLink && !this.start.split ? null : refusable(where, this.statements.summary, work),
       swallowReady: work.describeOnly || restores || this.#host.listening.listens,
     });
     this.underWay.begin(link, exchange);
@@ -277,11 +278,10 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     const before = this.#transaction;
     const now = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     this.#transaction = now;
-    const succeeded = exchange.sqlState === null;
-    const { memory } = this;
-    const { running } = this.statements;
-    const certain = ranAll(work, running);
-    this.statements.answered(link, work, exchange, before, now, certain);
+    const { memory, statements } = this;
+    const { running } = statements;
+    const [succeeded, certain] = [exchange.sqlState === null, ranAll(work, running)];
+    statements.answered(link, work, exchange, before, now, certain);
     if (this.#host.listening.answered(running, succeeded, before, now)) memory.heardElsewhere();
     this.start.note(work, link, before, now, succeeded);
     this.#requests.schema.ran(running, now !== 'none');
@@ -390,9 +390,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.#services.traffic.recordRetry();
     this.underWay.end();
     if (this.#link === link) this.#link = null;
-    if (!link.connection.closed) link.release();
-    work.avoid ??= new Set();
-    if (link.readOnly) work.avoid.add(link.node.name);
+    if (this.start.split) this.start.leave(link, work);
+    else if (!link.connection.closed) link.release();
+    if (link.readOnly) avoidNode(work, link.node.name);
     if (forced !== null) work.forced = forced;
     this.#state = 'waiting';
     this.#seek(work);

@@ -5,6 +5,7 @@ import type { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import type { Consistency } from '../routing/route-read.ts';
 import type { TablesRead } from '../sql/tables-read.ts';
+import type { MovableStart } from './movable-start.ts';
 import type { SchemaView } from './schema-view.ts';
 import type { Client } from './session.ts';
 import type { SessionMemory } from './session-memory.ts';
@@ -40,6 +41,7 @@ export type Known = {
   readonly memory: SessionMemory;
   readonly options: SessionOptions;
   readonly causality: Causality;
+  readonly start: Pick<MovableStart, 'splits'>;
 };
 
 /** Where a request of a session may go. */
@@ -57,18 +59,22 @@ export function placementRequest(
   const whole = (work.synced || work.describeOnly) && !queryEndsBatch(work);
   // a session that keeps its connection for good keeps one that can write
   const mustBePrimary = memory.primaryOnly || outdated || settings.now.mode === 'session';
+  const consistency = options.consistencyOfReads(config.routing.consistency);
+  const split =
+    !client.readOnly && (consistency === 'session' || consistency === 'eventual') && known.start.splits(work);
   const read = {
-    consistency: options.consistencyOfReads(config.routing.consistency),
+    consistency,
     maxStalenessMs: summary.maxStalenessMs ?? options.maxStalenessMs,
     hint: summary.hint,
     causality,
-    replicaReason: summary.replicaReason,
+    replicaReason: split ? 'split transaction' : summary.replicaReason,
     tables: summary.tables,
   };
   return {
     database: client.database,
     identity: client.identity,
-    read: work.forced === null && (client.readOnly || (summary.read && whole && !mustBePrimary)) ? read : null,
+    read:
+      work.forced === null && (client.readOnly || ((summary.read || split) && whole && !mustBePrimary)) ? read : null,
     reason: work.forced ?? (summary.read && outdated ? 'session state' : summary.reason),
     readOnly: client.readOnly,
     rider,

@@ -4,7 +4,7 @@ import { parseLsn } from '../core/lsn.ts';
 import type { SessionStatement } from './batch.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
-import type { ReadOnlyStart } from './read-only-start.ts';
+import type { MovableStart } from './movable-start.ts';
 import type { SequenceUse } from './sequence-use.ts';
 import type { SessionMemory } from './session-memory.ts';
 import { checkTypes, doubtfulTypes } from './types-check.ts';
@@ -24,10 +24,13 @@ export type LinkNeeds = {
   readonly doubtful: readonly SessionStatement[];
   readonly variant: Variant;
   readonly inTransaction: boolean;
+  readonly work: Work;
   /** To be told where the replica is before the request runs. */
   readonly audit: ReadAuditor | null;
   /** Of a transaction that comes from a replica; null: it is where it was. */
-  readonly start: ReadOnlyStart | null;
+  readonly start: MovableStart | null;
+  /** Of a transaction that is to begin on a replica though it may write; null: none is, or the server allows it. */
+  readonly split: MovableStart | null;
 };
 
 /** Null: the request may go out at once. Where a transaction has failed the server refuses it anyway. */
@@ -35,7 +38,7 @@ export function needsOf(
   link: Link,
   work: Work,
   transaction: Transaction,
-  start: ReadOnlyStart,
+  start: MovableStart,
   memory: SessionMemory,
   sequences: SequenceUse,
   variant: Variant,
@@ -47,6 +50,8 @@ export function needsOf(
   const forget = !link.readOnly && sequences.strange(work.verdicts, open, link.connection);
   const doubtful = doubtfulTypes(link.connection, work.batch, variant);
   const { listens } = work;
+  const splits = !inTransaction && link.reason === 'split transaction' && !link.connection.readsCommitted;
+  const split = splits ? start : null;
   const audit = link.readOnly && link.fresh && link.floor !== null ? (work.audit ?? null) : null;
   const begins = start.moving ? start : null;
   if (
@@ -55,18 +60,20 @@ export function needsOf(
     doubtful.length === 0 &&
     listens.length === 0 &&
     begins === null &&
-    audit === null
+    audit === null &&
+    split === null
   )
     return null;
-  return { settings, memory, listens, forget, doubtful, variant, inTransaction, audit, start: begins };
+  return { settings, memory, listens, forget, doubtful, variant, inTransaction, audit, start: begins, split, work };
 }
 
 /** Brings a server connection into the state that a request needs, and makes sure that its statements are what the client takes them for. */
 export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadError | null) => void): void {
-  const { settings, forget, doubtful, variant, inTransaction, audit, start } = needs;
+  const { settings, forget, doubtful, variant, inTransaction, audit, start, split, work } = needs;
   const begin = (error: FairleadError | null) => {
     if (error !== null) then(error);
     else if (start !== null) start.begin(link, then);
+    else if (split !== null) split.check(link, work, then);
     else if (audit !== null) askPosition(link, audit, then);
     else then(null);
   };

@@ -41,6 +41,8 @@ export type Services = {
   readonly traffic: Traffic;
   /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   readonly sequenceReaders: Set<string>;
+  /** Database and user whose transactions are not READ COMMITTED by default, as servers say. See `MovableStart`. */
+  readonly elsewhereIsolated: Set<string>;
   readonly log: Log;
   config(): Config;
 };

@@ -24,7 +24,7 @@ import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import { doubtfulTypes } from './types-check.ts';
 import type { Variant } from './variant.ts';
-import { type Summary, summarize, type Work } from './work.ts';
+import { avoidNode, type Summary, summarize, type Work } from './work.ts';
 
 /** Larger requests are not put behind each other. */
 const SMALL_BYTES = 16 * 1024;
@@ -292,8 +292,7 @@ export class SharedRead implements ExchangeOwner, Rider {
   }
 
   #avoid(work: Work): void {
-    work.avoid ??= new Set();
-    work.avoid.add((this.#node as TopologyNode).name);
+    avoidNode(work, (this.#node as TopologyNode).name);
   }
 
   #again(work: Work): void {

@@ -39,6 +39,12 @@ export type Work = {
   listens: readonly string[];
 };
 
+/** The node refused it, or lost it. */
+export function avoidNode(work: Work, node: string): void {
+  work.avoid ??= new Set();
+  work.avoid.add(node);
+}
+
 /** What the statements of a request amount to. */
 export type Summary = {
   readonly class: StatementClass;

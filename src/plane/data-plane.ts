@@ -121,6 +121,7 @@ export class DataPlane implements Plane {
       sessions,
       holdRoom,
       sequenceReaders: new Set(),
+      elsewhereIsolated: new Set(),
       lifecycle: new Lifecycle(),
       traffic: new Traffic(cluster.nodes.map((node) => node.name)),
       neighbours,

@@ -19,6 +19,7 @@ export type RouteReason =
   | 'fresh tables' // the replica is behind, but not in any table that is read
   | 'caught up' // a replica, after a short wait
   | 'read only transaction' // on a replica
+  | 'split transaction' // it has only read so far, on a replica
   | 'hint replica'; // a comment asked for a replica
 
 /** Where to send a statement. */
@@ -55,6 +56,7 @@ export const ROUTE_REASONS = [
   'fresh tables',
   'caught up',
   'read only transaction',
+  'split transaction',
   'hint replica',
 ] as const satisfies readonly RouteReason[];
 
@@ -64,5 +66,6 @@ export const REPLICA_REASONS: ReadonlySet<RouteReason> = new Set<RouteReason>([
   'fresh tables',
   'caught up',
   'read only transaction',
+  'split transaction',
   'hint replica',
 ]);

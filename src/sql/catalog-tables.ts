@@ -11,6 +11,7 @@ type Known = {
   readonly calls: readonly number[];
   readonly opaque: string | null;
   readonly body: string | null;
+  readonly clock: boolean;
 };
 
 /** When a catalog was read: everything in it was committed before `lsn`; `snapshot` as `pg_current_snapshot()` prints it. */
@@ -20,12 +21,20 @@ export type CatalogInstant = { readonly lsn: Lsn; readonly snapshot: string };
 export type TableSink = {
   table(oid: number): void;
   opaque(reason: string): void;
+  /** It tells when the transaction began. */
+  clock(): void;
   /** A function in SQL is called; its text says what it reads. False: that was asked before. */
   body(oid: number, text: string): void;
 };
 
 /** FirstNormalObjectId */
 const FIRST_USER_OID = 16384;
+
+/** They tell when the transaction began. */
+const CLOCKS = new Set(['now', 'transaction_timestamp', 'age', 'current_setting']);
+
+/** A literal such as 'now' or 'today' may be of these types. */
+const TIME_TYPES = new Set(['date', 'time', 'timetz', 'timestamp', 'timestamptz']);
 
 /** Casts to these look names up in catalogs that change without DDL in the stream. */
 const OPAQUE_CASTS = new Set(['regrole']);
@@ -83,6 +92,7 @@ export class CatalogTables {
 
   call(schema: string | null, name: string, sink: TableSink): void {
     if ((schema === null || schema === 'pg_catalog') && this.#builtins.has(name)) sink.opaque(`calls ${name}`);
+    if (CLOCKS.has(name)) sink.clock();
     const seen = new Set<number>();
     for (const known of this.#functions.get(name) ?? []) {
       if (schema === null || known.schema === schema) this.#expand(known, sink, seen);
@@ -99,6 +109,7 @@ export class CatalogTables {
   }
 
   cast(type: string, sink: TableSink): void {
+    if (TIME_TYPES.has(type)) sink.clock();
     if (OPAQUE_CASTS.has(type) || this.#casts.has(type)) sink.opaque(`casts to ${type}`);
   }
 
@@ -106,6 +117,7 @@ export class CatalogTables {
     if (seen.has(known.oid)) return;
     seen.add(known.oid);
     if (known.opaque !== null) return sink.opaque(`${known.label} ${known.opaque}`);
+    if (known.clock) sink.clock();
     if (known.table) sink.table(known.oid);
     if (known.body !== null) sink.body(known.oid, known.body);
     for (const oid of [...known.reads, ...known.calls]) {
@@ -135,6 +147,7 @@ export class CatalogTables {
           calls: ((info.calls ?? []) as unknown[]).map(Number),
           opaque: (info.opaque ?? null) as string | null,
           body: (info.body ?? null) as string | null,
+          clock: info.clock === true,
         };
         this.#byOid.set(known.oid, known);
         const byName = kind === 'table' ? this.#tables : this.#functions;

@@ -89,6 +89,9 @@ function enter(tag: string, node: Fields, findings: Findings, scope: Scope, dept
     case 'A_Expr':
       operator(node.name, findings);
       break;
+    case 'SQLValueFunction':
+      if (/DATE|TIME/.test(textOf(node.op) ?? '')) findings.tables.clock();
+      break;
     case 'SubLink':
     case 'SortBy':
     case 'TypeCast':

@@ -6,6 +6,8 @@ export class ReadTables implements TableSink {
   readonly oids = new Set<number>();
   /** Why nobody can tell what it reads; null while that is not so. */
   why: string | null = null;
+  /** It tells when the transaction began. */
+  tellsTime = false;
   readonly #tables: CatalogTables | null;
   readonly #asked = new Set<number>();
   readonly #bodies: string[] = [];
@@ -37,6 +39,10 @@ export class ReadTables implements TableSink {
 
   table(oid: number): void {
     this.oids.add(oid);
+  }
+
+  clock(): void {
+    this.tellsTime = true;
   }
 
   opaque(reason: string): void {

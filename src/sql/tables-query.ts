@@ -34,7 +34,8 @@ const ofTrees = (trees: string): string => `
          'calls', ARRAY(SELECT DISTINCT f.fn::int8 FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
                         JOIN shady s ON s.oid = f.fn WHERE NOT s.builtin),
          'opaque', (SELECT min('calls ' || s.name) FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
-                    JOIN shady s ON s.oid = f.fn WHERE s.builtin)`;
+                    JOIN shady s ON s.oid = f.fn WHERE s.builtin),
+         'clock', (SELECT bool_or(t ~ ':funcid (1299|2647) |SQLVALUEFUNCTION') FROM unnest(${trees}) t)`;
 
 /**
  * What a read may read besides the tables it names, in one statement; the companion of `CATALOG_QUERY`. PostgreSQL 13 to 18; any role may
@@ -42,7 +43,8 @@ const ofTrees = (trees: string): string => `
  *
  * - `now`: a position that everything in the answer lies below, and the snapshot it was taken with.
  * - `system`: names of the relations that initdb made.
- * - `table`: tables, views and materialized views that users made; `reads`, `calls`, `opaque` of a view's rule, of row security policies.
+ * - `table`: tables, views and materialized views that users made; `reads`, `calls`, `opaque` of a view's rule, of row security policies;
+ *   `clock`: they call `now()`, `transaction_timestamp()` or the like.
  * - `function`: those of users' that are neither C nor immutable, with the text of a body in SQL.
  * - `builtins`: names of pg_catalog's functions that are opaque.
  * - `operator`, `cast`: names behind which is a function of users' as above.

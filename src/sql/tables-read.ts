@@ -5,14 +5,21 @@ import { walkQuery } from './query-walk.ts';
 import type { ReadTables } from './read-tables.ts';
 
 /** The tables whose content a statement can depend on, by OID, as one catalog resolves its names. Frozen. */
-export type TablesRead = { readonly oids: readonly number[]; readonly catalog: Catalog };
+export type TablesRead = {
+  readonly oids: readonly number[];
+  readonly catalog: Catalog;
+  /** It tells when the transaction began: `now()` and the like. */
+  readonly tellsTime: boolean;
+};
 
 /** What a statement that was walked reads, functions in SQL included. @returns null when that is not known: see `why` of its findings */
 export function tablesRead(findings: Findings): TablesRead | null {
   const { catalog, tables } = findings;
   while (catalog !== null && tables.why === null) {
     const bodies = tables.takeBodies();
-    if (bodies.length === 0) return Object.freeze({ oids: Object.freeze([...tables.oids]), catalog });
+    if (bodies.length === 0) {
+      return Object.freeze({ oids: Object.freeze([...tables.oids]), catalog, tellsTime: tables.tellsTime });
+    }
     for (const body of bodies) readBody(body, catalog, tables);
   }
   return null;
@@ -39,5 +46,5 @@ export function joinTables(of: readonly (TablesRead | null)[]): TablesRead | nul
     if (one === null || one.catalog !== first.catalog) return null;
     for (const oid of one.oids) oids.add(oid);
   }
-  return { oids: [...oids], catalog: first.catalog };
+  return { oids: [...oids], catalog: first.catalog, tellsTime: of.some((one) => one?.tellsTime === true) };
 }

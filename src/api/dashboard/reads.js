@@ -20,6 +20,7 @@ const MEANING = {
   'fresh tables': 'is behind, but not in what is read',
   'caught up': 'after a short wait for the replica',
   'read only transaction': 'BEGIN READ ONLY',
+  'split transaction': 'has only read so far; moves at its first write',
   'hint replica': 'a comment asked for a replica',
 };
 

@@ -49,7 +49,7 @@ describe('a read of known tables', () => {
         avoid: null,
         replicaReason: null,
         causality,
-        tables: oids === null ? null : { oids, catalog },
+        tables: oids === null ? null : { oids, catalog, tellsTime: false },
         ...request,
       },
       fixture.cluster,

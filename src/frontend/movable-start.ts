@@ -1,0 +1,164 @@
+import { FairleadError } from '../core/errors.ts';
+import { CLIENT } from '../wire/message-type.ts';
+import type { Transaction } from './client-output.ts';
+import type { Link } from './link.ts';
+import { onlyStatement, runs, textOf } from './plain-work.ts';
+import { summarize, type Work } from './work.ts';
+
+/** Statements at the beginning of a transaction that are remembered. */
+const MAX_TEXTS = 20;
+
+const READ_COMMITTED = 'read committed';
+
+/** What keeps a transaction from beginning on a replica, apart from what it says itself. */
+export type StartHost = {
+  /** `routing.transactions: split`, and nothing of the session stands against it. */
+  readonly maySplit: boolean;
+  /** The server gives transactions of this user another isolation level. */
+  cannotSplit(): void;
+};
+
+/**
+ * A transaction on a replica that can still move to the primary, where it is begun again with the same texts. One that is READ ONLY can while nothing but its
+ * beginning has run: BEGIN, SET TRANSACTION, SET LOCAL, SHOW; it has no snapshot yet, and what a replica would refuse, and PostgreSQL would not, moves it. One that is
+ * split (`routing.transactions`) can at any time: at READ COMMITTED each statement has a snapshot of its own, and it only runs there what leaves nothing behind and does not
+ * tell when the transaction began.
+ */
+export class MovableStart {
+  /** What has run; null when that is more. */
+  #texts: string[] | null = null;
+  /** To be run on the primary first. */
+  #moving: string | null = null;
+  #split = false;
+
+  readonly #readOnlyPort: boolean;
+  readonly #host: StartHost;
+
+  /** @param readOnlyPort the client came in by it: it is to be told what a standby says */
+  constructor(readOnlyPort: boolean, host: StartHost) {
+    this.#readOnlyPort = readOnlyPort;
+    this.#host = host;
+  }
+
+  /** True when the request begins a transaction that is to begin on a replica though it may write. */
+  splits(work: Work): boolean {
+    const [verdict] = work.verdicts;
+    if (verdict?.class !== 'begin' || work.forced !== null || !isPlain(work, 'begin') || !this.#host.maySplit)
+      return false;
+    return verdict.readOnly === null && (verdict.isolation ?? READ_COMMITTED) === READ_COMMITTED;
+  }
+
+  /** True while a split transaction has only read. */
+  get split(): boolean {
+    return this.#split && this.#texts !== null;
+  }
+
+  /** A split transaction is about to begin on a server connection. `then` is told of an error when it cannot begin there. */
+  check(link: Link, work: Work, then: (error: FairleadError | null) => void): void {
+    link.ask('SHOW default_transaction_isolation', (rows, error) => {
+      if (error !== null) return then(error);
+      link.connection.readsCommitted = rows[0]?.[0] === READ_COMMITTED;
+      if (link.connection.readsCommitted) return then(null);
+      this.#host.cannotSplit();
+      // somewhere else, then: nothing has run yet
+      work.forced = 'transaction';
+      then(new FairleadError('connection_lost', 'transactions are not READ COMMITTED here'));
+    });
+  }
+
+  /** A request was answered. */
+  note(work: Work, link: Link, before: Transaction, now: Transaction, succeeded: boolean): void {
+    if (now !== 'open' || !succeeded || !link.readOnly || this.#readOnlyPort) this.#texts = null;
+    else if (!runs(work)) return;
+    else if (before === 'none') {
+      this.#texts = isPlain(work, 'begin') ? [textOf(work)] : null;
+      this.#split = link.reason === 'split transaction';
+    } else if (this.#texts !== null && !isShow(work)) {
+      if (isPlain(work, 'session-state') && this.#texts.length < MAX_TEXTS) this.#texts.push(textOf(work));
+      else if (!this.#split || !isMovableRead(work)) this.#texts = null;
+    }
+  }
+
+  /** True when the request has to run on the primary, and the transaction can. */
+  concerns(work: Work, transaction: Transaction): boolean {
+    if (this.#texts === null || transaction !== 'open') return false;
+    const summary = summarize(work.verdicts);
+    const [verdict] = work.verdicts;
+    if (this.#split) return !this.#staysSplit(work);
+    if (verdict === undefined || summary.read || summary.class === 'end' || summary.class === 'begin') return false;
+    if (work.verdicts.length > 1 || summary.class !== 'session-state') return true;
+    return verdict.pin !== null || verdict.readOnly === false;
+  }
+
+  /** True when a split transaction can run it where it is, and move afterwards. */
+  #staysSplit(work: Work): boolean {
+    if (isMovableRead(work) || isPlainEnd(work)) return true;
+    const verdict = onlyStatement(work);
+    if (verdict === null || !isPlain(work, 'session-state') || (this.#texts?.length ?? 0) >= MAX_TEXTS) return false;
+    // SET and SET LOCAL; not what the transaction is, not savepoints or cursors
+    const sets = verdict.reason.startsWith('sets ') && verdict.isolation === null && verdict.readOnly === null;
+    return sets && verdict.pin === null && verdict.command === null;
+  }
+
+  /** The transaction goes from there; `begin` follows on the primary, or `abandon`. @returns the link that the session has now */
+  leave(link: Link, work: Work): null {
+    work.forced = 'transaction';
+    this.#moving = (this.#texts ?? []).join(';\n');
+    this.#texts = null;
+    link.ask('ROLLBACK', (_rows, error) => {
+      if (error !== null) link.connection.tainted = true;
+      if (!link.connection.closed) link.release();
+    });
+    return null;
+  }
+
+  get moving(): boolean {
+    return this.#moving !== null;
+  }
+
+  begin(link: Link, then: (error: FairleadError | null) => void): void {
+    link.ask(this.#moving ?? '', (_rows, error) => {
+      if (error === null) this.#moving = null;
+      then(error);
+    });
+  }
+
+  /** @returns true when it was on its way, and is lost */
+  abandon(): boolean {
+    const { moving } = this;
+    this.#moving = null;
+    return moving;
+  }
+}
+
+/** One statement of that class, without parameters. */
+function isPlain(work: Work, wanted: 'begin' | 'session-state'): boolean {
+  const verdict = onlyStatement(work);
+  if (verdict === null || verdict.class !== wanted || !runs(work) || !work.synced) return false;
+  return verdict.statementUses === undefined;
+}
+
+function isShow(work: Work): boolean {
+  return onlyStatement(work)?.reason.startsWith('shows ') === true;
+}
+
+/** COMMIT or ROLLBACK, and no new transaction behind it. */
+function isPlainEnd(work: Work): boolean {
+  const verdict = onlyStatement(work);
+  return (
+    verdict?.class === 'end' &&
+    work.synced &&
+    /^\s*(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?\s*$/i.test(textOf(work))
+  );
+}
+
+/** Reads of which nothing is left when they are answered, and that tell nothing that would differ after a move. */
+function isMovableRead(work: Work): boolean {
+  const { read, tables } = summarize(work.verdicts);
+  if (!read || tables === null || tables.tellsTime || !work.synced || work.kind === 'stream' || work.use !== null)
+    return false;
+  return (
+    work.batch === null ||
+    work.batch.items().every(({ type, raw }) => type !== CLIENT.EXECUTE || raw.readInt32BE(raw.length - 4) === 0)
+  );
+}
