@@ -157,8 +157,17 @@ function isMovableRead(work: Work): boolean {
   const { read, tables } = summarize(work.verdicts);
   if (!read || tables === null || tables.tellsTime || !work.synced || work.kind === 'stream' || work.use !== null)
     return false;
+  const { batch } = work;
+  if (batch === null) return true;
+  // portals stay until the transaction ends: none may be left that could be asked for again
   return (
-    work.batch === null ||
-    work.batch.items().every(({ type, raw }) => type !== CLIENT.EXECUTE || raw.readInt32BE(raw.length - 4) === 0)
+    batch.plain &&
+    batch.runsWhatItBinds &&
+    batch.items().every(({ type, raw }) => type !== CLIENT.EXECUTE || isWhole(raw))
   );
+}
+
+/** Execute of the unnamed portal, without a row limit. */
+function isWhole(raw: Buffer): boolean {
+  return raw[5] === 0 && raw.readInt32BE(raw.length - 4) === 0;
 }

@@ -40,6 +40,9 @@ export type Conversation = {
 /** Ends every conversation: it is answered in any state of a session, and only then. */
 const LAST_WORDS = 'the last words of this conversation';
 
+/** FAIRLEAD_TEST_TRANSACTIONS=split lets transactions begin on the replica. */
+const TRANSACTIONS = process.env.FAIRLEAD_TEST_TRANSACTIONS === 'split' ? 'split' : 'primary';
+
 const PATIENCE_MS = 8000;
 
 const FIXTURES = `
@@ -76,11 +79,14 @@ export class Differential {
 
   static async start(): Promise<Differential> {
     const [alone, cluster] = await Promise.all([startTestCluster({ replicas: 0 }), startTestCluster({ replicas: 1 })]);
-    const fairlead = await startFairlead(cluster, { config: { pool: { size: POOL_SIZE } } });
-    await untilServing(fairlead, 1);
-    const at = (url: string) => url.replace(/\/postgres$/, '/compared');
     const one = alone.node('pg1');
     for (const node of [one, cluster.node('pg1')]) await node.query('CREATE DATABASE compared');
+    const fairlead = await startFairlead(cluster, {
+      cluster: { database: 'compared' },
+      config: { pool: { size: POOL_SIZE }, routing: { transactions: TRANSACTIONS } },
+    });
+    await untilServing(fairlead, 1);
+    const at = (url: string) => url.replace(/\/postgres$/, '/compared');
     const direct: Side = {
       url: at(one.url),
       cluster: alone,

@@ -19,7 +19,9 @@ export class Neighbours {
 
   /** Takes connections of the primary's pool and of the replica's. */
   static async connect(url: string): Promise<Neighbours> {
-    return new Neighbours(await Promise.all(['BEGIN', 'BEGIN READ ONLY'].map((begin) => Ring.connect(url, begin))));
+    return new Neighbours(
+      await Promise.all(['BEGIN READ WRITE', 'BEGIN READ ONLY'].map((begin) => Ring.connect(url, begin))),
+    );
   }
 
   /** From now on just so many connections of each pool are free as there are sessions in the conversation, and not those that it had. */
