@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Workload } from './measure/pgbench.ts';
 
-export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay', 'micro'] as const;
+export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay', 'staleness', 'micro'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** What is measured, how long and how often. */
@@ -23,6 +23,10 @@ export type Plan = {
   readonly rate: number | null;
   readonly idleClients: number;
   readonly connects: number;
+  /** Sessions that staleness is looked for in; half of them write. */
+  readonly sessions: number;
+  /** How far behind the replicas are kept during the bulk load. */
+  readonly bulkDelayMs: number;
   /** Of a result and of a COPY, MB. */
   readonly relayMb: number;
   /** How long each operation of the micro-benchmarks is repeated. */
@@ -42,6 +46,8 @@ const FULL = {
   writers: [8, 32],
   idleClients: 10_000,
   connects: 5000,
+  sessions: 16,
+  bulkDelayMs: 11_000,
   relayMb: 500,
   microMs: 300,
 } as const;
@@ -58,6 +64,8 @@ const QUICK = {
   writers: [8],
   idleClients: 2000,
   connects: 1000,
+  sessions: 8,
+  bulkDelayMs: 2000,
   relayMb: 100,
   microMs: 30,
 } as const;
@@ -78,13 +86,14 @@ export function planFrom(args: readonly string[]): Plan {
       rate: { type: 'string' },
       'idle-clients': { type: 'string' },
       connects: { type: 'string' },
+      sessions: { type: 'string' },
       'relay-mb': { type: 'string' },
       'pg-bin': { type: 'string' },
     },
   });
   const preset = values.quick ? QUICK : FULL;
-  const number = (name: 'rounds' | 'seconds' | 'scale' | 'idle-clients' | 'connects' | 'relay-mb', or: number) =>
-    values[name] === undefined ? or : positive(name, values[name]);
+  type Count = 'rounds' | 'seconds' | 'scale' | 'idle-clients' | 'connects' | 'sessions' | 'relay-mb';
+  const number = (name: Count, or: number) => (values[name] === undefined ? or : positive(name, values[name]));
   const clients = values.clients?.split(',').map((text) => positive('clients', text));
   const chosen = (numbers: readonly number[]) => numbers.filter((count) => clients?.includes(count) ?? true);
   return {
@@ -101,6 +110,7 @@ export function planFrom(args: readonly string[]): Plan {
     rate: values.rate === undefined ? null : positive('rate', values.rate),
     idleClients: number('idle-clients', preset.idleClients),
     connects: number('connects', preset.connects),
+    sessions: number('sessions', preset.sessions),
     relayMb: number('relay-mb', preset.relayMb),
     pgBin: values['pg-bin'],
   };

@@ -10,16 +10,24 @@ import { memory } from './parts/memory.ts';
 import { micro } from './parts/micro.ts';
 import { relay } from './parts/relay.ts';
 import type { Section } from './parts/section.ts';
+import { staleness } from './parts/staleness.ts';
 import { throughput } from './parts/throughput.ts';
-import { type Part, planFrom } from './plan.ts';
+import { type Part, type Plan, planFrom } from './plan.ts';
 import { openScene, type Scene } from './scene.ts';
 
-const MEASURES: Readonly<Record<Exclude<Part, 'micro'>, (scene: Scene) => Promise<Section>>> = {
+/** Before servers and contenders that all of these have in common. */
+const IN_SCENE = {
   throughput,
   latency,
   connects,
   memory,
   relay,
+} as const satisfies Partial<Record<Part, (scene: Scene) => Promise<Section>>>;
+
+/** When those are gone. */
+const ALONE: Readonly<Record<Exclude<Part, keyof typeof IN_SCENE>, (plan: Plan) => Promise<Section>>> = {
+  staleness: (plan) => staleness(plan, note),
+  micro,
 };
 
 const note = (line: string) => process.stderr.write(`${line}\n`);
@@ -36,16 +44,22 @@ process.exit();
 
 async function run(): Promise<void> {
   const plan = planFrom(process.argv.slice(2));
-  const parts = plan.parts.filter((part) => part !== 'micro');
-  const scene = parts.length === 0 ? null : await openScene(plan, note);
+  print(`${new Date().toISOString().slice(0, 10)}; ${cpus()[0]?.model.trim()}, ${availableParallelism()} cores.`);
+  const inScene = plan.parts.filter((part) => part in IN_SCENE) as (keyof typeof IN_SCENE)[];
+  if (inScene.length > 0) await runInScene(plan, inScene);
+  for (const part of plan.parts) {
+    if (!(part in IN_SCENE)) await show(part, () => ALONE[part as keyof typeof ALONE](plan));
+  }
+  print('', `Load average at the end: ${loadavg()[0]?.toFixed(1)}.`);
+}
+
+async function runInScene(plan: Plan, parts: readonly (keyof typeof IN_SCENE)[]): Promise<void> {
+  const scene = await openScene(plan, note);
   try {
-    print(`${new Date().toISOString().slice(0, 10)}; ${cpus()[0]?.model.trim()}, ${availableParallelism()} cores.`);
-    if (scene !== null) print(...scene.description);
-    for (const part of parts) await show(part, () => MEASURES[part](scene as Scene));
-    if (plan.parts.includes('micro')) await show('micro', () => micro(plan));
-    print('', `Load average at the end: ${loadavg()[0]?.toFixed(1)}.`);
+    print(...scene.description);
+    for (const part of parts) await show(part, () => IN_SCENE[part](scene));
   } finally {
-    await scene?.close();
+    await scene.close();
   }
 }
 

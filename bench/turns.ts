@@ -4,18 +4,18 @@ import type { Contender } from './contender/contender.ts';
 /** What one contender did in one cell: a result of each round, or why it could not. */
 export type Outcome<T> = { readonly results: readonly T[]; readonly failure: string | null };
 
-export type Outcomes<T> = ReadonlyMap<Contender, Outcome<T>>;
+export type Outcomes<T, C = Contender> = ReadonlyMap<C, Outcome<T>>;
 
 /**
  * All contenders in turn, every second round in the opposite order, so that a machine that slows down slows everybody down. Who fails
  * once is not asked again.
  */
-export async function takeTurns<T>(
+export async function takeTurns<T, C>(
   rounds: number,
-  contenders: readonly Contender[],
-  measure: (contender: Contender) => Promise<T>,
-): Promise<Outcomes<T>> {
-  const outcomes = new Map<Contender, Outcome<T>>();
+  contenders: readonly C[],
+  measure: (contender: C) => Promise<T>,
+): Promise<Outcomes<T, C>> {
+  const outcomes = new Map<C, Outcome<T>>();
   for (let round = 0; round < rounds; round++) {
     for (const contender of round % 2 === 0 ? contenders : [...contenders].reverse()) {
       const { results, failure } = outcomes.get(contender) ?? { results: [], failure: null };
@@ -38,7 +38,7 @@ export function meanOf<T>(outcome: Outcome<T> | undefined, of: (result: T) => nu
 }
 
 /** A line for each contender that failed, saying why. */
-export function failuresOf<T>(outcomes: Outcomes<T>, what: string): string[] {
+export function failuresOf<T, C extends { readonly name: string }>(outcomes: Outcomes<T, C>, what: string): string[] {
   return [...outcomes].flatMap(([{ name }, { failure }]) =>
     failure === null ? [] : [`* –: ${name}, ${what}: ${failure}`],
   );

@@ -4,6 +4,7 @@ import { burst } from './burst.ts';
 import { hold } from './hold.ts';
 import type { Answer, Job, Result } from './job.ts';
 import { receive, send } from './relay.ts';
+import { sessions } from './sessions.ts';
 
 process.once('message', (job: Job) => {
   run(job).then(
@@ -23,6 +24,8 @@ function run(job: Job): Promise<Result[Job['kind']]> {
       return receive(job);
     case 'send':
       return send(job);
+    case 'sessions':
+      return sessions(job);
   }
 }
 

@@ -70,7 +70,8 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
       : { kind: 'sample', index: causality.pendingSample };
   }
   if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
-  if (request.waitOver || !mayBecomeFresh(request, topology)) return toPrimary(topology, 'no fresh replica');
+  if (request.waitOver || !mayBecomeFresh(request, cluster, topology, tables))
+    return toPrimary(topology, 'no fresh replica');
   return waitFor(floor ?? LSN_ZERO, tables, bound);
 }
 
@@ -113,9 +114,19 @@ function strongFloor(request: ReadRequest, cluster: Cluster) {
   return request.consistency === 'strong' && cluster.samples.lsn > floor ? cluster.samples.lsn : floor;
 }
 
-function mayBecomeFresh(request: ReadRequest, topology: Topology): boolean {
-  const { avoid } = request;
-  return [topology.replicas, topology.lagging].some((nodes) => nodes.some(({ name }) => !avoid?.has(name)));
+/**
+ * Nobody waits for a replica beyond `routing.max_lag` to replay, which would be in vain. One that has replayed the last change that is known of what is
+ * read may still do, once the stream has told that there was none since.
+ */
+function mayBecomeFresh(
+  { avoid }: ReadRequest,
+  cluster: Cluster,
+  { replicas, lagging }: Topology,
+  tables: KnownTables | null,
+): boolean {
+  if (replicas.some(({ name }) => !avoid?.has(name))) return true;
+  if (tables === null) return false;
+  return lagging.some(({ name }) => !avoid?.has(name) && cluster.replayLsn(name) >= tables.lastChange);
 }
 
 /** So that equals take turns. */

@@ -5,6 +5,8 @@ import { lsn } from '../../../src/core/lsn.ts';
 import { Causality } from '../../../src/routing/causality.ts';
 import type { RouteDecision } from '../../../src/routing/decision.ts';
 import { nextTurn, type ReadRequest, routeRead } from '../../../src/routing/route-read.ts';
+import { Catalog } from '../../../src/sql/catalog.ts';
+import { CatalogTables } from '../../../src/sql/catalog-tables.ts';
 import { RoutingFixture } from './fixture.ts';
 
 const REQUEST: Omit<ReadRequest, 'causality'> = {
@@ -231,5 +233,51 @@ describe('routeRead', () => {
       chosen(new RoutingFixture([1, 3, 1]), (node) => (node === 'pg2' ? 5 : 2)),
       { pg2: 100 },
     );
+  });
+});
+
+describe('routeRead with replicas beyond max_lag', () => {
+  const TABLE = 16_400;
+
+  /** Replicas at 100, the primary's last commit of long ago at 200; the stream has told up to `asOf`. */
+  function prepare({ changedAt, asOf }: { readonly changedAt: bigint; readonly asOf: bigint }) {
+    const fixture = new RoutingFixture();
+    const { commits, freshness } = fixture.cluster;
+    freshness.reset(lsn(50n), 1);
+    freshness.touch(TABLE, lsn(changedAt));
+    freshness.toldUntil(lsn(asOf));
+    commits.record(lsn(200n), wallMs() - 60_000);
+    for (const name of ['pg1', 'pg2', 'pg3']) fixture.observe(name, name === 'pg1' ? 200n : 100n);
+    const now = { lsn: '0/1', snapshot: '1:1:' };
+    const tables = new CatalogTables([{ kind: 'now', schema: null, name: '', info: now }]);
+    const catalog = Catalog.from([], null, tables);
+    catalog.schemaVersion = freshness.schema.version;
+    const request: ReadRequest = { ...REQUEST, causality: causalityAt(200n), tables: { oids: [TABLE], catalog } };
+    return { fixture, request, decide: () => said(routeRead(request, fixture.cluster, () => 0)) };
+  }
+
+  it('reads what has not changed since', () => {
+    assert.equal(prepare({ changedAt: 90n, asOf: 200n }).decide(), 'replica fresh tables');
+  });
+
+  it('goes to the primary at once for what has changed: to wait for replay would be in vain', () => {
+    assert.equal(prepare({ changedAt: 150n, asOf: 200n }).decide(), 'pg1 no fresh replica');
+    assert.equal(prepare({ changedAt: 150n, asOf: 180n }).decide(), 'pg1 no fresh replica');
+  });
+
+  it('waits for the stream to tell whether what it reads has changed', () => {
+    const { fixture, decide } = prepare({ changedAt: 90n, asOf: 180n });
+    assert.equal(decide(), 'wait 200');
+    fixture.cluster.freshness.toldUntil(lsn(200n));
+    assert.equal(decide(), 'replica fresh tables');
+  });
+
+  it('waits for a replica that is within max_lag', () => {
+    const { fixture, decide } = prepare({ changedAt: 150n, asOf: 200n });
+    fixture.observe('pg3', 200n);
+    assert.equal(decide(), 'replica fresh replica');
+    const other = prepare({ changedAt: 150n, asOf: 200n });
+    other.fixture.cluster.setMaxLag({ ms: 100_000, bytes: null });
+    assert.equal(other.decide(), 'wait 150');
   });
 });
