@@ -40,7 +40,7 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
         batch.endLsns[i]! += BigInt(commits);
         batch.commitMs[i]! += commits;
       }
-      recordBatch(batch, model, known, LSN_ZERO);
+      recordBatch(batch, model, known, { markedFrom: LSN_ZERO, untold() {}, marked() {} });
     };
     const what = `of ${tables.toLocaleString('en')} tables`;
     costs.push({ operation: `commit ${what}: collect`, ns: nanosecondsPer(forMs, collect, commits) });
@@ -57,9 +57,9 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
 
 /** Names that were looked up before: numbers are OIDs. */
 async function namesOf(names: readonly string[], batch: CommitBatch): Promise<RelationNames> {
-  const rows = names.map((name, oid) => ({ name, oids: String(oid), lsn: '0/0' }));
+  const rows = names.map((name, oid) => ({ name, oids: String(oid), names: [name], lsn: '0/0', snapshot: '1:1:' }));
   const catalog = { query: async () => rows } as unknown as ControlConnection;
-  const known = new RelationNames(catalog);
+  const known = new RelationNames(catalog, () => true);
   known.learn(batch.names, batch.firstName);
   for (let number = 0; number < names.length; number++) known.oidsOf(number, lsn(1n));
   await known.resolve();

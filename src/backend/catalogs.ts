@@ -17,6 +17,8 @@ type Entry = {
   changes: number;
   read: number;
   timer: NodeJS.Timeout | undefined;
+  /** How long it waits for changes that the stream has told to become visible; null: it does not. */
+  unseenMs: number | null;
 };
 
 /** How old a catalog may be before it is read again, and how soon a failed reading is repeated. */
@@ -24,7 +26,8 @@ const REFRESH_MS = 30_000;
 const RETRY_MS = 1000;
 const READ_TIMEOUT_MS = 10_000;
 /** A change of the schema that the stream tells is visible to others a moment later; while a transaction from before the stream goes on, it may take long. */
-const SHOWS_MS = 100;
+const SHOWS_MS = 50;
+const SHOWS_MAX_MS = 5000;
 /** Of a schema that changes all the time, so much of the time is spent on reading it at most. */
 const READING_SHARE = 0.25;
 
@@ -95,7 +98,7 @@ export class Catalogs {
     let entry = this.#entries.get(database);
     if (entry === undefined) {
       const dueMs = Number.NEGATIVE_INFINITY;
-      entry = { catalog: null, dueMs, loading: false, changes: 0, read: 0, timer: undefined };
+      entry = { catalog: null, dueMs, loading: false, changes: 0, read: 0, timer: undefined, unseenMs: null };
       this.#entries.set(database, entry);
     }
     return entry;
@@ -110,14 +113,13 @@ export class Catalogs {
     let shown = true;
     const connection = new ControlConnection(this.#target(primary.name, database), 'fairlead-catalog');
     try {
-      const rows = await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS);
-      const tables = this.#streamed(database)
-        ? new CatalogTables(await connection.query<CatalogRow>(TABLES_QUERY, [], READ_TIMEOUT_MS))
-        : null;
-      entry.catalog = Catalog.from(rows, entry.catalog, tables);
-      shown = tables === null || this.#judge(entry.catalog, tables);
-      entry.read = changes;
-      entry.dueMs = nowMs() + REFRESH_MS;
+      const onlyWaits = entry.unseenMs !== null && entry.changes === entry.read;
+      shown = !onlyWaits || (await this.#showsNow(connection));
+      if (shown) {
+        shown = await this.#read(database, entry, connection);
+        entry.read = changes;
+        entry.dueMs = nowMs() + REFRESH_MS;
+      }
     } catch (error) {
       // a database the control user may not enter: its functions stay unknown, so whatever calls them runs on the primary
       this.#log.debug({ database, error: messageOf(error) }, 'catalog not read');
@@ -127,12 +129,46 @@ export class Catalogs {
       entry.loading = false;
       connection.close();
     }
+    if (shown) entry.unseenMs = null;
     if (this.#entries.get(database) !== entry) return;
     // the schema has changed meanwhile, or could not be read
     if (entry.changes > entry.read) {
       const tookMs = nowMs() - startedMs;
       this.#again(database, entry, entry.read < changes ? RETRY_MS : tookMs / READING_SHARE - tookMs);
-    } else if (!shown) this.#again(database, entry, Math.max(SHOWS_MS, (nowMs() - startedMs) / READING_SHARE));
+    } else if (!shown) {
+      entry.unseenMs = entry.unseenMs === null ? SHOWS_MS : Math.min(SHOWS_MAX_MS, entry.unseenMs * 2);
+      this.#again(database, entry, entry.unseenMs);
+    }
+  }
+
+  /** @returns false when the stream has told a change that is not visible yet */
+  async #read(database: string, entry: Entry, connection: ControlConnection): Promise<boolean> {
+    const rows = await connection.query<CatalogRow>(CATALOG_QUERY, [], READ_TIMEOUT_MS);
+    const tables = await this.#tables(database, entry, connection);
+    entry.catalog = Catalog.from(rows, entry.catalog, tables);
+    return tables === null || this.#judge(entry.catalog, tables);
+  }
+
+  async #showsNow(connection: ControlConnection): Promise<boolean> {
+    const [row] = await connection.query<{ snapshot: string }>('SELECT pg_current_snapshot()::text AS snapshot');
+    return row !== undefined && this.#cluster.freshness.schema.shows(row.snapshot);
+  }
+
+  /** Reads what tables statements read, where that is of use, and may have changed since. */
+  async #tables(database: string, { catalog }: Entry, connection: ControlConnection): Promise<CatalogTables | null> {
+    if (!this.#streamed(database)) return null;
+    const known = catalog?.tables ?? null;
+    const { schema } = this.#cluster.freshness;
+    if (known !== null && schema.live && catalog?.stamp.schemaVersion === schema.version) return known;
+    try {
+      return new CatalogTables(await connection.query<CatalogRow>(TABLES_QUERY, [], READ_TIMEOUT_MS));
+    } catch (error) {
+      this.#log.warn(
+        { database, error: messageOf(error) },
+        'not known which tables statements read: only positions count',
+      );
+      return null;
+    }
   }
 
   /** Notes what the catalog is known to be the catalog of. @returns false when it is worth to read it again */
@@ -140,7 +176,8 @@ export class Catalogs {
     const { schema } = this.#cluster.freshness;
     if (instant === null || !schema.live) return true;
     if (!schema.shows(instant.snapshot)) return false;
-    catalog.schemaVersion = schema.version;
+    catalog.stamp.schemaVersion = schema.version;
+    catalog.stamp.lsn = instant.lsn;
     return true;
   }
 

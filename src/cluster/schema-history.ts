@@ -10,6 +10,8 @@ export class SchemaHistory {
   version = 0;
   /** Transactions of the last changes, 32 bits each. */
   #xids: number[] = [];
+  /** Transactions were forgotten while the next was null. */
+  #lost = false;
   /** All transactions before this one must have ended; null: nothing was told yet, and no catalog will do. */
   #floor: bigint | null = null;
 
@@ -17,26 +19,41 @@ export class SchemaHistory {
   reset(): void {
     this.version++;
     this.#xids = [];
+    this.#lost = false;
     this.#floor = null;
   }
 
-  /** Every transaction that changed the schema before the stream began has a smaller id. @param xid 64 bits */
-  startedBefore(xid: bigint): void {
+  /**
+   * Every transaction that changed the schema before the question for it has a smaller id.
+   * @param xid 64 bits
+   * @returns false when too much has happened since: it has to be asked again
+   */
+  startedBefore(xid: bigint): boolean {
     this.version++;
-    this.#floor = xid;
+    if (!this.#lost) this.#floor = xid;
+    const { live } = this;
+    this.#lost = false;
+    return live;
   }
 
   /** @param xid 32 bits, as the stream has it */
   changed(xid: number): void {
     this.version++;
+    if (this.#xids.at(-1) === xid) return;
     if (this.#xids.push(xid) <= MAX_XIDS) return;
-    const floor = this.#floor;
-    if (floor === null) return;
-    // ids rise, but not in the order of commits: all of them count
-    for (const one of this.#xids.splice(0)) {
-      const full = widen(one, this.#floor as bigint) + 1n;
-      if (full > (this.#floor as bigint)) this.#floor = full;
+    if (this.#floor === null) {
+      // whoever asks what comes before the stream has to ask once more
+      this.#xids = [];
+      this.#lost = true;
+      return;
     }
+    // ids rise, but not in the order of commits: all of them count
+    let floor = this.#floor;
+    for (const one of this.#xids.splice(0)) {
+      const next = widen(one, floor) + 1n;
+      if (next > floor) floor = next;
+    }
+    this.#floor = floor;
   }
 
   /** True while changes are told. */

@@ -6,7 +6,9 @@ export type FreshnessChange =
   | { readonly kind: 'touched'; readonly relation: number | null; readonly endLsn: Lsn }
   | { readonly kind: 'told'; readonly lsn: Lsn }
   | { readonly kind: 'reset'; readonly lsn: Lsn; readonly timeline: number }
-  | { readonly kind: 'schema'; readonly state: SchemaState };
+  | { readonly kind: 'schema'; readonly state: SchemaState }
+  | { readonly kind: 'doubted'; readonly endLsn: Lsn }
+  | { readonly kind: 'cleared'; readonly endLsn: Lsn; readonly changed: boolean };
 
 /** Relation → end LSN of the last commit that touched it. The only writer is `replication`. */
 export class TableFreshness {
@@ -16,6 +18,8 @@ export class TableFreshness {
   readonly #schema = new SchemaHistory();
   #timeline = 0;
   #all: Lsn = LSN_ZERO;
+  /** The newest commit of which nobody knows what it changed. */
+  #doubt: Lsn = LSN_ZERO;
   #asOf: Lsn = LSN_ZERO;
   #follower: ((change: FreshnessChange) => void) | null = null;
   readonly #listeners = new Set<(asOf: Lsn) => void>();
@@ -61,13 +65,26 @@ export class TableFreshness {
     this.#all = maxLsn(this.#all, endLsn);
   }
 
+  /** A commit changed something that neither tables nor marks tell: it counts for everything until it is known what it was. */
+  doubt(endLsn: Lsn): void {
+    this.#follower?.({ kind: 'doubted', endLsn });
+    this.#doubt = maxLsn(this.#doubt, endLsn);
+  }
+
+  /** Doubtful commits up to there have been looked into. @param changed what they did may concern everything */
+  clearDoubt(endLsn: Lsn, changed: boolean): void {
+    this.#follower?.({ kind: 'cleared', endLsn, changed });
+    if (changed) this.#all = maxLsn(this.#all, endLsn);
+    if (this.#doubt <= endLsn) this.#doubt = LSN_ZERO;
+  }
+
   lastChange(relation: number): Lsn {
-    return maxLsn(this.#all, this.#last.get(relation) ?? LSN_ZERO);
+    return maxLsn(this.lastChangeOfAll, this.#last.get(relation) ?? LSN_ZERO);
   }
 
   /** Of any of them; with none of them, of what touched everything. */
   lastChangeOf(relations: readonly number[]): Lsn {
-    let last = this.#all;
+    let last = this.lastChangeOfAll;
     for (const relation of relations) last = maxLsn(last, this.#last.get(relation) ?? LSN_ZERO);
     return last;
   }
@@ -79,7 +96,7 @@ export class TableFreshness {
 
   /** End of the last commit that may have touched anything. */
   get lastChangeOfAll(): Lsn {
-    return this.#all;
+    return maxLsn(this.#all, this.#doubt);
   }
 
   /** What the relation is called now, schema first. */
@@ -102,6 +119,7 @@ export class TableFreshness {
     this.#last.clear();
     this.#names.clear();
     this.#all = atLsn;
+    this.#doubt = LSN_ZERO;
     this.#asOf = LSN_ZERO;
     this.#timeline = timeline;
     this.#schema.reset();
@@ -110,13 +128,15 @@ export class TableFreshness {
   /** A transaction changed the schema. @param xid 32 bits */
   schemaChanged(xid: number): void {
     this.#schema.changed(xid);
-    this.#follower?.({ kind: 'schema', state: this.#schema.state });
+    // before, no catalog is of use, to whoever copies this neither
+    if (this.#schema.live) this.#follower?.({ kind: 'schema', state: this.#schema.state });
   }
 
-  /** Whatever changed the schema before the stream began has a smaller id. @param xid 64 bits */
-  schemaStartedBefore(xid: bigint): void {
-    this.#schema.startedBefore(xid);
-    this.#follower?.({ kind: 'schema', state: this.#schema.state });
+  /** See `SchemaHistory.startedBefore`. */
+  schemaStartedBefore(xid: bigint): boolean {
+    const known = this.#schema.startedBefore(xid);
+    if (known) this.#follower?.({ kind: 'schema', state: this.#schema.state });
+    return known;
   }
 
   /** For whoever keeps a copy of it: is told of everything that is written, before it is. There is one at most. */
@@ -129,6 +149,7 @@ export class TableFreshness {
     return [
       { kind: 'reset', lsn: this.#all, timeline: this.#timeline },
       { kind: 'schema', state: this.#schema.state },
+      { kind: 'doubted', endLsn: this.#doubt },
       ...[...this.#last].map(([relation, endLsn]) => ({ kind: 'touched' as const, relation, endLsn })),
       { kind: 'told', lsn: this.#asOf },
     ];
@@ -146,6 +167,10 @@ export class TableFreshness {
         return this.reset(change.lsn, change.timeline);
       case 'schema':
         return this.#schema.restore(change.state);
+      case 'doubted':
+        return this.doubt(change.endLsn);
+      case 'cleared':
+        return this.clearDoubt(change.endLsn, change.changed);
       default:
         change satisfies never;
     }

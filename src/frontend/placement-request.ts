@@ -68,7 +68,7 @@ export function placementRequest(
     hint: summary.hint,
     causality,
     replicaReason: split ? 'split transaction' : summary.replicaReason,
-    tables: summary.tables,
+    tables: whole ? summary.tables : null,
   };
   return {
     database: client.database,

@@ -17,8 +17,10 @@ export type CommitBatch = {
   /** Names whose numbers begin with `firstName`. */
   readonly names: readonly string[];
   readonly firstName: number;
-  /** Contents of DDL messages, with the commit they belong to and the id of its transaction (32 bits). */
-  readonly ddl: readonly { readonly commit: number; readonly xid: number; readonly content: string }[];
+  /** Contents of DDL messages, with the commit they belong to. */
+  readonly ddl: readonly { readonly commit: number; readonly content: string }[];
+  /** Ids of the transactions, 32 bits each. */
+  readonly xids: Uint32Array<ArrayBuffer>;
 };
 
 /** What the worker tells. */
@@ -50,14 +52,16 @@ export class BatchBuilder {
   #tableEnds: number[] = [];
   #tables: number[] = [];
   #names: string[] = [];
-  #ddl: { commit: number; xid: number; content: string }[] = [];
+  #ddl: { commit: number; content: string }[] = [];
+  #xids: number[] = [];
 
   get length(): number {
     return this.#endLsns.length;
   }
 
   add(endLsn: bigint, commit: BatchedCommit): void {
-    for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, xid: commit.xid, content });
+    for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, content });
+    this.#xids.push(commit.xid);
     this.#endLsns.push(endLsn);
     this.#commitMs.push(commit.commitMs);
     this.#flags.push((commit.opaque ? OPAQUE : 0) | (commit.untold ? UNTOLD : 0));
@@ -77,6 +81,7 @@ export class BatchBuilder {
       names: this.#names,
       firstName: this.#numbers.size - this.#names.length,
       ddl: this.#ddl,
+      xids: Uint32Array.from(this.#xids),
     };
     this.#endLsns = [];
     this.#commitMs = [];
@@ -85,6 +90,7 @@ export class BatchBuilder {
     this.#tables = [];
     this.#names = [];
     this.#ddl = [];
+    this.#xids = [];
     return batch;
   }
 
@@ -100,5 +106,5 @@ export class BatchBuilder {
 
 /** The arrays of a batch that change hands instead of being copied. */
 export function transferOf(batch: CommitBatch): ArrayBuffer[] {
-  return [batch.endLsns, batch.commitMs, batch.flags, batch.tableEnds, batch.tables].map((a) => a.buffer);
+  return [batch.endLsns, batch.commitMs, batch.flags, batch.tableEnds, batch.tables, batch.xids].map((a) => a.buffer);
 }

@@ -3,6 +3,7 @@ import type { RecentCommits } from '../cluster/recent-commits.ts';
 import type { TableFreshness } from '../cluster/table-freshness.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { type CommitBatch, OPAQUE, UNTOLD } from './commit-batch.ts';
+import type { DdlWatch } from './ddl-watch.ts';
 import type { RelationNames } from './relation-names.ts';
 
 /** The tables of the model that a batch is written to. */
@@ -15,17 +16,16 @@ export type CommitTables = {
 /**
  * Writes a batch into the model, in stream order.
  *
- * @param markedFrom DDL leaves marks after this position; null: nowhere. Where nothing tells whether a commit changed the schema, it counts as a
- *   change of everything
- * @returns true when a commit changed a catalog without a mark: statistics most likely, but the triggers may be gone
+ * @param watch knows from where on DDL leaves marks, and is told of those and of commits that changed what nothing tells. Where nothing tells
+ *   whether a commit changed the schema, it counts as a change of everything
  */
 export function recordBatch(
   batch: CommitBatch,
   tables: CommitTables,
   names: RelationNames,
-  markedFrom: Lsn | null,
-): boolean {
-  let untold = false;
+  watch: Pick<DdlWatch, 'markedFrom' | 'untold' | 'marked'>,
+): void {
+  const { markedFrom } = watch;
   const { commits, freshness, recent } = tables;
   names.learn(batch.names, batch.firstName);
   let from = 0;
@@ -36,18 +36,23 @@ export function recordBatch(
     const commitMs = batch.commitMs[i] as number;
     commits.record(endLsn, commitMs);
     const flags = batch.flags[i] as number;
-    if ((flags & UNTOLD) !== 0) untold = true;
+    const xid = batch.xids[i] as number;
+    if ((flags & UNTOLD) !== 0) watch.untold(endLsn, xid);
     const oids: number[] = [];
     let all = markedFrom === null || endLsn <= markedFrom || (flags & OPAQUE) !== 0;
     for (let mark = batch.ddl[nextDdl]; mark?.commit === i; mark = batch.ddl[++nextDdl]) {
       const marked = markedOids(mark.content);
       if (marked === null) all = true;
       else oids.push(...marked);
-      freshness.schemaChanged(mark.xid);
+      // data only: names mean what they meant
+      if (mark.content.startsWith('=')) continue;
+      freshness.schemaChanged(xid);
+      watch.marked();
       names.forget();
       freshness.forgetNames();
     }
-    for (let t = from; t < to && !all; t++) {
+    // also where all have changed: names are asked for here
+    for (let t = from; t < to; t++) {
       const found = names.oidsOf(batch.tables[t] as number, endLsn);
       if (found === null) all = true;
       else for (const oid of found) oids.push(oid);
@@ -62,10 +67,10 @@ export function recordBatch(
     });
     from = to;
   }
-  return untold;
 }
 
-/** A mark holds OIDs of relations, or `*`: then everything may have changed, and it is null. */
+/** A mark holds OIDs of relations, behind `=` or not, or `*`: then everything may have changed, and it is null. */
 function markedOids(content: string): number[] | null {
-  return /^\d+(,\d+)*$/.test(content) ? content.split(',').map(Number) : null;
+  if (content === '=') return [];
+  return /^=?\d+(,\d+)*$/.test(content) ? content.replace('=', '').split(',').map(Number) : null;
 }

@@ -4,7 +4,13 @@ import { type Lsn, parseLsn } from '../core/lsn.ts';
 /** A table with everything it is a partition or an inheritance child of: a change of the leaf is a change of the root. */
 type Resolved = { readonly oids: readonly number[]; readonly fromLsn: Lsn };
 
-type Row = { readonly name: string; readonly oids: string; readonly names: readonly string[]; readonly lsn: string };
+type Row = {
+  readonly name: string;
+  readonly oids: string;
+  readonly names: readonly string[];
+  readonly lsn: string;
+  readonly snapshot: string;
+};
 
 const RESOLVE_SQL = `
 WITH RECURSIVE named AS (
@@ -15,7 +21,7 @@ WITH RECURSIVE named AS (
   UNION SELECT up.name, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
 )
 SELECT up.name, string_agg(up.oid::text, ',' ORDER BY up.oid) AS oids, array_agg(n.name ORDER BY up.oid) AS names,
-  pg_current_wal_insert_lsn()::text AS lsn FROM up JOIN named n ON n.oid = up.oid GROUP BY up.name`;
+  pg_current_wal_insert_lsn()::text AS lsn, pg_current_snapshot()::text AS snapshot FROM up JOIN named n ON n.oid = up.oid GROUP BY up.name`;
 
 /**
  * The stream names tables, the model knows them by OID. A name that is not known yet is looked up in the present catalog, and the
@@ -31,11 +37,20 @@ export class RelationNames {
   #generation = 0;
   #looking = false;
 
+  readonly #shows: (snapshot: string) => boolean;
   readonly #called: (oid: number, name: string) => void;
 
-  /** @param called is told what the relations are called that were looked up */
-  constructor(connection: ControlConnection, called: (oid: number, name: string) => void = () => {}) {
+  /**
+   * @param shows whether all changes of the schema that the stream has told are visible in a snapshot
+   * @param called is told what the relations are called that were looked up
+   */
+  constructor(
+    connection: ControlConnection,
+    shows: (snapshot: string) => boolean,
+    called: (oid: number, name: string) => void = () => {},
+  ) {
     this.#connection = connection;
+    this.#shows = shows;
     this.#called = called;
   }
 
@@ -80,6 +95,8 @@ export class RelationNames {
     try {
       const rows = await this.#connection.query<Row>(RESOLVE_SQL, [names]);
       if (generation !== this.#generation) return;
+      // a rename may stand in the stream before it can be seen: the answer would be that of before
+      if (rows.some(({ snapshot }) => !this.#shows(snapshot))) return;
       for (const name of names) this.#wanted.delete(name);
       for (const { name, oids: texts, names: labels, lsn } of rows) {
         const oids = texts.split(',').map(Number);

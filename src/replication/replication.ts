@@ -9,6 +9,7 @@ import type { Log } from '../core/log.ts';
 import { LSN_ZERO, type Lsn, lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import { Signal } from '../core/signal.ts';
 import type { CommitBatch, StreamMessage } from './commit-batch.ts';
+import { DdlWatch } from './ddl-watch.ts';
 import { beat, heartbeatDue } from './heartbeat.ts';
 import { recordBatch } from './record-batch.ts';
 import { RelationNames } from './relation-names.ts';
@@ -45,10 +46,6 @@ const STALL_MS = 2000;
 /** A slot that takes longer to make gets a word about why. */
 const SLOW_START_MS = 10_000;
 
-/** `xid`: everything that has committed by now has a smaller one. `lsn`: and ended before this. */
-const DDL_MARKED_SQL = `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn, (SELECT count(*) = 2 FROM pg_event_trigger
-  WHERE evtname IN ('fairlead_ddl_end', 'fairlead_sql_drop') AND evtenabled = 'A') AS marked`;
-
 const NOTHING: ReplicationState = {
   mode: 'connecting',
   slot: null,
@@ -76,8 +73,8 @@ export class Replication {
   #names: RelationNames | null = null;
   #stream: Stream | null = null;
   #streaming = false;
-  /** DDL leaves marks in the stream after this position; null: it does not, and every commit may have changed everything. */
-  #ddlMarkedFrom: Lsn | null = null;
+  /** Of the stream that goes on now. */
+  #ddl: DdlWatch | null = null;
   #received: Lsn = LSN_ZERO;
   #connectingMs = 0;
   #lastError: string | null = null;
@@ -130,7 +127,11 @@ export class Replication {
     this.#target = this.#targetOf(node);
     this.#catalog = new ControlConnection(this.#target, 'fairlead-catalog');
     const { freshness } = this.#cluster;
-    this.#names = new RelationNames(this.#catalog, (oid, name) => freshness.called(oid, name));
+    this.#names = new RelationNames(
+      this.#catalog,
+      (snapshot) => freshness.schema.shows(snapshot),
+      (oid, name) => freshness.called(oid, name),
+    );
     this.#permanent = false;
     this.#backoff.reset();
     this.#connect();
@@ -142,6 +143,8 @@ export class Replication {
     const stream = this.#stream;
     this.#stream = null;
     this.#streaming = false;
+    this.#ddl?.stop();
+    this.#ddl = null;
     this.#ahead = null;
     this.#catalog?.close();
     this.#catalog = null;
@@ -184,7 +187,6 @@ export class Replication {
   /** What committed before the slot existed was not told: it may have changed everything. */
   #started(consistentLsn: Lsn): void {
     this.#streaming = true;
-    this.#ddlMarkedFrom = null;
     this.#lastError = null;
     this.#permanent = false;
     this.#backoff.reset();
@@ -194,12 +196,17 @@ export class Replication {
     this.#receive(consistentLsn);
     this.#log.info({ node: this.#target?.name, slot: this.#stream?.slot }, 'following the logical stream');
     this.#publish();
-    void this.#askDdlMarked();
+    const { freshness } = this.#cluster;
+    this.#ddl?.stop();
+    this.#ddl = new DdlWatch(this.#catalog as ControlConnection, freshness, this.#log, () => this.#schemaChanged?.());
+    this.#ddl.look();
   }
 
   #failed(fault: StreamFault): void {
     const { permanent, message, fix } = fault;
     const wasStreaming = this.#streaming;
+    this.#ddl?.stop();
+    this.#ddl = null;
     const news = this.#lastError === null || (permanent && !this.#permanent);
     this.#streaming = false;
     this.#permanent = permanent;
@@ -220,10 +227,11 @@ export class Replication {
 
   #record(batch: CommitBatch): void {
     const names = this.#names;
-    if (names === null) return;
-    const untold = recordBatch(batch, this.#cluster, names, this.#ddlMarkedFrom);
-    if (batch.ddl.length > 0) this.#schemaChanged?.();
-    if (untold && this.#ddlMarkedFrom !== null) void this.#askDdlMarked();
+    const ddl = this.#ddl;
+    if (names === null || ddl === null) return;
+    const schema = this.#cluster.freshness.schema.version;
+    recordBatch(batch, this.#cluster, names, ddl);
+    if (this.#cluster.freshness.schema.version !== schema) this.#schemaChanged?.();
     names.resolve().catch((error) => this.#log.debug({ error: messageOf(error) }, 'names of tables not resolved'));
   }
 
@@ -261,24 +269,6 @@ export class Replication {
     this.#ahead = { lsn: position, wallMs, seenMs: last.startedMs };
   }
 
-  /** Until the answer is there every commit counts as a change of everything. */
-  async #askDdlMarked(): Promise<void> {
-    const stream = this.#stream;
-    const { freshness } = this.#cluster;
-    try {
-      const [row] = (await this.#catalog?.query<{ marked: boolean; xid: string; lsn: string }>(DDL_MARKED_SQL)) ?? [];
-      if (row === undefined || stream !== this.#stream || !this.#streaming) return;
-      if (!row.marked) this.#ddlMarkedFrom = null;
-      else if (this.#ddlMarkedFrom === null) {
-        this.#ddlMarkedFrom = parseLsn(row.lsn);
-        freshness.schemaStartedBefore(BigInt(row.xid));
-        this.#schemaChanged?.();
-      }
-    } catch (error) {
-      this.#log.debug({ error: messageOf(error) }, 'not known whether DDL leaves marks');
-    }
-  }
-
   #tick(): void {
     if (
       this.#stream !== null &&
@@ -297,9 +287,11 @@ export class Replication {
     if (target.name !== this.#cluster.assignment.value.primary) return;
     const { last, failure } = this.#cluster.observations.of(target.name);
     if (last === null || failure !== null || last.role !== 'primary') return;
+    const moved = last.replayLsn > this.#cluster.commits.newestLsn;
+    if (moved || this.#ddl?.markedFrom === null) void this.#ddl?.tick(nowMs());
     const due = heartbeatDue({
       sinceLastMs: nowMs() - this.#beatMs,
-      moved: last.replayLsn > this.#cluster.commits.newestLsn,
+      moved,
       waiting: this.#cluster.waiters.size > 0,
     });
     if (!due) return;

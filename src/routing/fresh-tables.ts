@@ -1,6 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
-import type { Lsn } from '../core/lsn.ts';
+import { bytesBetween, type Lsn } from '../core/lsn.ts';
 import type { TablesRead } from '../sql/tables-read.ts';
 
 /**
@@ -20,10 +20,9 @@ export type KnownTables = {
 export function knownTables(tables: TablesRead | null, cluster: Cluster, topology: Topology): KnownTables | null {
   if (tables === null) return null;
   const { freshness } = cluster;
-  const { catalog, oids } = tables;
-  const instant = catalog.tables?.instant ?? null;
-  if (instant === null || catalog.schemaVersion !== freshness.schema.version) return null;
-  if (freshness.timeline !== topology.timeline || instant.lsn > freshness.asOf) return null;
+  const { stamp, oids } = tables;
+  if (stamp.schemaVersion !== freshness.schema.version || stamp.lsn > freshness.asOf) return null;
+  if (freshness.timeline !== topology.timeline) return null;
   return { lastChange: freshness.lastChangeOf(oids), asOf: freshness.asOf };
 }
 
@@ -45,9 +44,9 @@ export function hasTables(
     return floor !== null && replayed >= (lastChange < floor ? lastChange : floor);
   if (replayed < lastChange) return false;
   // nothing has happened to them since, as far as the stream has come
-  const limitMs = Math.min(
-    maxStalenessMs ?? Number.POSITIVE_INFINITY,
-    lagging ? (cluster.maxLag.ms ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
-  );
-  return cluster.toldLagMs() <= limitMs;
+  if (maxStalenessMs !== null && cluster.toldLagMs() > maxStalenessMs) return false;
+  if (!lagging) return true;
+  const { ms, bytes } = cluster.maxLag;
+  if (ms !== null && cluster.toldLagMs() > ms) return false;
+  return bytes === null || bytesBetween(asOf, cluster.primaryLsn()) <= bytes;
 }

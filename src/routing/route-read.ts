@@ -1,6 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Topology, TopologyNode } from '../cluster/topology.ts';
-import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import type { Lsn } from '../core/lsn.ts';
 import type { TablesRead } from '../sql/tables-read.ts';
 import type { Causality } from './causality.ts';
 import type { RouteDecision, RouteReason } from './decision.ts';
@@ -72,7 +72,7 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
   if (request.waitOver || !mayBecomeFresh(request, cluster, topology, tables))
     return toPrimary(topology, 'no fresh replica');
-  return waitFor(floor ?? LSN_ZERO, tables, bound);
+  return waitFor(floor ?? ANY_POSITION, tables, bound);
 }
 
 /** Any news of any replica. */

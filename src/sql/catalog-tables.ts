@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Lsn, parseLsn } from '../core/lsn.ts';
 import type { CatalogRow } from './catalog-query.ts';
 
@@ -36,8 +37,11 @@ const CLOCKS = new Set(['now', 'transaction_timestamp', 'age', 'current_setting'
 /** A literal such as 'now' or 'today' may be of these types. */
 const TIME_TYPES = new Set(['date', 'time', 'timetz', 'timestamp', 'timestamptz']);
 
-/** Casts to these look names up in catalogs that change without DDL in the stream. */
-const OPAQUE_CASTS = new Set(['regrole']);
+/** Casts to these look names up, which mean something else when another relation is made. */
+const LOOKS_UP = /^reg[a-z]+$/;
+
+/** They tell where a row is and who touched it last, which changes though the row does not. */
+const SYSTEM_COLUMNS = new Set(['ctid', 'xmin', 'cmin', 'xmax', 'cmax']);
 
 /**
  * Which tables a name, a call, an operator may read: immutable. Names without a schema are looked up in all schemas, for the search_path
@@ -51,6 +55,9 @@ export class CatalogTables {
   readonly #builtins = new Set<string>();
   readonly #operators = new Set<string>();
   readonly #casts = new Set<string>();
+  /** Why nobody knows what any statement reads; null: there is no reason. */
+  #hazard: string | null = null;
+  /** Null: it was read from a replica. */
   readonly instant: CatalogInstant | null = null;
   /** Of everything but the instant. */
   readonly fingerprint: string;
@@ -68,7 +75,9 @@ export class CatalogTables {
       texts.push(JSON.stringify(row));
       this.#add(row, info);
     }
-    this.fingerprint = texts.sort().join('\n');
+    const hash = createHash('sha256');
+    for (const text of texts.sort()) hash.update(text).update('\n');
+    this.fingerprint = hash.digest('hex');
   }
 
   get size(): number {
@@ -99,8 +108,18 @@ export class CatalogTables {
     }
   }
 
+  /** What no text tells. */
+  anything(sink: TableSink): void {
+    if (this.#hazard !== null) sink.opaque(this.#hazard);
+  }
+
+  column(name: string, sink: TableSink): void {
+    if (SYSTEM_COLUMNS.has(name)) sink.opaque(`reads ${name}`);
+  }
+
   /** `t.name` may be a call of name(t). */
   attribute(name: string, sink: TableSink): void {
+    this.column(name, sink);
     if (this.#functions.has(name)) sink.opaque(`may call ${name}`);
   }
 
@@ -110,7 +129,9 @@ export class CatalogTables {
 
   cast(type: string, sink: TableSink): void {
     if (TIME_TYPES.has(type)) sink.clock();
-    if (OPAQUE_CASTS.has(type) || this.#casts.has(type)) sink.opaque(`casts to ${type}`);
+    if (LOOKS_UP.test(type) || this.#casts.has(type)) sink.opaque(`casts to ${type}`);
+    // the row type of a table: another one of that name may be made
+    for (const { oid } of this.#tables.get(type) ?? []) sink.table(oid);
   }
 
   #expand(known: Known, sink: TableSink, seen: Set<number>): void {
@@ -143,10 +164,10 @@ export class CatalogTables {
           table: kind === 'table',
           oid: Number(info.oid),
           schema: schema ?? '',
-          reads: ((info.reads ?? []) as unknown[]).map(Number),
+          reads: [...((info.reads ?? []) as unknown[]), ...((info.own ?? []) as unknown[])].map(Number),
           calls: ((info.calls ?? []) as unknown[]).map(Number),
           opaque: (info.opaque ?? null) as string | null,
-          body: (info.body ?? null) as string | null,
+          body: (info.text ?? null) as string | null,
           clock: info.clock === true,
         };
         this.#byOid.set(known.oid, known);
@@ -161,6 +182,9 @@ export class CatalogTables {
         return;
       case 'cast':
         this.#casts.add(name);
+        return;
+      case 'hazard':
+        this.#hazard = name;
         return;
       default:
         throw new Error(`unknown row ${kind}`);

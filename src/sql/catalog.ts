@@ -1,3 +1,4 @@
+import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import {
   type BodyEffect,
   bodyEffects,
@@ -72,11 +73,7 @@ export class Catalog {
 
   /** Which tables statements read; null: that was not asked. */
   readonly tables: CatalogTables | null;
-  /**
-   * The version of the schema, as the logical stream tells of changes, that this is known to be the catalog of; -1: of none. The only writer
-   * is whoever reads catalogs.
-   */
-  schemaVersion = -1;
+  readonly stamp: CatalogStamp = { schemaVersion: -1, lsn: LSN_ZERO };
   #fingerprint = '';
 
   private constructor(tables: CatalogTables | null) {
@@ -240,6 +237,14 @@ export class Catalog {
     }
   }
 }
+
+/** When the catalog was last found to be right. The only writer is whoever reads catalogs. */
+export type CatalogStamp = {
+  /** The version of the schema, as the logical stream tells of changes, that it is known to be the catalog of; -1: of none. */
+  schemaVersion: number;
+  /** Everything in it was committed before. */
+  lsn: Lsn;
+};
 
 /** Of a function that may do anything. */
 const UNKNOWN = { mayWrite: true, changesSettings: true, unseen: true } as const;

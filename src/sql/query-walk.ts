@@ -80,6 +80,7 @@ function enter(tag: string, node: Fields, findings: Findings, scope: Scope, dept
       break;
     case 'ColumnRef': {
       const fields = listOf(node.fields);
+      findings.tables.column(namesOf(fields).at(-1) ?? '');
       if (fields.length > 1) attribute(fields.slice(-1), findings);
       return;
     }

@@ -15,6 +15,7 @@ export class ReadTables implements TableSink {
   constructor(catalog: Catalog | null) {
     this.#tables = catalog?.tables ?? null;
     if (this.#tables === null) this.opaque('the catalog is not known');
+    else this.#tables.anything(this);
   }
 
   relation(schema: string | null, name: string): void {
@@ -23,6 +24,10 @@ export class ReadTables implements TableSink {
 
   call(schema: string | null, name: string): void {
     this.#tables?.call(schema, name, this);
+  }
+
+  column(name: string): void {
+    this.#tables?.column(name, this);
   }
 
   attribute(name: string): void {

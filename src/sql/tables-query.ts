@@ -33,9 +33,13 @@ const ofTrees = (trees: string): string => `
          'reads', ARRAY(SELECT DISTINCT m[1]::oid::int8 FROM unnest(${trees}) t, regexp_matches(t, ':relid (\\d+)', 'g') m),
          'calls', ARRAY(SELECT DISTINCT f.fn::int8 FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
                         JOIN shady s ON s.oid = f.fn WHERE NOT s.builtin),
-         'opaque', (SELECT min('calls ' || s.name) FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
+         'opaque', coalesce(
+                   (SELECT min('calls ' || s.name) FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
                     JOIN shady s ON s.oid = f.fn WHERE s.builtin),
+                   (SELECT 'tells where rows are' FROM unnest(${trees}) t WHERE t ~ ':varattno -[1-5] ' LIMIT 1)),
          'clock', (SELECT bool_or(t ~ ':funcid (1299|2647) |SQLVALUEFUNCTION') FROM unnest(${trees}) t)`;
+
+const calls = (tree: string): string => `EXISTS (SELECT FROM (${treeFunctions(tree)}) f JOIN shady s ON s.oid = f.fn)`;
 
 /**
  * What a read may read besides the tables it names, in one statement; the companion of `CATALOG_QUERY`. PostgreSQL 13 to 18; any role may
@@ -45,29 +49,45 @@ const ofTrees = (trees: string): string => `
  * - `system`: names of the relations that initdb made.
  * - `table`: tables, views and materialized views that users made; `reads`, `calls`, `opaque` of a view's rule, of row security policies;
  *   `clock`: they call `now()`, `transaction_timestamp()` or the like.
- * - `function`: those of users' that are neither C nor immutable, with the text of a body in SQL.
+ * - `function`: those of users' that are neither C nor immutable, with the text of a body in SQL; what defaults of parameters call; functions of an
+ *   extension that has tables of its own, such as PostGIS's `spatial_ref_sys`: they may read them.
  * - `builtins`: names of pg_catalog's functions that are opaque.
  * - `operator`, `cast`: names behind which is a function of users' as above.
+ * - `hazard`: such a function is called where no text tells: by a domain, an implicit cast, an operator that PostgreSQL takes by itself. Then
+ *   nobody knows what any statement reads.
  *
  * Partitions and inheritance are not asked for: the stream tells a change of a child as one of its parents too.
  */
 export const TABLES_QUERY = `
-WITH shady AS MATERIALIZED (
-  SELECT p.oid, p.proname::text AS name, p.pronamespace, n.nspname = 'pg_catalog' AND p.oid < 16384 AS builtin,
-         p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND p.prokind IN ('f', 'w') AS is_sql,
-         p.prosrc, to_jsonb(p)->>'prosqlbody' AS tree
-  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-  WHERE p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND CASE
-    WHEN n.nspname = 'pg_catalog' AND p.oid < 16384
-      THEN p.provolatile <> 'i' AND NOT p.proname = ANY ('{${TELLS_NO_TABLE.join(',')}}'::name[])
-    ELSE NOT (p.provolatile = 'i' AND p.prokind IN ('f', 'w')
-              AND p.prolang IN (SELECT oid FROM pg_language WHERE lanname IN ('c', 'internal'))) END
+WITH member AS MATERIALIZED (
+  SELECT d.classid, d.objid, d.refobjid FROM pg_depend d
+  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+), own AS MATERIALIZED (
+  SELECT m.refobjid, array_agg(c.oid) AS tables FROM member m JOIN pg_class c ON c.oid = m.objid AND c.relkind IN ('r', 'p', 'm')
+  WHERE m.classid = 'pg_class'::regclass GROUP BY m.refobjid
+), candidate AS MATERIALIZED (
+  SELECT p.oid, p.proname::text AS name, p.pronamespace, n.nspname = 'pg_catalog' AND p.oid < 16384 AS builtin, p.proname, p.provolatile,
+         l.lanname = 'sql' AND p.prokind IN ('f', 'w') AS is_sql,
+         l.lanname IN ('c', 'internal') AND p.provolatile = 'i' AND p.prokind IN ('f', 'w') AS pure,
+         p.prosrc, to_jsonb(p)->>'prosqlbody' AS body, p.proargdefaults::text AS defaults, o.tables
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+       LEFT JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid LEFT JOIN own o ON o.refobjid = m.refobjid
+  WHERE p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+), shady AS MATERIALIZED (
+  SELECT * FROM candidate WHERE CASE
+    WHEN builtin THEN provolatile <> 'i' AND NOT proname = ANY ('{${TELLS_NO_TABLE.join(',')}}'::name[])
+    ELSE NOT pure OR defaults IS NOT NULL OR tables IS NOT NULL END
 ), policy AS MATERIALIZED (
   SELECT p.polrelid, array_agg(p.polqual::text) AS trees FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
   WHERE p.polcmd IN ('r', '*') GROUP BY p.polrelid
 ), rule AS MATERIALIZED (
   SELECT r.ev_class, array_agg(r.ev_action::text) AS trees FROM pg_rewrite r WHERE r.ev_type = '1' AND r.ev_class >= 16384
   GROUP BY r.ev_class
+), elsewhere AS (
+  WITH RECURSIVE up (oid) AS (
+    SELECT c.oid FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname <> 'heap' WHERE c.relkind IN ('r', 'm')
+    UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON up.oid = i.inhrelid
+  ) SELECT oid FROM up
 )
 SELECT 'now' AS kind, NULL::text AS schema, '' AS name, json_build_object(
          'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_insert_lsn() END,
@@ -77,6 +97,7 @@ SELECT 'system', NULL, '', json_build_object('names', ARRAY(SELECT DISTINCT reln
 UNION ALL
 SELECT 'table', n.nspname, c.relname, CASE
          WHEN c.relkind IN ('f', 'S') THEN json_build_object('oid', c.oid::int8, 'opaque', 'is not in the stream')
+         WHEN c.oid IN (SELECT e.oid FROM elsewhere e) THEN json_build_object('oid', c.oid::int8, 'opaque', 'is no heap')
          WHEN r.trees IS NULL AND p.trees IS NULL THEN json_build_object('oid', c.oid::int8)
          ELSE json_build_object('oid', c.oid::int8, ${ofTrees('(r.trees || p.trees)')}) END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -84,18 +105,29 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
 UNION ALL
 SELECT 'function', n.nspname, s.name, CASE
-         WHEN NOT s.is_sql THEN json_build_object('oid', s.oid::int8, 'opaque', 'is not written in SQL')
-         WHEN s.tree IS NULL THEN json_build_object('oid', s.oid::int8, 'body', s.prosrc)
-         ELSE json_build_object('oid', s.oid::int8, ${ofTrees('ARRAY[s.tree]')}) END
+         WHEN NOT s.pure AND NOT s.is_sql THEN json_build_object('oid', s.oid::int8, 'opaque', 'is not written in SQL')
+         ELSE json_build_object('oid', s.oid::int8, 'own', s.tables::int8[],
+                'text', CASE WHEN s.is_sql AND s.body IS NULL THEN s.prosrc END,
+                ${ofTrees('array_remove(ARRAY[s.body, s.defaults], NULL)')}) END
 FROM shady s JOIN pg_namespace n ON n.oid = s.pronamespace WHERE NOT s.builtin
 UNION ALL
 SELECT 'builtins', NULL, '', json_build_object('names', ARRAY(SELECT DISTINCT name FROM shady WHERE builtin ORDER BY 1))
 UNION ALL
 SELECT 'operator', NULL, o.name, NULL
-FROM (SELECT DISTINCT o.oprname::text AS name FROM pg_operator o JOIN shady s ON s.oid = o.oprcode WHERE NOT s.builtin) o
+FROM (SELECT DISTINCT o.oprname::text AS name FROM pg_operator o JOIN shady s ON s.oid = o.oprcode WHERE NOT s.builtin AND NOT s.pure) o
 UNION ALL
 SELECT 'cast', NULL, t.name, NULL
-FROM (SELECT t.typname::text AS name FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin JOIN pg_type t ON t.oid = c.casttarget
-      UNION SELECT t.typname::text FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid
-      WHERE c.conbin::text ~ ':funcid' AND EXISTS (SELECT FROM (${treeFunctions('c.conbin::text')}) f JOIN shady s ON s.oid = f.fn)) t
+FROM (SELECT DISTINCT t.typname::text AS name FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin AND NOT s.pure
+      JOIN pg_type t ON t.oid = c.casttarget) t
+UNION ALL
+SELECT 'hazard', NULL, h.why, NULL FROM (
+  SELECT 'there is domain ' || t.typname AS why FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid
+  WHERE c.oid >= 16384 AND ${calls('c.conbin::text')}
+  UNION SELECT 'there is an implicit cast to ' || t.typname FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin AND NOT s.pure
+    JOIN pg_type t ON t.oid = c.casttarget WHERE c.castcontext <> 'e'
+  UNION SELECT 'there is operator ' || o.oprname FROM pg_operator o JOIN shady s ON s.oid = o.oprcode AND NOT s.builtin AND NOT s.pure
+    WHERE o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '~~', '!~~', '~~*', '!~~*') OR o.oid IN (SELECT amopopr FROM pg_amop)
+  UNION SELECT 'there is operator class ' || c.opcname FROM pg_amproc a JOIN shady s ON s.oid = a.amproc AND NOT s.builtin AND NOT s.pure
+    JOIN pg_opclass c ON c.opcfamily = a.amprocfamily
+) h
 `;

@@ -1,4 +1,4 @@
-import type { Catalog } from './catalog.ts';
+import type { Catalog, CatalogStamp } from './catalog.ts';
 import { Findings } from './findings.ts';
 import { parse } from './parse.ts';
 import { walkQuery } from './query-walk.ts';
@@ -7,7 +7,8 @@ import type { ReadTables } from './read-tables.ts';
 /** The tables whose content a statement can depend on, by OID, as one catalog resolves its names. Frozen. */
 export type TablesRead = {
   readonly oids: readonly number[];
-  readonly catalog: Catalog;
+  /** Of the catalog they were found in. */
+  readonly stamp: CatalogStamp;
   /** It tells when the transaction began: `now()` and the like. */
   readonly tellsTime: boolean;
 };
@@ -18,7 +19,11 @@ export function tablesRead(findings: Findings): TablesRead | null {
   while (catalog !== null && tables.why === null) {
     const bodies = tables.takeBodies();
     if (bodies.length === 0) {
-      return Object.freeze({ oids: Object.freeze([...tables.oids]), catalog, tellsTime: tables.tellsTime });
+      return Object.freeze({
+        oids: Object.freeze([...tables.oids]),
+        stamp: catalog.stamp,
+        tellsTime: tables.tellsTime,
+      });
     }
     for (const body of bodies) readBody(body, catalog, tables);
   }
@@ -43,8 +48,8 @@ export function joinTables(of: readonly (TablesRead | null)[]): TablesRead | nul
   if (first === null || of.length === 1) return first;
   const oids = new Set<number>();
   for (const one of of) {
-    if (one === null || one.catalog !== first.catalog) return null;
+    if (one === null || one.stamp !== first.stamp) return null;
     for (const oid of one.oids) oids.add(oid);
   }
-  return { oids: [...oids], catalog: first.catalog, tellsTime: of.some((one) => one?.tellsTime === true) };
+  return { oids: [...oids], stamp: first.stamp, tellsTime: of.some((one) => one?.tellsTime === true) };
 }

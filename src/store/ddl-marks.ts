@@ -2,11 +2,12 @@ import type pg from 'pg';
 
 /**
  * DDL is not in the logical stream. These event triggers put a message into the transaction that ran it: OIDs of relations that it
- * made or filled, or `*` for everything else. The function works for any role, with any search_path, and swallows its own
- * errors: DDL of users never fails because of it. ENABLE ALWAYS, for otherwise session_replication_role = replica would silence it.
+ * made, `=` and OIDs of those that it filled or indexed, which changes nothing in the catalog that matters (none for what was temporary), or `*` for everything else. The function
+ * works for any role, with any search_path, also where roles may not emit messages, and swallows its own errors: DDL of users never fails because of
+ * it. ENABLE ALWAYS, for otherwise session_replication_role = replica would silence it.
  */
 const INSTALL = `
-CREATE OR REPLACE FUNCTION fairlead.mark_ddl() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $mark$
+CREATE OR REPLACE FUNCTION fairlead.mark_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $mark$
 DECLARE
   mark text;
 BEGIN
@@ -14,8 +15,10 @@ BEGIN
     IF tg_event = 'sql_drop' THEN
       SELECT CASE WHEN bool_and(object_type = 'index') THEN string_agg(objid::text, ',') ELSE '*' END INTO mark
       FROM pg_event_trigger_dropped_objects() WHERE original AND NOT is_temporary HAVING count(*) > 0;
+    ELSIF tg_tag IN ('REASSIGN OWNED', 'DROP OWNED') THEN
+      mark := '*';
     ELSE
-      SELECT CASE WHEN count(*) < 1000 AND bool_and(classid = 'pg_class'::regclass AND command_tag IN ('CREATE TABLE',
+      SELECT CASE WHEN bool_and(command_tag IN ('CREATE INDEX', 'REFRESH MATERIALIZED VIEW')) THEN '=' ELSE '' END || CASE WHEN count(*) < 1000 AND bool_and(classid = 'pg_class'::regclass AND command_tag IN ('CREATE TABLE',
           'CREATE TABLE AS', 'SELECT INTO', 'CREATE INDEX', 'CREATE SEQUENCE', 'CREATE MATERIALIZED VIEW',
           'REFRESH MATERIALIZED VIEW'))
         THEN string_agg(objid::text, ',') ELSE '*' END INTO mark
@@ -24,9 +27,7 @@ BEGIN
   EXCEPTION WHEN OTHERS THEN
     mark := '*';
   END;
-  IF mark IS NOT NULL THEN
-    PERFORM pg_logical_emit_message(true, 'fairlead.ddl', mark);
-  END IF;
+  PERFORM pg_logical_emit_message(true, 'fairlead.ddl', coalesce(mark, '='));
 EXCEPTION WHEN OTHERS THEN
   RAISE DEBUG 'fairlead: DDL not marked: %', SQLERRM;
 END

@@ -1,18 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { startTestCluster, type TestCluster, type TestNode } from '../support/cluster.ts';
-import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
-import { whileReplayIsPaused } from '../support/paused-replay.ts';
-import { RawClient } from '../support/raw-client.ts';
-import { show, untilServing } from '../support/serving.ts';
+import { LaggingScene } from '../support/lagging-scene.ts';
+import { show } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
 /** `quiet` and `calm` are touched by nobody, `busy` by everybody; the others are the ways in which a statement reaches a table that it does not name. */
 const SCHEMA = `
-CREATE TABLE quiet (id int PRIMARY KEY, note text);
-INSERT INTO quiet VALUES (1, 'q');
 CREATE TABLE calm (id int);
-CREATE TABLE busy (id int);
 CREATE TABLE audited (id int);
 CREATE TABLE audit (id int);
 CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$;
@@ -45,13 +39,10 @@ ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
 CREATE POLICY only_allowed ON guarded FOR SELECT USING (id IN (SELECT id FROM allowed));
 CREATE TABLE source (id int);
 CREATE MATERIALIZED VIEW shown AS SELECT count(*) AS n FROM source;
-CREATE SCHEMA other;
 CREATE TABLE other.quiet_twin (id int);
 CREATE TABLE quiet_twin (id int);
 CREATE TABLE renamed (id int);
 CREATE TABLE renamed_to (id int);
-CREATE ROLE reader LOGIN PASSWORD 'reader';
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader;
 `;
 
 /** What is written while the replica stands still, and what is read then: the primary's answer, wherever it comes from. */
@@ -139,143 +130,82 @@ const REACHED: readonly { readonly what: string; readonly write: string; readonl
 ];
 
 describe('reads of tables that nobody touched', () => {
-  let cluster: TestCluster;
-  let fairlead: TestFairlead;
-  let primary: TestNode;
-  const open: RawClient[] = [];
-
+  let scene: LaggingScene;
   before(async () => {
-    cluster = await startTestCluster({ replicas: 1 });
-    primary = cluster.node('pg1');
-    fairlead = await startFairlead(cluster, {
-      auth: { users: { [cluster.superuser]: cluster.password, reader: 'reader' } },
-      config: { failover: { mode: 'off' }, routing: { max_lag: '1s', freshness_wait: '150ms' } },
-    });
-    await untilServing(fairlead, 1);
-    await primary.query(SCHEMA);
+    scene = await LaggingScene.start(SCHEMA);
   });
-  after(async () => {
-    for (const one of open) one.vanish();
-    await fairlead?.stop();
-    await cluster?.stop();
-  });
-
-  async function connect(): Promise<RawClient> {
-    const client = await RawClient.connect(fairlead.url);
-    open.push(client);
-    await client.query('SET search_path = other, public');
-    return client;
-  }
-
-  async function routeOf(client: RawClient): Promise<string> {
-    const [route] = await client.records('SHOW fairlead.route');
-    return `${route?.node} ${route?.reason}`;
-  }
-
-  /** Writes and reads in turns until it is known which table is which: before, and after DDL, everything counts as changed. */
-  async function settle(client: RawClient, write = 'INSERT INTO busy VALUES (1)'): Promise<void> {
-    await until(
-      async () => {
-        let route = '';
-        await primary.query(write);
-        await whileReplayIsPaused(cluster, ['pg2'], async () => {
-          await client.query(write);
-          await client.query('SELECT note FROM quiet');
-          route = await routeOf(client);
-        });
-        return route === 'pg2 fresh tables';
-      },
-      { what: 'reads that know their tables' },
-    );
-  }
+  after(() => scene?.stop());
 
   it('stay on a replica that is behind in others, whoever wrote there, beyond max_lag too', async () => {
-    const client = await connect();
-    await settle(client);
-    await whileReplayIsPaused(cluster, ['pg2'], async () => {
+    const client = await scene.connect();
+    await scene.settle(client);
+    await scene.whilePaused(async () => {
       await client.query('INSERT INTO busy VALUES (1)');
-      await primary.query('INSERT INTO busy VALUES (2)');
+      await scene.primary.query('INSERT INTO busy VALUES (2)');
       for (let i = 0; i < 20; i++) {
         await client.query('SELECT note FROM quiet');
-        assert.equal(await routeOf(client), 'pg2 fresh tables');
+        assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
       }
       await client.query('SELECT count(*) FROM quiet q, calm c WHERE now() > $$2020-01-01$$');
-      assert.equal(await routeOf(client), 'pg2 fresh tables');
+      assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
       await client.query('SELECT count(*) FROM busy');
-      assert.equal(await routeOf(client), 'pg1 no fresh replica');
-      const fresh = (await show(fairlead.url, 'SHOW FRESHNESS')).map((row) => `${row.table} ${row.current_on}`);
+      assert.equal(await scene.routeOf(client), 'pg1 no fresh replica');
+      const fresh = (await show(scene.fairlead.url, 'SHOW FRESHNESS')).map((row) => `${row.table} ${row.current_on}`);
       assert.ok(fresh.includes('public.busy '), fresh.join());
       assert.ok(fresh.includes('(any other) pg2'), fresh.join());
       const lagging = async () => {
-        await primary.query('INSERT INTO busy VALUES (3)');
-        return (await topology()) === 'lagging';
+        await scene.primary.query('INSERT INTO busy VALUES (3)');
+        return scene.replicaState === 'lagging';
       };
       await until(lagging, { what: 'the replica to be beyond max_lag' });
       await client.query('SELECT note FROM quiet');
-      assert.equal(await routeOf(client), 'pg2 fresh tables');
-      const stranger = await connect();
+      assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
+      const stranger = await scene.connect();
       await stranger.query('SELECT note FROM quiet');
-      assert.equal(await routeOf(stranger), 'pg2 fresh tables');
+      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
       await stranger.query("SET fairlead.consistency = 'strong'");
       await stranger.query('SELECT note FROM quiet');
-      assert.equal(await routeOf(stranger), 'pg2 fresh tables');
+      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
       await stranger.query("SET fairlead.consistency = 'eventual'");
       await stranger.query('SELECT note FROM quiet');
-      assert.equal(await routeOf(stranger), 'pg2 fresh tables');
+      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
       await stranger.query("SET fairlead.max_staleness = '2s'");
       await stranger.query('SELECT note FROM quiet');
-      assert.equal(await routeOf(stranger), 'pg2 fresh tables');
+      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
       await stranger.query('SELECT count(*) FROM busy');
-      assert.equal(await routeOf(stranger), 'pg1 no fresh replica');
+      assert.equal(await scene.routeOf(stranger), 'pg1 no fresh replica');
     });
-    const ready = async () => (await topology()) === 'up';
-    await until(ready, { what: 'the replica to have caught up' });
+    await until(() => scene.replicaState === 'up', { what: 'the replica to have caught up' });
   });
-
-  const topology = async () => fairlead.app.cluster.topology.value.byName.get('pg2')?.state;
 
   for (const { what, write, read } of REACHED) {
     it(`see what was written ${what}`, async () => {
-      const [own, other] = [await connect(), await connect()];
+      const [own, other] = [await scene.connect(), await scene.connect()];
       const ddl = /\b(CREATE|ALTER|REFRESH)\b/.test(write);
-      await settle(own, ddl ? undefined : write);
-      await whileReplayIsPaused(cluster, ['pg2'], async () => {
+      await scene.settle(own, ddl ? undefined : write);
+      await scene.whilePaused(async () => {
         await own.query(write);
-        const expected = await expectedOf(read);
-        assert.equal(await own.value(read), expected, `${await routeOf(own)}`);
-        assert.match(await routeOf(own), /^pg1 /);
+        const expected = await scene.expectedOf(read);
+        assert.equal(await own.value(read), expected, `${await scene.routeOf(own)}`);
+        assert.match(await scene.routeOf(own), /^pg1 /);
         await own.query('SELECT note FROM quiet');
         // otherwise what was read would prove nothing
-        if (!ddl) assert.equal(await routeOf(own), 'pg2 fresh tables');
+        if (!ddl) assert.equal(await scene.routeOf(own), 'pg2 fresh tables');
         // whoever reads with `strong` must see it however it was written
-        await primary.query(write.includes('CREATE TABLE') ? 'SELECT 1' : write).catch(() => {});
-        const now = await expectedOf(read);
+        await scene.primary.query(write.includes('CREATE TABLE') ? 'SELECT 1' : write).catch(() => {});
+        const now = await scene.expectedOf(read);
         await other.query("SET fairlead.consistency = 'strong'");
-        assert.equal(await other.value(read), now, `${await routeOf(other)}`);
+        assert.equal(await other.value(read), now, `${await scene.routeOf(other)}`);
       });
     });
   }
 
-  async function expectedOf(read: string): Promise<string | null> {
-    const direct = await RawClient.connect(primary.url);
-    try {
-      await direct.query('SET search_path = other, public');
-      return await direct.value(read);
-    } finally {
-      direct.vanish();
-    }
-  }
-
   it('see what a row security policy reads', async () => {
-    const url = new URL(fairlead.url);
-    url.username = 'reader';
-    url.password = 'reader';
-    const client = await RawClient.connect(url.href);
-    open.push(client);
-    await settle(await connect());
-    await whileReplayIsPaused(cluster, ['pg2'], async () => {
+    const client = await scene.connect('reader');
+    await scene.settle(await scene.connect());
+    await scene.whilePaused(async () => {
       await client.query('SELECT count(*) FROM guarded');
-      await primary.query('INSERT INTO allowed VALUES (2), (3)');
+      await scene.primary.query('INSERT INTO allowed VALUES (2), (3)');
       await client.query("SET fairlead.consistency = 'strong'");
       assert.equal(await client.value('SELECT count(*) FROM guarded'), '3');
     });

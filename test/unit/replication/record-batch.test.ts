@@ -11,9 +11,13 @@ import { RelationNames } from '../../../src/replication/relation-names.ts';
 
 /** Answers look-ups as the primary would: table t has OID 10 and is a partition of 9. */
 function names(lookupLsn: string): RelationNames {
-  const rows = [{ name: 'public.t', oids: '10,9', names: ['public.t', 'public.root'], lsn: lookupLsn }];
-  return new RelationNames({ query: async () => rows } as unknown as ControlConnection);
+  const rows = [
+    { name: 'public.t', oids: '10,9', names: ['public.t', 'public.root'], lsn: lookupLsn, snapshot: '1:1:' },
+  ];
+  return new RelationNames({ query: async () => rows } as unknown as ControlConnection, () => true);
 }
+
+const MARKED = { markedFrom: LSN_ZERO, untold() {}, marked() {} };
 
 const commit = (tables: string[], ddl: string[] = []) => ({
   commitMs: 1000,
@@ -30,14 +34,14 @@ describe('recording a batch of commits', () => {
     const known = names('0/200');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     assert.equal(tables.freshness.lastChange(77), 0x100n);
     await known.resolve();
     builder.add(0x180n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     assert.equal(tables.freshness.lastChange(77), 0x180n, 'at that time the name may have meant another table');
     builder.add(0x300n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     assert.equal(tables.freshness.lastChange(77), 0x180n);
     assert.equal(tables.freshness.lastChange(10), 0x300n);
     assert.equal(tables.freshness.lastChange(9), 0x300n, 'the root changes with its partition');
@@ -49,15 +53,15 @@ describe('recording a batch of commits', () => {
     const known = names('0/1');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     await known.resolve();
     builder.add(0x200n, commit([], ['55']));
     builder.add(0x300n, commit(['public.t']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     assert.equal(tables.freshness.lastChange(55), 0x300n);
     assert.equal(tables.freshness.lastChange(77), 0x300n, 'the name has to be looked up again');
     builder.add(0x400n, commit([], ['*']));
-    recordBatch(builder.take(), tables, known, LSN_ZERO);
+    recordBatch(builder.take(), tables, known, MARKED);
     assert.equal(tables.freshness.lastChange(77), 0x400n);
   });
 
@@ -65,7 +69,7 @@ describe('recording a batch of commits', () => {
     const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
     const builder = new BatchBuilder();
     builder.add(0x100n, commit([]));
-    recordBatch(builder.take(), tables, names('0/1'), null);
+    recordBatch(builder.take(), tables, names('0/1'), { ...MARKED, markedFrom: null });
     assert.equal(tables.freshness.lastChange(77), lsn(0x100n));
   });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import { lsn } from '../../../src/core/lsn.ts';
+import { lsn, parseLsn } from '../../../src/core/lsn.ts';
 import { Causality } from '../../../src/routing/causality.ts';
 import { type ReadRequest, routeRead } from '../../../src/routing/route-read.ts';
 import { Catalog } from '../../../src/sql/catalog.ts';
@@ -19,7 +19,9 @@ describe('a read of known tables', () => {
     const now = { kind: 'now', schema: null, name: '', info: { lsn: position, snapshot } };
     const read = Catalog.from([], null, new CatalogTables([now]));
     const { schema } = fixture.cluster.freshness;
-    if (schema.shows(snapshot)) read.schemaVersion = schema.version;
+    if (!schema.shows(snapshot)) return read;
+    read.stamp.schemaVersion = schema.version;
+    read.stamp.lsn = parseLsn(position);
     return read;
   }
 
@@ -49,7 +51,7 @@ describe('a read of known tables', () => {
         avoid: null,
         replicaReason: null,
         causality,
-        tables: oids === null ? null : { oids, catalog, tellsTime: false },
+        tables: oids === null ? null : { oids, stamp: catalog.stamp, tellsTime: false },
         ...request,
       },
       fixture.cluster,

@@ -251,8 +251,12 @@ describe('routeRead with replicas beyond max_lag', () => {
     const now = { lsn: '0/1', snapshot: '1:1:' };
     const tables = new CatalogTables([{ kind: 'now', schema: null, name: '', info: now }]);
     const catalog = Catalog.from([], null, tables);
-    catalog.schemaVersion = freshness.schema.version;
-    const request: ReadRequest = { ...REQUEST, causality: causalityAt(200n), tables: { oids: [TABLE], catalog } };
+    catalog.stamp.schemaVersion = freshness.schema.version;
+    const request: ReadRequest = {
+      ...REQUEST,
+      causality: causalityAt(200n),
+      tables: { oids: [TABLE], stamp: catalog.stamp, tellsTime: false },
+    };
     return { fixture, request, decide: () => said(routeRead(request, fixture.cluster, () => 0)) };
   }
 

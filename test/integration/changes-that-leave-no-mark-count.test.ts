@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { LaggingScene } from '../support/lagging-scene.ts';
+import { until } from '../support/wait.ts';
+
+const SCHEMA = `
+CREATE TABLE calm (id int);
+CREATE TABLE counted (id int);
+CREATE FUNCTION count_hidden() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM counted); END';
+CREATE FUNCTION with_default(x bigint DEFAULT count_hidden()) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT x';
+CREATE ROLE members;
+CREATE ROLE others;
+CREATE TABLE guarded (id int);
+INSERT INTO guarded SELECT generate_series(1, 10);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_members ON guarded FOR SELECT TO members USING (true);
+CREATE POLICY of_others ON guarded FOR SELECT TO others USING (id = 1);
+CREATE TABLE moved (id int PRIMARY KEY, text text);
+INSERT INTO moved SELECT i, repeat('x', 500) FROM generate_series(1, 100) i;
+DELETE FROM moved WHERE id < 90;
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TABLE moods (m mood);
+INSERT INTO moods VALUES ('sad');
+CREATE VIEW shown AS SELECT count(*) AS n FROM quiet;
+CREATE ROLE one;
+CREATE ROLE two;
+GRANT ALL ON SCHEMA public TO one, two;
+CREATE TABLE owned (id int);
+INSERT INTO owned VALUES (1), (2);
+ALTER TABLE owned OWNER TO one;
+ALTER TABLE owned ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON owned TO two;
+CREATE VIEW of_owner AS SELECT count(*) AS n FROM owned;
+ALTER VIEW of_owner OWNER TO one;
+`;
+
+type Case = {
+  readonly what: string;
+  readonly write: string;
+  readonly read: string;
+  /** Who reads; left out: the superuser. */
+  readonly as?: 'reader';
+};
+
+/** No row of a table tells of these, and for most of them no event trigger fires. */
+const CASES: readonly Case[] = [
+  {
+    what: 'a role that was granted',
+    write: 'GRANT members TO reader',
+    read: 'SELECT count(*) FROM guarded',
+    as: 'reader',
+  },
+  {
+    what: 'a role that was revoked',
+    write: 'REVOKE members FROM reader',
+    read: 'SELECT count(*) FROM guarded',
+    as: 'reader',
+  },
+  {
+    what: 'an attribute of a role',
+    write: 'ALTER ROLE reader BYPASSRLS',
+    read: 'SELECT count(*) FROM guarded',
+    as: 'reader',
+  },
+  { what: 'another owner', write: 'REASSIGN OWNED BY one TO two', read: 'SELECT n FROM of_owner' },
+  { what: 'rows that were moved', write: 'VACUUM FULL moved', read: 'SELECT min(ctid)::text FROM moved' },
+  {
+    what: 'rows that were locked',
+    write: 'SELECT id FROM moved WHERE id = 95 FOR UPDATE',
+    read: 'SELECT xmax::text FROM moved WHERE id = 95',
+  },
+  {
+    what: 'a catalog that was written to',
+    write: "UPDATE pg_enum SET enumlabel = 'glad' WHERE enumlabel = 'sad'",
+    read: 'SELECT m::text FROM moods',
+  },
+  {
+    what: 'another table of that name, by its name',
+    write: 'CREATE TABLE other.calm (id int)',
+    read: "SELECT 'calm'::regclass::oid::text",
+  },
+  {
+    what: 'another row type of that name',
+    write: 'CREATE TABLE other.counted (id int, more int)',
+    read: "SELECT json_populate_record(NULL::counted, '{}')::text",
+  },
+  { what: 'what a default calls', write: 'INSERT INTO public.counted VALUES (1)', read: 'SELECT with_default()' },
+  {
+    what: 'DDL while event triggers are off',
+    write:
+      'SET event_triggers = off; CREATE OR REPLACE VIEW shown AS SELECT 100 + count(*) AS n FROM quiet; RESET event_triggers',
+    read: 'SELECT n FROM shown',
+  },
+  {
+    what: 'DDL behind the end of its event trigger',
+    write:
+      'BEGIN; DROP EVENT TRIGGER fairlead_ddl_end; CREATE OR REPLACE VIEW shown AS SELECT 200 + count(*) AS n FROM quiet; COMMIT',
+    read: 'SELECT n FROM shown',
+  },
+];
+
+describe('changes of which no row of the stream tells', () => {
+  let scene: LaggingScene;
+  let version = 0;
+  before(async () => {
+    scene = await LaggingScene.start(SCHEMA);
+    version = Number(
+      (await scene.primary.query<{ v: string }>("SELECT current_setting('server_version_num') AS v"))[0]?.v,
+    );
+  });
+  after(() => scene?.stop());
+
+  it('an ANALYZE counts for nothing once it is known that it was one', async () => {
+    const client = await scene.connect();
+    await scene.settle(client);
+    await scene.whilePaused(async () => {
+      await scene.primary.query('ANALYZE moved');
+      await client.query('INSERT INTO busy VALUES (1)');
+      const onReplica = async () => {
+        await client.query('SELECT note FROM quiet');
+        return (await scene.routeOf(client)) === 'pg2 fresh tables';
+      };
+      await until(onReplica, { what: 'the read on the replica' });
+    });
+  });
+
+  for (const { what, write, read, as } of CASES) {
+    it(`count: ${what}`, async (t) => {
+      if (write.includes('event_triggers') && version < 170_000) return t.skip('event_triggers is of PostgreSQL 17');
+      const [own, reader] = [await scene.connect(), await scene.connect(as)];
+      await scene.settle(own);
+      await reader.value(read);
+      await scene.whilePaused(async () => {
+        await own.query(write);
+        const expected = await scene.expectedOf(read, as);
+        await reader.query("SET fairlead.consistency = 'strong'");
+        assert.equal(await reader.value(read), expected, await scene.routeOf(reader));
+        if (as === undefined) assert.equal(await own.value(read), expected, await scene.routeOf(own));
+      });
+    });
+  }
+
+  it('a domain that calls a function leaves nothing known of any statement', async () => {
+    await scene.primary.query(
+      'CREATE DOMAIN odd AS int CHECK (count_hidden() >= 0); CREATE OR REPLACE VIEW shown AS SELECT count(*) AS n FROM quiet',
+    );
+    const client = await scene.connect();
+    await until(
+      async () => {
+        await scene.primary.query('INSERT INTO busy VALUES (1)');
+        let route = '';
+        await scene.whilePaused(async () => {
+          await client.query('INSERT INTO busy VALUES (1)');
+          await client.query('SELECT note FROM quiet');
+          route = await scene.routeOf(client);
+        });
+        return route === 'pg1 no fresh replica';
+      },
+      { what: 'the domain to be known' },
+    );
+  });
+});
