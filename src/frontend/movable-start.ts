@@ -161,9 +161,12 @@ function isMovableRead(work: Work): boolean {
   if (batch === null) return true;
   // portals stay until the transaction ends: none may be left that could be asked for again
   return (
-    batch.plain &&
     batch.runsWhatItBinds &&
-    batch.items().every(({ type, raw }) => type !== CLIENT.EXECUTE || isWhole(raw))
+    batch.items().every(({ type, raw, use, wholeLength }) => {
+      if (use !== null || wholeLength !== null) return false;
+      if (type === CLIENT.BIND) return raw[5] === 0;
+      return type !== CLIENT.EXECUTE || isWhole(raw);
+    })
   );
 }
 
