@@ -65,6 +65,8 @@ export class ControlConnection {
   #connecting: Promise<pg.Client> | null = null;
   /** Counts attempts and goodbyes: an attempt that was overtaken goes no further. */
   #generation = 0;
+  /** Settles when the statements before are answered: one at a time. */
+  #before: Promise<unknown> = Promise.resolve();
 
   constructor(target: ControlTarget, applicationName: string) {
     this.target = target;
@@ -97,6 +99,7 @@ export class ControlConnection {
     const client = this.#client;
     this.#client = null;
     this.#connecting = null;
+    this.#before = Promise.resolve();
     this.#generation++;
     // destroyed, not ended: a hung server would never answer a polite goodbye
     if (client !== null)
@@ -104,9 +107,13 @@ export class ControlConnection {
   }
 
   async #run<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {
-    const client = await (this.#connecting ?? this.#connect());
-    const result = await client.query<Row>(text, values);
-    return result.rows;
+    const answered = this.#before.then(async () => {
+      const client = await (this.#connecting ?? this.#connect());
+      const { rows } = await client.query<Row>(text, values);
+      return rows;
+    });
+    this.#before = answered.catch(() => {});
+    return answered;
   }
 
   /** Where `cluster.tls.mode` leaves a choice, the second one is tried when pg_hba.conf has no line for the first. */
