@@ -88,10 +88,8 @@ class Scene {
 
   async #read(connection: Connection, counter: number, atLeast: number, who: string): Promise<number> {
     const { read } = COUNTERS[counter] as (typeof COUNTERS)[number];
-    const rows = await connection.rows<Record<string, number>>(
-      read,
-      ...(this.#random.int(2) === 0 ? ([[] as unknown[], `read_${counter}`] as const) : []),
-    );
+    const [values, name] = this.#random.int(2) === 0 ? [[], `read_${counter}`] : [];
+    const rows = await connection.rows<Record<string, number>>(read, values, name);
     const seen = Number(Object.values(rows[0] ?? {})[0]);
     const [route] = await connection.rows<{ node: string; reason: string }>('SHOW fairlead.route');
     if (route?.reason === 'fresh tables') this.behind++;
