@@ -18,6 +18,7 @@ import { NO_INTENT, type OperatorIntent } from './operator.ts';
 import { PrimarySamples } from './primary-samples.ts';
 import { provenUntil } from './proven-until.ts';
 import { RecentCommits } from './recent-commits.ts';
+import type { Synchrony } from './synchrony.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
 
@@ -37,6 +38,8 @@ export class Cluster {
   readonly freshness = new TableFreshness();
   /** Writer: failover. */
   readonly assignment = new Signal<Assignment>(UNASSIGNED);
+  /** Writer: failover; null where synchronous replication is not Fairlead's. */
+  readonly synchrony = new Signal<Synchrony | null>(null);
   /** Writers: api and console. */
   readonly operator = new Signal<OperatorIntent>(NO_INTENT);
   readonly waiters = new LsnWaiters();

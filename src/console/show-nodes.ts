@@ -4,7 +4,7 @@ import { show } from './command.ts';
 
 export const SHOW_NODES = show({
   name: 'NODES',
-  help: 'nodes: role, state and why, lag, who feeds whom',
+  help: 'nodes: role, state and why, lag, whether commits wait for it, who feeds whom',
   columns: {
     name: 'text',
     address: 'text',
@@ -17,6 +17,7 @@ export const SHOW_NODES = show({
     replay_lsn: 'text',
     lag_bytes: 'int8',
     lag_ms: 'float8',
+    sync: 'text',
     upstream: 'text',
     zone: 'text',
     weight: 'float8',
@@ -39,6 +40,7 @@ export const SHOW_NODES = show({
         replay_lsn: view.replayLsn,
         lag_bytes: view.lag.bytes,
         lag_ms: view.lag.ms,
+        sync: view.sync,
         upstream: view.receiver?.upstream ?? view.receiver?.sender ?? null,
         zone: view.zone,
         weight: view.weight,

@@ -19,10 +19,13 @@ export function begin(
   to: string | null,
   cause: string,
   nowMs: number,
+  allowDataLoss = false,
 ): Decision {
   const { former } = state;
   const epoch = state.epoch + 1;
-  const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn: view.newestLsn, frozen: [], refused: new Map() };
+  const refused = new Map<string, string>();
+  const { newestLsn } = view;
+  const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn, frozen: [], refused, allowDataLoss };
   const reason =
     kind === 'planned' ? `${former} hands over to ${to}: ${cause}` : `${former ?? 'the primary'} is given up: ${cause}`;
   const planned = kind === 'planned' && former !== null && to !== null;
@@ -123,10 +126,16 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
   const node = election.elected;
   const timeline = plan.frozen.find((f) => f.node === node)?.timeline ?? state.timeline;
   const reason = `${node} is promoted at ${formatLsn(election.receiveLsn)}`;
-  const detail = { node, lossBytes: election.lossBytes, vetoes: election.vetoes };
+  const { lossBytes, vetoes, doubt } = election;
+  const detail = { node, lossBytes, vetoes };
+  const overridden = `an operator accepts that ${node} may lack acknowledged commits: ${doubt}`;
   return {
     state: move(state, 'promoting', { work: 'promote', reason, sinceMs: nowMs }),
-    actions: [event('elected', reason, detail), { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn }],
+    actions: [
+      ...(doubt === null ? [] : [event('data-loss-allowed', overridden, { node, doubt, vetoes })]),
+      event('elected', reason, detail),
+      { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn },
+    ],
   };
 }
 

@@ -59,13 +59,14 @@ export async function freeze(
   await nodes.alterSystem(node, { primary_conninfo: '' }, STATEMENT_MS);
   const endMs = nowMs() + SETTLE_MS;
   let waitingBefore = false;
+  let complete = false;
   const settled = await until(SETTLE_MS + STATEMENT_MS, async () => {
     const [row] = await nodes.query<PositionRow>(node, POSITION, [], STATEMENT_MS);
     if (row === undefined) return null;
     const waiting = row.waiting && !row.receiving;
-    const replayed = parseLsn(row.replay) >= parseLsn(row.receive) || row.paused || (waiting && waitingBefore);
+    complete = !row.receiving && (parseLsn(row.replay) >= parseLsn(row.receive) || (waiting && waitingBefore));
     waitingBefore = waiting;
-    return (!row.receiving && replayed) || nowMs() >= endMs ? row : null;
+    return complete || (!row.receiving && row.paused) || nowMs() >= endMs ? row : null;
   });
   if (settled === null || settled.receiving) throw new Error('its WAL receiver does not stop');
   if (!settled.recovery) throw new Error('it is not a replica any more');
@@ -77,6 +78,7 @@ export async function freeze(
     receiveLsn: maxLsn(parseLsn(settled.receive), replayLsn),
     replayLsn,
     paused: settled.paused,
+    complete,
   };
 }
 
