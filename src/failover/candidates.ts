@@ -15,7 +15,7 @@ export function preview(
   const observed = others(state, view).flatMap(({ name, timeline, seen }): Position[] =>
     seen === null || seen.role !== 'replica' || (state.systemId !== null && seen.systemId !== state.systemId)
       ? []
-      : [{ node: name, timeline, receiveLsn: seen.receiveLsn, complete: !seen.replayPaused }],
+      : [{ node: name, timeline, receiveLsn: seen.receiveLsn, complete: !seen.replayPaused, exact: true }],
   );
   const candidates = others(state, view).map((node): Candidate => {
     const seen = node.seen;
@@ -58,6 +58,7 @@ type Position = {
   readonly timeline: number;
   readonly receiveLsn: Lsn;
   readonly complete: boolean;
+  readonly exact: boolean;
 };
 
 /** Why the one at `position` may lack an acknowledged commit, by what is known of where such commits are. */
@@ -65,7 +66,7 @@ function doubtOf(view: View, position: Candidate['position'], all: readonly Posi
   const { standing } = view;
   if (standing === null || position === null) return null;
   if (standing.guarantee === null) return 'no follower could be asked where acknowledged commits are';
-  const comparable = all.filter(({ timeline }) => timeline === position.timeline);
+  const comparable = all.filter(({ timeline, exact }) => exact && timeline === position.timeline);
   const known = new Map(comparable.map(({ node, receiveLsn }) => [node, receiveLsn]));
   return doubtAbout(standing, view.nodes.length) ?? doubtAt(standing.guarantee, position.receiveLsn, known);
 }

@@ -13,6 +13,8 @@ export type Frozen = {
   readonly paused: boolean;
   /** It has replayed all that it received: what it has on record is all that it can know. */
   readonly complete: boolean;
+  /** `receiveLsn` is all that it has; false: it may have more in its files, not replayed yet. */
+  readonly exact: boolean;
 };
 
 /** One change of primary under way. */

@@ -97,3 +97,25 @@ describe('no healthy follower is left', () => {
     });
   });
 });
+
+describe('degrade: async with one follower: it is promoted, and nobody is left', () => {
+  let scene: SyncScene;
+  before(async () => {
+    scene = await SyncScene.start({ replication: { mode: 'sync', degrade: 'async' }, replicas: 1 });
+  });
+  after(() => scene?.stop());
+
+  it('what was acknowledged is there, and commits go on, which is on record before', async () => {
+    const client = await connect(scene);
+    await client.query('CREATE TABLE alone (id int)');
+    await client.query('INSERT INTO alone VALUES (1)');
+    await scene.cluster.node('pg1').kill9();
+    await scene.steady('pg2');
+    await client.query('INSERT INTO alone VALUES (2)');
+    assert.equal((await client.query('SELECT FROM alone')).rowCount, 2);
+    await scene.state('degraded');
+    const stored = "SELECT FROM fairlead.events WHERE kind = 'sync-degraded'";
+    assert.equal((await scene.cluster.node('pg2').query(stored)).length, 1);
+    await client.end();
+  });
+});

@@ -129,4 +129,5 @@ export const frozen = (name: string, receiveLsn: number, timeline = 1) => ({
   replayLsn: at(receiveLsn),
   paused: false,
   complete: true,
+  exact: true,
 });
