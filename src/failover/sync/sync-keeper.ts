@@ -128,6 +128,8 @@ export class SyncKeeper {
         if (text !== this.#failure) {
           this.#deps.log.warn({ error: text }, 'synchronous replication cannot be looked after now');
         }
+        const { synchrony } = this.#deps.cluster;
+        if (synchrony.value !== null) synchrony.set({ ...synchrony.value, state: 'unknown', reason: text });
         this.#failure = text;
       }
       await sleep(paceMs, signal);

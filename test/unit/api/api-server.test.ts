@@ -130,7 +130,9 @@ describe('ApiServer', () => {
     assert.equal(moved.body.done, true);
     await httpPost(`${url}/api/switchover`);
     await httpPost(`${url}/api/failover`);
-    assert.deepEqual(fixture.asked, ['switchover pg2', 'switchover', 'failover']);
+    await httpPost(`${url}/api/failover`, { allowDataLoss: true });
+    assert.equal((await httpPost(`${url}/api/failover`, { force: true })).status, 400);
+    assert.deepEqual(fixture.asked, ['switchover pg2', 'switchover', 'failover', 'failover allowing data loss']);
 
     assert.equal((await httpPost(`${url}/api/pause`)).body.paused, true);
     assert.equal(fixture.cluster.operator.value.paused, true);

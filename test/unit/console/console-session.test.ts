@@ -164,7 +164,9 @@ describe('ConsoleSession', () => {
       await later;
       assert.deepEqual(order, ['move', 'version']);
       await client.query('FAILOVER');
-      assert.deepEqual(fixture.asked, ['switchover pg2', 'failover']);
+      await client.query('failover allow_data_loss');
+      await assert.rejects(client.query('FAILOVER pg2'), /not known: pg2/);
+      assert.deepEqual(fixture.asked, ['switchover pg2', 'failover', 'failover allowing data loss']);
     });
   });
 
