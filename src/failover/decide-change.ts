@@ -31,7 +31,11 @@ export function begin(
   const planned = kind === 'planned' && former !== null && to !== null;
   const work = planned ? 'hand over' : 'freeze';
   const replicas = view.nodes.filter(
-    (n) => n.seen?.role === 'replica' && n.name !== former && !state.fenced.has(n.name),
+    (n) =>
+      n.seen?.role === 'replica' &&
+      n.name !== former &&
+      !state.fenced.has(n.name) &&
+      (state.systemId === null || n.seen.systemId === state.systemId),
   );
   const action: Action = planned
     ? { kind: 'hand over', from: former, to, epoch }

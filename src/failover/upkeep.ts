@@ -145,7 +145,10 @@ export class Upkeep {
 
   async #prepare(node: string, preset: string): Promise<void> {
     const { nodes, effects, cluster } = this.#deps;
-    const may = () => cluster.assignment.value.phase === 'steady';
+    const may = () => {
+      const { phase, systemId } = cluster.assignment.value;
+      return phase === 'steady' && cluster.observations.of(node).last?.systemId === systemId;
+    };
     const changed = await prepareFollower(nodes, effects.upstreams, node, preset, may);
     if (changed.length === 0) return;
     const message = `${node}: set ${changed.join(', ')}, so that commits can rely on it, and it is synchronous once promoted`;

@@ -1,6 +1,6 @@
 import type { Quorum } from '../../cluster/synchrony.ts';
 import type { Lsn } from '../../core/lsn.ts';
-import { quorumInWords } from './quorum.ts';
+import { copiesOf, quorumInWords } from './quorum.ts';
 
 /** What is known about acknowledged commits when a primary has to be replaced. */
 export type Standing = {
@@ -37,12 +37,13 @@ export function doubtAt(guarantee: readonly Quorum[], position: Lsn, known: Read
  * Why the guarantee itself cannot be relied on; null: it can. Whoever did not see the primary knows the last change only if no group of
  * followers that could have made commits safe without the others is missing; a degradation may be known to the primary alone. Pure.
  */
-export function doubtAbout({ witnessed, degrade, copies, seen }: Standing, nodes: number): string | null {
+export function doubtAbout({ witnessed, degrade, copies, guarantee, seen }: Standing, nodes: number): string | null {
   if (witnessed) return null;
   if (degrade === 'async') {
     return 'this Fairlead did not see the primary alive, and with replication.degrade: async commits may have been acknowledged without followers';
   }
   const missing = nodes - 1 - seen.size;
-  if (missing < copies) return null;
+  // the run before may have had another configuration
+  if (missing < Math.min(copies, copiesOf(guarantee ?? []) || copies)) return null;
   return `this Fairlead did not see the primary alive, and the last setting may be known only to ${missing} followers that do not answer`;
 }

@@ -15,11 +15,11 @@ import type { ControlNodes } from '../control-nodes.ts';
 import type { FailoverStore } from '../failover-store.ts';
 import { FENCE_NAME } from '../fence.ts';
 import type { Frozen } from '../state.ts';
-import { until } from '../until.ts';
 import { arm } from './arm.ts';
 import { decideSync, namesOf, type SyncEvent, type SyncStep, type SyncView } from './decide-sync.ts';
 import { FollowerHealth } from './follower-health.ts';
 import { type Learned, learn } from './learn.ts';
+import { type Memory, memoryFrom } from './memory.ts';
 import type { Standing } from './proof.ts';
 import { NOBODY } from './quorum.ts';
 import { type PrimaryFacts, readFlushLsn, readPrimary } from './read-primary.ts';
@@ -27,9 +27,9 @@ import { formatNames, NO_ACKNOWLEDGEMENT, parseNames, priorityOf } from './stand
 import type { SyncStore } from './sync-store.ts';
 import { synchronyOf } from './synchrony-of.ts';
 import { type Follower, isShort, presetOf, type Wish } from './target.ts';
+import { hasNames, writeNames } from './write-names.ts';
 
 const STATEMENT_MS = 2000;
-const CONFIRM_MS = 3000;
 /** Between two looks: while all is well, while a change is under way, after something failed. */
 const PACE_MS = { settled: 200, changing: 15, failed: 500 } as const;
 
@@ -39,16 +39,6 @@ export type SyncKeeperDeps = {
   readonly nodes: ControlNodes;
   readonly store: SyncStore & Pick<FailoverStore, 'recordEvent'>;
   readonly log: Log;
-};
-
-/** What is known of the primary in charge. */
-type Memory = {
-  readonly primary: string;
-  readonly epoch: number;
-  readonly timeline: number;
-  readonly guarantee: readonly Quorum[];
-  readonly version: number;
-  readonly recorded: boolean;
 };
 
 const NOTHING = { guarantee: null, witnessed: false, seen: new Set<string>(), asked: new Set<string>() };
@@ -105,7 +95,9 @@ export class SyncKeeper {
 
   /** @throws ControlError | Error when the node does not take its preset */
   async prepare(node: string): Promise<void> {
-    await this.#write(node, this.preset(node));
+    const { nodes } = this.#deps;
+    const preset = this.preset(node);
+    if (!(await hasNames(nodes, node, preset))) await writeNames(nodes, node, preset);
   }
 
   /** It was prepared and is a primary now. What it has is safe by the old guarantee, what comes by the new. */
@@ -163,14 +155,8 @@ export class SyncKeeper {
     }
     const record = await this.#deps.store.latestSynchrony(primary);
     if (assignment.value.primary !== primary || assignment.value.epoch !== epoch) return null;
-    const current = record !== null && record.timeline === timeline;
     const names = parseNames(facts.names, this.#names());
-    // promoted, and whoever did it could not write it down: the preset came on top of what held before
-    const since = current || record === null ? [] : [names?.quorum ?? NOBODY];
-    const guarantee = [...(record?.guarantee ?? [NOBODY]), ...since];
-    const recorded = current && record.epoch === epoch;
-    const version = record?.epoch === epoch ? record.version : 0;
-    this.#remember({ primary, epoch, timeline, guarantee, version, recorded });
+    this.#remember(memoryFrom({ primary, epoch, timeline }, record, names?.quorum ?? null));
     return this.#memory;
   }
 
@@ -179,11 +165,14 @@ export class SyncKeeper {
     if (names?.quorum.copies === 0) this.#armed = false;
     if (!isShort(this.#wish, followers)) this.#shortSinceMs = null;
     else this.#shortSinceMs ??= nowMs();
+    // without the other half of the fence it is a leftover that nobody will lift
+    const readOnly = this.#deps.cluster.observations.of(memory.primary).last?.readOnly === true;
+    const fenced = readOnly && facts.names.includes(FENCE_NAME);
     const streams = facts.walsenders.filter(({ state }) => state !== 'startup' && state !== 'backup');
     return {
       wish: this.#wish,
       followers,
-      setting: { text: facts.names, names, fenced: facts.names.includes(FENCE_NAME) },
+      setting: { text: facts.names, names, fenced },
       guarantee: memory.guarantee,
       recorded: memory.recorded,
       evident: names !== null && streams.every((sender) => sender.priority === priorityOf(names, sender.name)),
@@ -205,13 +194,13 @@ export class SyncKeeper {
         return this.#record(memory, step.guarantee, step.event);
       case 'set':
         this.#mark = null;
-        await this.#write(memory.primary, formatNames(step.names));
+        await writeNames(nodes, memory.primary, formatNames(step.names));
         // those that wait already are let go by the next word of a standby, before PostgreSQL 19
         await nodes.query(memory.primary, TINY_COMMIT_SQL, [], STATEMENT_MS);
         return;
       case 'arm': {
         const close = async () => {
-          if (this.#inCharge(memory)) await this.#write(memory.primary, NO_ACKNOWLEDGEMENT);
+          if (this.#inCharge(memory)) await writeNames(nodes, memory.primary, NO_ACKNOWLEDGEMENT);
         };
         this.#armed = await arm(nodes, memory.primary, close, this.#stopping.signal);
         return;
@@ -249,18 +238,6 @@ export class SyncKeeper {
     this.#deps.log[blocked ? 'warn' : 'info']({ event: kind }, message);
     const event = { kind, message, node: this.#memory?.primary ?? null, detail: {}, atMs: wallMs() };
     this.#deps.store.recordEvent(event).catch(() => {});
-  }
-
-  /** @throws Error when somebody else is in charge of the primary by now, or it does not take the setting */
-  async #write(node: string, text: string): Promise<void> {
-    const { nodes } = this.#deps;
-    await nodes.alterSystem(node, { synchronous_standby_names: text }, STATEMENT_MS);
-    const took = await until(CONFIRM_MS, async () => {
-      const sql = `SELECT current_setting('synchronous_standby_names') = $1 AS took`;
-      const [row] = await nodes.query<{ took: boolean }>(node, sql, [text], STATEMENT_MS);
-      return row?.took === true ? true : null;
-    });
-    if (took === null) throw new Error(`synchronous_standby_names = '${text}' did not take on ${node}`);
   }
 
   #inCharge({ primary, epoch }: Memory): boolean {
