@@ -82,7 +82,13 @@ describe('whether the guarantee is known', () => {
   it('by the followers, when no group of them that could have acknowledged is missing', () => {
     assert.equal(doubtAbout({ ...base, seen: new Set(['pg2', 'pg3']) }, 3), null);
     assert.match(doubtAbout({ ...base, seen: new Set(['pg2']) }, 3) ?? '', /only to 1 followers that do not answer/);
-    assert.equal(doubtAbout({ ...base, copies: 2, seen: new Set(['pg2']) }, 3), null);
+    const two = { ...base, copies: 2, guarantee: [q(2, 'pg2', 'pg3')], seen: new Set(['pg2']) };
+    assert.equal(doubtAbout(two, 3), null);
+    assert.match(
+      doubtAbout({ ...two, guarantee: [q(1, 'pg2')] }, 3) ?? '',
+      /only to 1 followers/,
+      'copies was 1 before',
+    );
   });
   it('by no follower where the primary may have gone on alone', () => {
     assert.match(doubtAbout({ ...base, degrade: 'async', seen: new Set(['pg2', 'pg3']) }, 3) ?? '', /degrade: async/);
