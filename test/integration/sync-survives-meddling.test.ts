@@ -11,10 +11,11 @@ import { until } from '../support/wait.ts';
 
 const FIRST_SEED = Number(process.env.FAIRLEAD_SEED ?? 1);
 const TURNS = 12;
+const PATIENCE_MS = 100_000;
 
 describe('synchronous replication under meddling', () => {
   for (const [i, mode] of (['quorum', 'sync'] as const).entries()) {
-    it(`${mode}: no acknowledged write is lost`, { timeout: 140_000 }, (t) => play(t, mode, FIRST_SEED + i));
+    it(`${mode}: no acknowledged write is lost`, (t) => play(t, mode, FIRST_SEED + i));
   }
 });
 
@@ -25,6 +26,15 @@ async function play(t: TestContext, mode: 'sync' | 'quorum', seed: number): Prom
   const state = new Map(followers.map((name) => [name, 'up']));
   const said: string[] = [];
   let journal: Journal | null = null;
+  // whoever hangs shall be told with what led to it
+  const patience = setTimeout(() => {
+    const { assignment, synchrony } = scene.fairlead.app.cluster;
+    const { phase, reason } = assignment.value;
+    const open = journal?.entries.filter(({ startedMs, endedMs }) => startedMs === endedMs).length;
+    t.diagnostic(
+      `seed ${seed}, at: ${said.join(', ')}; ${phase}: ${reason}; ${synchrony.value?.reason}; ${open} writes open`,
+    );
+  }, PATIENCE_MS);
   try {
     const writing = await Journal.start(scene.fairlead.url, 8);
     journal = writing;
@@ -59,7 +69,7 @@ async function play(t: TestContext, mode: 'sync' | 'quorum', seed: number): Prom
     const { assignment } = scene.fairlead.app.cluster;
     const decided = () => assignment.value.phase === 'halted' || (assignment.value.primary ?? 'pg1') !== 'pg1';
     await until(decided, { what: 'a decision', timeoutMs: 15_000 }).catch(() => {});
-    said.push(`${assignment.value.phase}: ${assignment.value.primary ?? assignment.value.reason}`);
+    said.push(`decided: ${assignment.value.phase}: ${assignment.value.primary ?? assignment.value.reason}`);
     for (const name of followers) {
       if (state.get(name) === 'killed') await scene.cluster.node(name).start();
       await scene.cluster.node(name).thaw();
@@ -68,16 +78,20 @@ async function play(t: TestContext, mode: 'sync' | 'quorum', seed: number): Prom
       what: 'a new primary',
       timeoutMs: 40_000,
     });
+    said.push('steady');
     await scene.state('confirmed', 40_000);
+    said.push('confirmed');
     const winner = assignment.value.primary as string;
     const movedMs = performance.now();
     await until(() => writing.acknowledgedAfter(movedMs), { what: 'a write on the new primary', timeoutMs: 30_000 });
+    said.push('writes');
     await writing.stop();
     const rows = await scene.cluster.node(winner).query<{ id: number }>('SELECT id FROM journal');
     const { lost, ghosts, duplicates } = writing.compare(rows);
     t.diagnostic(`seed ${seed}: ${said.join(', ')}; ${winner}; ${writing.acknowledged.length} acknowledged`);
     assert.deepEqual([lost, ghosts, duplicates], [[], [], 0], `seed ${seed}: ${said.join(', ')}`);
   } finally {
+    clearTimeout(patience);
     await journal?.stop().catch(() => {});
     await scene.stop();
   }
