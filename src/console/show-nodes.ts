@@ -17,13 +17,13 @@ export const SHOW_NODES = show({
     replay_lsn: 'text',
     lag_bytes: 'int8',
     lag_ms: 'float8',
-    sync: 'text',
     upstream: 'text',
     zone: 'text',
     weight: 'float8',
     promotable: 'text',
     server_version: 'text',
     answered_ms_ago: 'int8',
+    sync: 'text',
   },
   rows: ({ cluster }) =>
     cluster.topology.value.nodes.map((node) => {
@@ -40,13 +40,13 @@ export const SHOW_NODES = show({
         replay_lsn: view.replayLsn,
         lag_bytes: view.lag.bytes,
         lag_ms: view.lag.ms,
-        sync: view.sync,
         upstream: view.receiver?.upstream ?? view.receiver?.sender ?? null,
         zone: view.zone,
         weight: view.weight,
         promotable: yesNo(view.promotable),
         server_version: view.serverVersion,
         answered_ms_ago: view.answeredAt === null ? null : Math.max(0, wallMs() - view.answeredAt),
+        sync: view.sync,
       };
     }),
 });

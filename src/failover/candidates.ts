@@ -71,17 +71,14 @@ function doubtOf(view: View, position: Candidate['position'], all: readonly Posi
   return doubtAbout(standing, view.nodes.length) ?? doubtAt(standing.guarantee, position.receiveLsn, known);
 }
 
-/** The same before they stand still. What followers have on record is read only then: one that was not asked yet may know more. */
+/** The same before they stand still. What followers have on record is read only then: one that did not tell yet may know more. */
 function foreseenDoubt(view: View, position: Candidate['position'], observed: readonly Position[]): string | null {
   const { standing } = view;
   if (standing === null || standing.witnessed) return doubtOf(view, position, observed);
-  const may = observed.filter(
-    ({ node, complete }) => complete && (standing.seen.has(node) || !standing.asked.has(node)),
-  );
-  const seen = new Set(may.map(({ node }) => node));
-  if (observed.every(({ node }) => standing.asked.has(node)))
-    return doubtOf({ ...view, standing: { ...standing, seen } }, position, observed);
-  return doubtAbout({ ...standing, seen }, view.nodes.length);
+  const seen = new Set(observed.filter(({ complete }) => complete).map(({ node }) => node));
+  const foreseen = { ...standing, seen };
+  const asked = standing.guarantee !== null && [...seen].every((node) => standing.seen.has(node));
+  return asked ? doubtOf({ ...view, standing: foreseen }, position, observed) : doubtAbout(foreseen, view.nodes.length);
 }
 
 function others(state: State, view: View): readonly NodeView[] {

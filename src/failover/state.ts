@@ -32,6 +32,8 @@ export type Plan = {
   readonly refused: ReadonlyMap<string, string>;
   /** An operator accepts that acknowledged commits may be missing. */
   readonly allowDataLoss?: boolean;
+  /** Whoever is promoted has every acknowledged commit that waited for followers. */
+  readonly proven?: boolean;
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */

@@ -1,5 +1,5 @@
 /**
- * Four nodes, two copies, clients that write, and followers that are killed, frozen and started at random, at the end the primary too: what was
+ * Five nodes, two copies, clients that write, and followers that are killed, frozen and started at random, at the end the primary too: what was
  * acknowledged is there. FAIRLEAD_SEED=N plays another game.
  */
 import assert from 'node:assert/strict';
@@ -10,7 +10,7 @@ import { SyncScene } from '../support/sync-scene.ts';
 import { until } from '../support/wait.ts';
 
 const FIRST_SEED = Number(process.env.FAIRLEAD_SEED ?? 1);
-const TURNS = 12;
+const TURNS = 10;
 const PATIENCE_MS = 100_000;
 
 describe('synchronous replication under meddling', () => {
@@ -21,8 +21,9 @@ describe('synchronous replication under meddling', () => {
 
 async function play(t: TestContext, mode: 'sync' | 'quorum', seed: number): Promise<void> {
   const random = randomFrom(seed);
-  const scene = await SyncScene.start({ replication: { mode, copies: 2 }, replicas: 3 });
-  const followers = ['pg2', 'pg3', 'pg4'];
+  // one that was away at the election may have more than the next primary, though nothing acknowledged: it cannot follow, and two are left
+  const scene = await SyncScene.start({ replication: { mode, copies: 2 }, replicas: 4 });
+  const followers = ['pg2', 'pg3', 'pg4', 'pg5'];
   const state = new Map(followers.map((name) => [name, 'up']));
   const said: string[] = [];
   let journal: Journal | null = null;

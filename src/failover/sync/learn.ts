@@ -7,7 +7,6 @@ import type { SyncStore } from './sync-store.ts';
 export type Learned = {
   readonly guarantee: readonly Quorum[];
   readonly seen: ReadonlySet<string>;
-  readonly asked: ReadonlySet<string>;
 };
 
 /**
@@ -23,8 +22,7 @@ export async function learn(store: Pick<SyncStore, 'latestSynchrony'>, frozen: r
     if (record !== null) records.push(record);
   };
   await Promise.allSettled(frozen.filter((one) => one.complete).map(read));
-  const asked = new Set(frozen.map(({ node }) => node));
-  return { seen, asked, guarantee: guaranteeOf(records, Math.max(0, ...frozen.map((one) => one.timeline))) };
+  return { seen, guarantee: guaranteeOf(records, Math.max(0, ...frozen.map((one) => one.timeline))) };
 }
 
 /** The newest record's; a primary of a later timeline that left none may have acknowledged by any other. Pure. */

@@ -12,8 +12,6 @@ export type Standing = {
   readonly witnessed: boolean;
   /** Followers whose record was read, with all their WAL replayed. */
   readonly seen: ReadonlySet<string>;
-  /** Those that were tried, with or without success. */
-  readonly asked: ReadonlySet<string>;
 };
 
 /**

@@ -41,7 +41,7 @@ export type SyncKeeperDeps = {
   readonly log: Log;
 };
 
-const NOTHING = { guarantee: null, witnessed: false, seen: new Set<string>(), asked: new Set<string>() };
+const NOTHING = { guarantee: null, witnessed: false, seen: new Set<string>() };
 
 export class SyncKeeper {
   readonly #deps: SyncKeeperDeps;

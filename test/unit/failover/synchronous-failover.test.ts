@@ -11,7 +11,7 @@ const q = (copies: number, ...nodes: string[]): Quorum => ({ copies, nodes });
 
 function standing(guarantee: Quorum[] | null, change: Partial<Standing> = {}): Standing {
   const none = new Set<string>();
-  return { copies: 1, degrade: 'block', guarantee, witnessed: true, seen: none, asked: none, ...change };
+  return { copies: 1, degrade: 'block', guarantee, witnessed: true, seen: none, ...change };
 }
 
 const FENCING: State = { ...SUSPECT, phase: 'fencing', primary: null, epoch: 2, plan: PLAN, work: 'freeze' };
@@ -114,14 +114,13 @@ describe('failover where commits were promised to be safe', () => {
     const learned = standing([q(1, 'pg2')], {
       witnessed: false,
       seen: new Set(['pg2', 'pg3']),
-      asked: new Set(['pg2', 'pg3']),
     });
     const outcome = stopped(frozen('pg2', 1000), frozen('pg3', 990));
     assert.equal(settle({ ...FENCING, former: null }, ALL, { standing: learned, outcome }).promoted, 'pg2');
   });
 
   it('does not try again with followers that told nothing new', () => {
-    const learned = standing([q(1, 'pg2')], { witnessed: false, seen: new Set(['pg3']), asked: new Set(['pg3']) });
+    const learned = standing([q(1, 'pg2')], { witnessed: false, seen: new Set(['pg3']) });
     const halted: State = { ...SUSPECT, phase: 'halted', former: null, primary: null, sinceMs: NOW - 5000 };
     assert.equal(
       settle(halted, [dead('pg1'), dead('pg2'), orphan('pg3')], { standing: learned }).state.phase,

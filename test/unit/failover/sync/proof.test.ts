@@ -76,7 +76,6 @@ describe('whether the guarantee is known', () => {
     guarantee: [q(1, 'pg2')],
     witnessed: false,
     seen: new Set(),
-    asked: new Set(),
   };
   it('by whoever saw the primary', () => assert.equal(doubtAbout({ ...base, witnessed: true }, 3), null));
   it('by the followers, when no group of them that could have acknowledged is missing', () => {
