@@ -174,7 +174,8 @@ function judgePrimary(name: string, facts: NodeFacts, replicas: number, config: 
     );
   } else if (!facts.schema_usable) {
     const fix = `GRANT USAGE, CREATE ON SCHEMA fairlead TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA fairlead TO ${role}`;
-    findings.push(warning(name, 'the role may not use schema fairlead', fix));
+    const level = config.replication.mode === 'async' ? warning : problem;
+    findings.push(level(name, 'the role may not use schema fairlead', fix));
   }
   if (facts.schema_present && !facts.ddl_marked) {
     const message = 'DDL leaves no marks: every commit counts as a change of all tables';
