@@ -9,6 +9,7 @@ import { nowMs, wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { Signal } from '../core/signal.ts';
+import { sleep } from '../core/sleep.ts';
 import { Chronicle } from './chronicle.ts';
 import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
@@ -23,6 +24,8 @@ import { loadView } from './view.ts';
 
 /** The loop also runs at once after every observation and every outcome. */
 const TICK_MS = 100;
+/** What is under way on the primary may be brought to an end within this. */
+const LEAVE_MS = 1000;
 /** Decisions in a row without a pause; more would be a circle. */
 const STEP_LIMIT = 20;
 
@@ -114,6 +117,9 @@ export class Controller {
     this.#asked?.reject(new FairleadError('shutting_down', 'Fairlead stops'));
     this.#asked = null;
     const kept = this.#keeper?.stop();
+    const patience = new AbortController();
+    await Promise.race([kept, sleep(LEAVE_MS, patience.signal)]);
+    patience.abort();
     await this.#upkeep.stop();
     this.#nodes.close();
     await kept;

@@ -198,13 +198,8 @@ export class SyncKeeper {
         // those that wait already are let go by the next word of a standby, before PostgreSQL 19
         await nodes.query(memory.primary, TINY_COMMIT_SQL, [], STATEMENT_MS);
         return;
-      case 'arm': {
-        const close = async () => {
-          if (this.#inCharge(memory)) await writeNames(nodes, memory.primary, NO_ACKNOWLEDGEMENT);
-        };
-        this.#armed = await arm(nodes, memory.primary, close, this.#stopping.signal);
-        return;
-      }
+      case 'arm':
+        return this.#arm(memory, view.setting.text);
       case 'mark': {
         const lsn = await readFlushLsn(nodes, memory.primary);
         this.#mark = { text: view.setting.text, lsn };
@@ -212,6 +207,22 @@ export class SyncKeeper {
       }
       default:
         step satisfies never;
+    }
+  }
+
+  /** No commit is acknowledged meanwhile: whatever goes wrong, that must not stay. */
+  async #arm(memory: Memory, before: string): Promise<void> {
+    const { nodes } = this.#deps;
+    const { primary } = memory;
+    const close = async () => {
+      if (this.#inCharge(memory)) await writeNames(nodes, primary, NO_ACKNOWLEDGEMENT);
+    };
+    try {
+      this.#armed = await arm(nodes, primary, close, this.#stopping.signal);
+    } finally {
+      const opens = !this.#armed || this.#stopping.signal.aborted;
+      if (opens && this.#inCharge(memory))
+        await writeNames(nodes, primary, before === NO_ACKNOWLEDGEMENT ? '' : before);
     }
   }
 
