@@ -2,6 +2,7 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Lag } from '../cluster/lag.ts';
 import type { NodeRecord } from '../cluster/observations.ts';
+import type { Synchrony } from '../cluster/synchrony.ts';
 import type { NodeState, TopologyNode } from '../cluster/topology.ts';
 import { wallMs, wallMsOf } from '../core/clock.ts';
 import { formatLsn, LSN_ZERO, type Lsn } from '../core/lsn.ts';
@@ -43,6 +44,7 @@ export function clusterView(cluster: Cluster, replication: ReplicationState, hol
       receivedLsn: lsnText(replication.receivedLsn),
       commits: cluster.commits.commits,
     },
+    synchronous: synchronyView(cluster.synchrony.value),
     nodes: topology.nodes.map((node) => nodeView(cluster, node)),
   };
 }
@@ -65,6 +67,7 @@ export function nodeView(cluster: Cluster, node: TopologyNode) {
     replayLsn: lsnText(cluster.replayLsn(node.name)),
     receiveLsn: seen === null ? null : lsnText(seen.receiveLsn),
     lag: lagView(cluster, node),
+    sync: cluster.synchrony.value?.nodes.get(node.name) ?? null,
     replayPaused: seen?.replayPaused ?? false,
     receiver: receiverView(cluster, record),
     serverVersion: seen === null ? null : versionText(seen.version),
@@ -74,6 +77,13 @@ export function nodeView(cluster: Cluster, node: TopologyNode) {
     answeredAt: seen === null ? null : Math.round(wallMsOf(seen.finishedMs)),
     failure: failureView(record),
   };
+}
+
+/** Where acknowledged commits are; null where Fairlead leaves synchronous replication alone. */
+export function synchronyView(synchrony: Synchrony | null) {
+  if (synchrony === null) return null;
+  const { mode, copies, degrade, state, reason, setting, guarantee } = synchrony;
+  return { mode, copies, degrade, state, reason, setting, confirmed: guarantee };
 }
 
 /** Lag now; nulls where it is not known. */

@@ -21,6 +21,7 @@ export class Metrics {
   readonly #hold: HoldClock;
   readonly #stream: EventStream;
   readonly #moves = { failover: 0, switchover: 0 };
+  #degradations = 0;
   #unsubscribe: () => void = () => {};
 
   constructor(deps: ApiDependencies, hold: HoldClock, stream: EventStream) {
@@ -33,6 +34,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     this.#unsubscribe = this.#deps.events.subscribe(({ kind }) => {
       if (kind === 'failover' || kind === 'switchover') this.#moves[kind]++;
+      if (kind === 'sync-degraded') this.#degradations++;
     });
     this.#declareCluster();
     this.#declareNodes();
@@ -81,6 +83,23 @@ export class Metrics {
     ]);
     this.#counter('failovers_total', 'Unplanned promotions since the start.', [], () => [[{}, this.#moves.failover]]);
     this.#counter('switchovers_total', 'Planned promotions since the start.', [], () => [[{}, this.#moves.switchover]]);
+    const synchrony = () => cluster.synchrony.value;
+    this.#gauge('sync_copies', 'Followers that commits need: configured, and guaranteed.', ['kind'], () => {
+      const value = synchrony();
+      if (value === null) return [];
+      const guaranteed = value.guarantee === null ? null : Math.min(...value.guarantee.map(({ copies }) => copies));
+      return [
+        [{ kind: 'configured' }, value.copies],
+        [{ kind: 'guaranteed' }, guaranteed],
+      ];
+    });
+    this.#gauge('sync_state', 'State of synchronous replication; 1 for the present one.', ['state'], () => {
+      const value = synchrony();
+      return value === null ? [] : [[{ state: value.state }, 1]];
+    });
+    this.#counter('sync_degradations_total', 'Times that commits went on with fewer copies.', [], () => [
+      [{}, this.#degradations],
+    ]);
     this.#gauge('http_streams', 'Consumers of /api/stream.', [], () => [[{}, this.#stream.consumers]]);
   }
 
@@ -95,6 +114,9 @@ export class Metrics {
     );
     this.#gauge('node_state', 'State; 1 for the present one.', ['node', 'state'], () =>
       nodes().map((n) => [{ node: n.name, state: n.state }, 1]),
+    );
+    this.#gauge('node_sync', 'How commits rely on the node; 1 for the present state.', ['node', 'state'], () =>
+      nodes().flatMap((n): Sample[] => (n.sync === null ? [] : [[{ node: n.name, state: n.sync }, 1]])),
     );
     this.#gauge('node_readable', '1 while reads may go to the replica.', ['node'], () =>
       nodes().map((n) => [{ node: n.name }, n.readable ? 1 : 0]),

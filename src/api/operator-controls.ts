@@ -4,7 +4,10 @@ import { FairleadError } from '../core/errors.ts';
 import type { Moved, Operations } from './sources.ts';
 
 /** The part of the failover controller that operators reach. */
-export type FailoverControls = { switchover(to?: string): Promise<Moved>; failover(): Promise<Moved> };
+export type FailoverControls = {
+  switchover(to?: string): Promise<Moved>;
+  failover(allowDataLoss?: boolean): Promise<Moved>;
+};
 
 /** What operators may ask for: planned and forced moves go to the controller, pause and drain into the model. */
 export class OperatorControls implements Operations {
@@ -20,8 +23,8 @@ export class OperatorControls implements Operations {
     return to === undefined ? this.#failover.switchover() : this.#failover.switchover(to);
   }
 
-  failover(): Promise<Moved> {
-    return this.#failover.failover();
+  failover(allowDataLoss = false): Promise<Moved> {
+    return this.#failover.failover(allowDataLoss);
   }
 
   pause(database?: string): void {

@@ -9,6 +9,7 @@ import type { ApiDependencies } from './sources.ts';
 type Dependencies = Pick<ApiDependencies, 'cluster' | 'operations' | 'reload' | 'token' | 'log'>;
 
 const NOTHING = z.strictObject({}).optional();
+const FORCE = z.strictObject({ allowDataLoss: z.boolean().optional() }).optional();
 const TARGET = z.strictObject({ to: z.string().nullish() }).optional();
 const GUARDED = [
   '/api/reload',
@@ -44,9 +45,9 @@ export function operatorRoutes(dependencies: Dependencies, onLoopback: boolean):
   router
     .route('/api/failover')
     .post(async (request, response) => {
-      bodyOf(NOTHING, request);
-      note(request, 'a failover');
-      const { tookMs } = await operations.failover();
+      const { allowDataLoss = false } = bodyOf(FORCE, request) ?? {};
+      note(request, allowDataLoss ? 'a failover, and allows data loss' : 'a failover');
+      const { tookMs } = await operations.failover(allowDataLoss);
       response.json({ ...outcome(cluster), tookMs });
     })
     .all(onlyBy('POST'));

@@ -59,7 +59,8 @@ export type Moved = { readonly tookMs: number };
 /** @throws FairleadError `refused` with the reason when it cannot be done now. */
 export type Operations = {
   switchover(to?: string): Promise<Moved>;
-  failover(): Promise<Moved>;
+  /** @param allowDataLoss also a replica that may lack commits which synchronous replication promised */
+  failover(allowDataLoss?: boolean): Promise<Moved>;
   /** @param database as clients name it; left out: all traffic */
   pause(database?: string): void;
   /** @param database left out: everything that is paused */

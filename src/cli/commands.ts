@@ -60,8 +60,9 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'failover',
-    usage: `failover ${REMOTE}`,
-    summary: 'promotes the best replica now, because the primary is gone',
+    usage: `failover [--allow-data-loss] ${REMOTE}`,
+    summary:
+      'promotes the best replica now, because the primary is gone; if allowed, also one that may lack commits promised to be safe',
   },
   {
     name: 'pause',

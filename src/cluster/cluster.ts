@@ -19,6 +19,7 @@ import { PrimarySamples } from './primary-samples.ts';
 import { provenUntil } from './proven-until.ts';
 import { ReadAudit } from './read-audit.ts';
 import { RecentCommits } from './recent-commits.ts';
+import type { Synchrony } from './synchrony.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
 
@@ -40,6 +41,8 @@ export class Cluster {
   readonly audit = new ReadAudit(this.recent, this.freshness);
   /** Writer: failover. */
   readonly assignment = new Signal<Assignment>(UNASSIGNED);
+  /** Writer: failover; null where synchronous replication is not Fairlead's. */
+  readonly synchrony = new Signal<Synchrony | null>(null);
   /** Writers: api and console. */
   readonly operator = new Signal<OperatorIntent>(NO_INTENT);
   readonly waiters = new LsnWaiters();

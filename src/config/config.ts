@@ -223,6 +223,25 @@ export const configSchema = z.strictObject({
       hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
     })
     .prefault({}),
+  replication: z
+    .strictObject({
+      mode: z
+        .enum(['async', 'sync', 'quorum'])
+        .default('async')
+        .describe('async: left alone; sync: commits wait for chosen followers; quorum: for any of them'),
+      copies: z
+        .number()
+        .int()
+        .min(1)
+        .max(64)
+        .default(1)
+        .describe('followers that have a commit before it is acknowledged'),
+      degrade: z
+        .enum(['block', 'async'])
+        .default('block')
+        .describe('with fewer healthy followers: commits wait, or are acknowledged with fewer copies'),
+    })
+    .prefault({}),
   auth: z
     .strictObject({
       type: z

@@ -102,6 +102,16 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
     if (seen.has(text)) fail(`cluster.nodes.${name}`, `${text} is ${seen.get(text)}'s address already`);
     seen.set(text, name);
   }
+  const { mode, copies } = config.replication;
+  if (mode !== 'async' && copies >= nodes.length) {
+    fail('replication.copies', `${copies} copies need ${copies + 1} nodes, cluster.nodes has ${nodes.length}`);
+  }
+  if (mode !== 'async' && config.failover.mode === 'off') {
+    fail(
+      'replication.mode',
+      'with failover.mode: off nothing on the servers is changed; write async, or let failover be manual',
+    );
+  }
   checkTls(config.cluster.tls, 'cluster.tls', fail);
   for (const [name, { tls }] of nodes) if (tls !== undefined) checkTls(tls, `cluster.nodes.${name}.tls`, fail);
   checkDoor(config, fail);

@@ -20,6 +20,7 @@ import { SHOW_SERVERS } from './show-servers.ts';
 import { SOCKET_COMMANDS } from './show-sockets.ts';
 import { SHOW_STATE } from './show-state.ts';
 import { STATS_COMMANDS } from './show-stats.ts';
+import { SHOW_SYNC } from './show-sync.ts';
 import { SHOW_TRAFFIC } from './show-traffic.ts';
 import { SHOW_USERS } from './show-users.ts';
 import { SHOW_WORKERS } from './show-workers.ts';
@@ -50,6 +51,7 @@ export const COMMANDS: readonly Command[] = [
   SHOW_FRESHNESS,
   SHOW_AUDIT,
   SHOW_STATE,
+  SHOW_SYNC,
   SHOW_POOLS,
   SHOW_CLIENTS,
   SHOW_SERVERS,

@@ -1,4 +1,5 @@
 /** Commands that move roles and reads, and the reload. What they do is what the HTTP API does on request. */
+import { FairleadError } from '../core/errors.ts';
 import { type Command, nodeNamed, type Operator, type Outcome } from './command.ts';
 import type { ConsoleDependencies } from './dependencies.ts';
 import type { Columns } from './table.ts';
@@ -31,12 +32,20 @@ export const OPERATE_COMMANDS: readonly Command[] = [
   },
   {
     words: ['FAILOVER'],
-    argument: null,
-    help: 'promote the best replica although the primary may be alive; may lose what was not replicated',
+    argument: { name: 'ALLOW_DATA_LOSS', required: false },
+    help: 'promote the best replica although the primary may be alive; with ALLOW_DATA_LOSS also one that may lack commits promised to be safe',
     columns: MOVED,
-    async run(_argument, console, operator) {
-      note(console, operator, 'a failover');
-      return moved('FAILOVER', console, await console.operations.failover());
+    async run(argument, console, operator) {
+      const allowed = argument?.toUpperCase() === 'ALLOW_DATA_LOSS';
+      if (argument !== null && !allowed) {
+        throw new FairleadError(
+          'bad_parameter',
+          `not known: ${argument}`,
+          'write FAILOVER or FAILOVER ALLOW_DATA_LOSS',
+        );
+      }
+      note(console, operator, allowed ? 'a failover, and allows data loss' : 'a failover');
+      return moved('FAILOVER', console, await console.operations.failover(allowed));
     },
   },
   {

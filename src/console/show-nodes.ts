@@ -4,7 +4,7 @@ import { show } from './command.ts';
 
 export const SHOW_NODES = show({
   name: 'NODES',
-  help: 'nodes: role, state and why, lag, who feeds whom',
+  help: 'nodes: role, state and why, lag, whether commits wait for it, who feeds whom',
   columns: {
     name: 'text',
     address: 'text',
@@ -23,6 +23,7 @@ export const SHOW_NODES = show({
     promotable: 'text',
     server_version: 'text',
     answered_ms_ago: 'int8',
+    sync: 'text',
   },
   rows: ({ cluster }) =>
     cluster.topology.value.nodes.map((node) => {
@@ -45,6 +46,7 @@ export const SHOW_NODES = show({
         promotable: yesNo(view.promotable),
         server_version: view.serverVersion,
         answered_ms_ago: view.answeredAt === null ? null : Math.max(0, wallMs() - view.answeredAt),
+        sync: view.sync,
       };
     }),
 });

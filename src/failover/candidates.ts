@@ -1,10 +1,22 @@
-import { LSN_ZERO } from '../core/lsn.ts';
-import { type Candidate, type Election, elect } from './elect.ts';
+import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import { type Candidate, type Election, type ElectionRules, elect } from './elect.ts';
 import type { Plan, State } from './state.ts';
+import { doubtAbout, doubtAt } from './sync/proof.ts';
 import type { NodeView, View } from './view.ts';
 
 /** Would anybody be elected? By the positions last observed, before anything is touched. Pure. */
-export function preview(state: State, view: View, kind: Plan['kind'], to: string | null): Election {
+export function preview(
+  state: State,
+  view: View,
+  kind: Plan['kind'],
+  to: string | null,
+  allowDataLoss = false,
+): Election {
+  const observed = others(state, view).flatMap(({ name, timeline, seen }): Position[] =>
+    seen === null || seen.role !== 'replica' || (state.systemId !== null && seen.systemId !== state.systemId)
+      ? []
+      : [{ node: name, timeline, receiveLsn: seen.receiveLsn, complete: !seen.replayPaused, exact: true }],
+  );
   const candidates = others(state, view).map((node): Candidate => {
     const seen = node.seen;
     const position =
@@ -17,11 +29,13 @@ export function preview(state: State, view: View, kind: Plan['kind'], to: string
             replayLsn: seen.replayLsn,
             paused: seen.replayPaused,
           };
-    return { ...basics(node), position, veto: vetoOf(state, node) };
+    // a planned change waits until the target has everything
+    const doubt = kind === 'planned' ? null : foreseenDoubt(view, position, observed);
+    return { ...basics(node), position, veto: vetoOf(state, node), doubt };
   });
   // a planned change waits for the target to catch up, and an operator who forces it accepts the loss
   const newestLsn = kind === 'automatic' ? view.newestLsn : LSN_ZERO;
-  return elect(candidates, rulesOf(state, view, kind, to, newestLsn));
+  return elect(candidates, rulesOf(state, view, { kind, allowDataLoss }, to, newestLsn));
 }
 
 /** The election proper: by the positions at which the replicas stopped. Pure. */
@@ -30,11 +44,41 @@ export function electFrozen(state: State, view: View, plan: Plan): Election {
     const frozen = plan.frozen.find((f) => f.node === node.name);
     const position =
       frozen === undefined ? null : { ...frozen, systemId: state.systemId ?? node.seen?.systemId ?? 'unknown' };
-    return { ...basics(node), position, veto: plan.refused.get(node.name) ?? vetoOf(state, node) };
+    const everything = plan.kind === 'planned' && (position?.receiveLsn ?? LSN_ZERO) >= plan.newestLsn;
+    const doubt = everything ? null : doubtOf(view, position, plan.frozen);
+    return { ...basics(node), position, veto: plan.refused.get(node.name) ?? vetoOf(state, node), doubt };
   });
   // a planned change promotes the target it made ready; should that fail, anybody may follow
   const to = plan.refused.size === 0 ? plan.to : null;
-  return elect(candidates, rulesOf(state, view, plan.kind, to, plan.newestLsn));
+  return elect(candidates, rulesOf(state, view, plan, to, plan.newestLsn));
+}
+
+type Position = {
+  readonly node: string;
+  readonly timeline: number;
+  readonly receiveLsn: Lsn;
+  readonly complete: boolean;
+  readonly exact: boolean;
+};
+
+/** Why the one at `position` may lack an acknowledged commit, by what is known of where such commits are. */
+function doubtOf(view: View, position: Candidate['position'], all: readonly Position[]): string | null {
+  const { standing } = view;
+  if (standing === null || position === null) return null;
+  if (standing.guarantee === null) return 'no follower could be asked where acknowledged commits are';
+  const comparable = all.filter(({ timeline, exact }) => exact && timeline === position.timeline);
+  const known = new Map(comparable.map(({ node, receiveLsn }) => [node, receiveLsn]));
+  return doubtAbout(standing, view.nodes.length) ?? doubtAt(standing.guarantee, position.receiveLsn, known);
+}
+
+/** The same before they stand still. What followers have on record is read only then: one that did not tell yet may know more. */
+function foreseenDoubt(view: View, position: Candidate['position'], observed: readonly Position[]): string | null {
+  const { standing } = view;
+  if (standing === null || standing.witnessed) return doubtOf(view, position, observed);
+  const seen = new Set(observed.filter(({ complete }) => complete).map(({ node }) => node));
+  const foreseen = { ...standing, seen };
+  const asked = standing.guarantee !== null && [...seen].every((node) => standing.seen.has(node));
+  return asked ? doubtOf({ ...view, standing: foreseen }, position, observed) : doubtAbout(foreseen, view.nodes.length);
 }
 
 function others(state: State, view: View): readonly NodeView[] {
@@ -51,12 +95,21 @@ function vetoOf(state: State, node: NodeView): string | null {
   return node.failure === null ? null : `does not answer: ${node.failure.message}`;
 }
 
-function rulesOf(state: State, view: View, kind: Plan['kind'], to: string | null, newestLsn: bigint) {
+function rulesOf(
+  state: State,
+  view: View,
+  { kind, allowDataLoss = false }: Pick<Plan, 'kind' | 'allowDataLoss'>,
+  to: string | null,
+  newestLsn: Lsn,
+): ElectionRules {
+  // where acknowledged commits are proven to be there, what the primary wrote beyond them was promised to nobody
+  const bounded = kind === 'automatic' && view.standing === null;
   return {
     systemId: state.systemId,
     timeline: state.timeline,
-    newestLsn: newestLsn as typeof LSN_ZERO,
-    maxLossBytes: kind === 'automatic' ? view.maxLossBytes : Number.POSITIVE_INFINITY,
+    newestLsn,
+    maxLossBytes: bounded ? view.maxLossBytes : Number.POSITIVE_INFINITY,
     to,
+    allowDataLoss,
   };
 }

@@ -15,6 +15,7 @@ const GRAVE: ReadonlySet<string> = new Set([
   'promotion-failed',
   'suspect',
   'repoint-incomplete',
+  'data-loss-allowed',
 ]);
 
 /** Tells the log and the store what happened. Nothing waits for it: a slow store must not hold a failover up. */

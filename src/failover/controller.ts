@@ -9,6 +9,7 @@ import { nowMs, wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { Signal } from '../core/signal.ts';
+import { sleep } from '../core/sleep.ts';
 import { Chronicle } from './chronicle.ts';
 import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
@@ -16,18 +17,22 @@ import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
+import { keeperFor, type SyncKeeper } from './sync/sync-keeper.ts';
+import type { SyncStore } from './sync/sync-store.ts';
 import { Upkeep } from './upkeep.ts';
 import { loadView } from './view.ts';
 
 /** The loop also runs at once after every observation and every outcome. */
 const TICK_MS = 100;
+/** What is under way on the primary may be brought to an end within this. */
+const LEAVE_MS = 1000;
 /** Decisions in a row without a pause; more would be a circle. */
 const STEP_LIMIT = 20;
 
 export type ControllerDeps = {
   readonly config: Config;
   readonly log: Log;
-  readonly store: FailoverStore;
+  readonly store: FailoverStore & SyncStore;
   target(node: string): ControlTarget;
   readonly clients: Clients;
 };
@@ -57,6 +62,8 @@ export class Controller {
   readonly #signs = new SignsOfLife();
   readonly #effects: Effects;
   readonly #upkeep: Upkeep;
+  /** Null where synchronous replication is not ours to keep. */
+  readonly #keeper: SyncKeeper | null;
   readonly #chronicle: Chronicle;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -73,7 +80,9 @@ export class Controller {
     this.state = new Signal<State>(INITIAL);
     this.#nodes = new ControlNodes((node) => deps.target(node));
     const { config, log, store, clients } = deps;
-    this.#effects = new Effects({ cluster, config, nodes: this.#nodes, signs: this.#signs, store, clients });
+    this.#keeper = keeperFor({ cluster, config, nodes: this.#nodes, store, log });
+    const [nodes, signs, keeper] = [this.#nodes, this.#signs, this.#keeper];
+    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper });
     this.#chronicle = new Chronicle(store, log);
     this.#upkeep = new Upkeep({
       cluster,
@@ -81,6 +90,7 @@ export class Controller {
       nodes: this.#nodes,
       effects: this.#effects,
       chronicle: this.#chronicle,
+      keeper,
     });
   }
 
@@ -95,6 +105,7 @@ export class Controller {
     });
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#upkeep.start();
+    this.#keeper?.start();
   }
 
   /** Ends the loop. A change of primary under way is left as it is: whoever starts next adopts what it finds. */
@@ -105,8 +116,13 @@ export class Controller {
     this.#stopping.abort();
     this.#asked?.reject(new FairleadError('shutting_down', 'Fairlead stops'));
     this.#asked = null;
+    const kept = this.#keeper?.stop();
+    const patience = new AbortController();
+    await Promise.race([kept, sleep(LEAVE_MS, patience.signal)]);
+    patience.abort();
     await this.#upkeep.stop();
     this.#nodes.close();
+    await kept;
     await this.#working;
     await this.#chronicle.stop();
   }
@@ -122,10 +138,11 @@ export class Controller {
 
   /**
    * Promotes without waiting for the primary's death to be confirmed; the election keeps its rules, except for `failover.max_loss`.
+   * @param allowDataLoss also one that may lack commits which synchronous replication promised
    * @throws FairleadError `refused` with the reason
    */
-  failover(): Promise<Result> {
-    return this.#ask({ kind: 'failover', to: null });
+  failover(allowDataLoss = false): Promise<Result> {
+    return this.#ask({ kind: 'failover', to: null, allowDataLoss });
   }
 
   #ask(request: Request): Promise<Result> {
@@ -174,6 +191,7 @@ export class Controller {
       lateMs,
       outcome,
       request: asked?.request ?? null,
+      standing: this.#keeper?.standing(before.former, before.timeline) ?? null,
       receiverTimeoutMs: (node: string) => this.#upkeep.receiverTimeoutMs(node),
       quelled: (node: string) => this.#effects.quelled(node),
       diverged: (node: string) => this.#effects.diverged(node),
@@ -207,7 +225,7 @@ export class Controller {
         this.#work(effects.inspect(action));
         break;
       case 'freeze':
-        this.#work(effects.freeze(action, state.epoch));
+        this.#work(effects.freeze(action, state));
         break;
       case 'hand over':
         this.#work(effects.handOver(action, state));

@@ -19,16 +19,23 @@ export function begin(
   to: string | null,
   cause: string,
   nowMs: number,
+  allowDataLoss = false,
 ): Decision {
   const { former } = state;
   const epoch = state.epoch + 1;
-  const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn: view.newestLsn, frozen: [], refused: new Map() };
+  const refused = new Map<string, string>();
+  const { newestLsn } = view;
+  const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn, frozen: [], refused, allowDataLoss };
   const reason =
     kind === 'planned' ? `${former} hands over to ${to}: ${cause}` : `${former ?? 'the primary'} is given up: ${cause}`;
   const planned = kind === 'planned' && former !== null && to !== null;
   const work = planned ? 'hand over' : 'freeze';
   const replicas = view.nodes.filter(
-    (n) => n.seen?.role === 'replica' && n.name !== former && !state.fenced.has(n.name),
+    (n) =>
+      n.seen?.role === 'replica' &&
+      n.name !== former &&
+      !state.fenced.has(n.name) &&
+      (state.systemId === null || n.seen.systemId === state.systemId),
   );
   const action: Action = planned
     ? { kind: 'hand over', from: former, to, epoch }
@@ -123,10 +130,17 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
   const node = election.elected;
   const timeline = plan.frozen.find((f) => f.node === node)?.timeline ?? state.timeline;
   const reason = `${node} is promoted at ${formatLsn(election.receiveLsn)}`;
-  const detail = { node, lossBytes: election.lossBytes, vetoes: election.vetoes };
+  const { lossBytes, vetoes, doubt } = election;
+  const proven = view.standing !== null && doubt === null;
+  const detail = { node, lossBytes, vetoes };
+  const overridden = `an operator accepts that ${node} may lack acknowledged commits: ${doubt}`;
   return {
-    state: move(state, 'promoting', { work: 'promote', reason, sinceMs: nowMs }),
-    actions: [event('elected', reason, detail), { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn }],
+    state: move(state, 'promoting', { plan: { ...plan, proven }, work: 'promote', reason, sinceMs: nowMs }),
+    actions: [
+      ...(doubt === null ? [] : [event('data-loss-allowed', overridden, { node, doubt, vetoes })]),
+      event('elected', reason, detail),
+      { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn },
+    ],
   };
 }
 
@@ -189,6 +203,7 @@ function promoted(
     unprovenWriteCount: unproven.length,
     holdMs: took,
     kind: plan.kind,
+    proven: plan.proven ?? false,
   };
   const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
@@ -238,6 +253,8 @@ function lossInWords(plan: Plan, lostBytes: number, unproven: number): string {
     unproven === 0
       ? ''
       : `; ${unproven} acknowledged write${unproven === 1 ? ' is' : 's are'} not proven to have survived`;
-  if (lostBytes > 0) return `${lostBytes} bytes of WAL that ${plan.former} had written are lost${doubt}`;
-  return plan.kind === 'planned' ? 'nothing is lost' : `no loss is known${doubt}`;
+  const proof = plan.proven === true ? '; every acknowledged commit that waited for followers is there' : '';
+  if (lostBytes > 0) return `${lostBytes} bytes of WAL that ${plan.former} had written are lost${doubt}${proof}`;
+  if (plan.kind === 'planned') return 'nothing is lost';
+  return proof === '' ? `no loss is known${doubt}` : `nothing is lost that waited for followers${doubt}`;
 }

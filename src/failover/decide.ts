@@ -158,10 +158,11 @@ function requested(state: State, view: View, nowMs: number): Decision {
   }
   if (request.to !== null && nodeOf(view, request.to) === null) return refuse(state, `no node is called ${request.to}`);
   if (request.to !== null && request.to === state.primary) return refuse(state, `${request.to} is the primary already`);
-  const election = preview(state, view, kind, request.to);
+  const allowDataLoss = request.allowDataLoss === true;
+  const election = preview(state, view, kind, request.to, allowDataLoss);
   if (election.elected === null) return refuse(state, vetoesInWords(election) || 'there is no replica');
   const reason = `an operator asked for a ${request.kind}`;
-  return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs);
+  return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs, allowDataLoss);
 }
 
 /** What keeps Fairlead from acting by itself, or null. */

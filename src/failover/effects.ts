@@ -14,6 +14,7 @@ import { PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
+import type { SyncKeeper } from './sync/sync-keeper.ts';
 import { Upstreams } from './upstreams.ts';
 import { sameHost } from './witness.ts';
 
@@ -24,6 +25,7 @@ export type EffectDeps = {
   readonly signs: SignsOfLife;
   readonly store: FailoverStore;
   readonly clients: Clients;
+  readonly keeper: SyncKeeper | null;
 };
 
 /** Whatever serves clients, as far as a change of primary concerns it. */
@@ -75,8 +77,8 @@ export class Effects {
     return { work: 'inspect', histories, recorded };
   }
 
-  async freeze(action: ActionOf<'freeze'>, epoch: number): Promise<Outcome> {
-    const { nodes, config, signs, clients } = this.#deps;
+  async freeze(action: ActionOf<'freeze'>, { epoch, timeline }: State): Promise<Outcome> {
+    const { nodes, config, signs, clients, keeper } = this.#deps;
     if (!action.force) {
       const alive = await this.#stillStreaming(action);
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
@@ -90,7 +92,8 @@ export class Effects {
       action.force && action.former !== null
         ? each([action.former], async (node) => void this.#covered.set(node, await quell(nodes, node, epoch)))
         : Promise.resolve(new Map<string, string>());
-    await Promise.all([stopping, within(config.failover.timeout, quelling), clients.settled()]);
+    const learning = stopping.then(() => keeper?.learn(action.former, timeline, frozen));
+    await Promise.all([learning, within(config.failover.timeout, quelling), clients.settled()]);
     return { work: 'freeze', frozen, alive: null };
   }
 
@@ -135,11 +138,19 @@ export class Effects {
   }
 
   async promote(action: ActionOf<'promote'>, state: State, signal: AbortSignal): Promise<Outcome> {
-    const { nodes, cluster } = this.#deps;
+    const { nodes, cluster, keeper } = this.#deps;
     const { node, timeline, receiveLsn } = action;
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
-      const done = await promote(nodes, node, expected, this.#covered.get(node), signal);
+      const before = keeper?.standing(state.former, state.timeline);
+      const prepare = async () => {
+        // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
+        await lift(nodes, node, this.#coveredBy(node));
+        // synchronous from its first commit on
+        await keeper?.prepare(node);
+      };
+      const done = await promote(nodes, node, expected, prepare, signal);
+      if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
       this.#frozen.delete(node);
       const lostCommits = cluster.recent.after(done.forkLsn);
@@ -192,7 +203,7 @@ export class Effects {
 
   /** @returns false when there was no fence of ours. @throws ControlError | Error */
   async lift(action: ActionOf<'lift'>): Promise<boolean> {
-    const lifted = await lift(this.#deps.nodes, action.node, this.#covered.get(action.node));
+    const lifted = await lift(this.#deps.nodes, action.node, this.#coveredBy(action.node));
     this.#covered.delete(action.node);
     this.#diverged.delete(action.node);
     return lifted;
@@ -211,6 +222,13 @@ export class Effects {
     if (turned && current) return null;
     const warning = await this.#repointOne(action.node, action.primary, state);
     return `${action.node} was turned to ${action.primary} (${host}:${port})${warning === null ? '' : `; ${warning}`}`;
+  }
+
+  /** What comes back when the fence goes. Where its own setting is not known any more, a node is not made asynchronous by that. */
+  #coveredBy(node: string): Covered | undefined {
+    const { keeper } = this.#deps;
+    const covered = this.#covered.get(node);
+    return keeper === null ? covered : { synchronous_standby_names: keeper.preset(node), ...covered };
   }
 
   /** Acknowledged writes that nothing proves to have survived. A planned change waited until the target had everything. */

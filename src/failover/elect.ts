@@ -16,6 +16,8 @@ export type Candidate = {
   } | null;
   /** A reason known beforehand: fenced, failed to be promoted. */
   readonly veto: string | null;
+  /** Why it may lack an acknowledged commit; null: it has all, or none was promised to be anywhere. */
+  readonly doubt?: string | null;
 };
 
 export type ElectionRules = {
@@ -28,6 +30,8 @@ export type ElectionRules = {
   readonly maxLossBytes: number;
   /** An operator's choice, or null. */
   readonly to: string | null;
+  /** Doubts are no veto. */
+  readonly allowDataLoss?: boolean;
 };
 
 export type Election = {
@@ -36,6 +40,8 @@ export type Election = {
   /** Upper bound of the WAL that will be lost. */
   readonly lossBytes: number;
   readonly vetoes: readonly { readonly node: string; readonly reason: string }[];
+  /** Of the one that is elected all the same, or of the best one that is not because of it. */
+  readonly doubt: string | null;
 };
 
 /** Replay that is paused this far behind what was received would hold everybody for too long. */
@@ -52,12 +58,17 @@ export function elect(candidates: readonly Candidate[], rules: ElectionRules): E
     return reason === null;
   });
   const best = [...eligible].sort(byMerit)[0];
-  if (best === undefined) return { elected: null, receiveLsn: LSN_ZERO, lossBytes: 0, vetoes };
+  if (best === undefined) {
+    const doubt =
+      candidates.find((c) => vetoOf(c, { ...rules, allowDataLoss: true }, timeline) === null)?.doubt ?? null;
+    return { elected: null, receiveLsn: LSN_ZERO, lossBytes: 0, vetoes, doubt };
+  }
+  const doubt = best.doubt ?? null;
   const receiveLsn = (best.position as NonNullable<Candidate['position']>).receiveLsn;
   const lossBytes = bytesBetween(receiveLsn, rules.newestLsn);
-  if (lossBytes <= rules.maxLossBytes) return { elected: best.name, receiveLsn, lossBytes, vetoes };
+  if (lossBytes <= rules.maxLossBytes) return { elected: best.name, receiveLsn, lossBytes, vetoes, doubt };
   const reason = `up to ${lossBytes} bytes would be lost, failover.max_loss is ${rules.maxLossBytes}: it has ${formatLsn(receiveLsn)}, the primary was at ${formatLsn(rules.newestLsn)}`;
-  return { elected: null, receiveLsn, lossBytes, vetoes: [...vetoes, { node: best.name, reason }] };
+  return { elected: null, receiveLsn, lossBytes, vetoes: [...vetoes, { node: best.name, reason }], doubt };
 }
 
 function vetoOf(candidate: Candidate, rules: ElectionRules, timeline: number): string | null {
@@ -74,6 +85,9 @@ function vetoOf(candidate: Candidate, rules: ElectionRules, timeline: number): s
   if (position.paused && backlogBytes > PAUSED_BACKLOG_BYTES) {
     return `its replay is paused, ${backlogBytes} bytes behind what it received`;
   }
+  if (rules.allowDataLoss !== true && (candidate.doubt ?? null) !== null) {
+    return `it may lack acknowledged commits: ${candidate.doubt}`;
+  }
   return null;
 }
 
@@ -87,7 +101,9 @@ function byMerit(a: Candidate, b: Candidate): number {
   return a.name < b.name ? -1 : 1;
 }
 
-/** All reasons in one sentence. */
+/** All reasons in one sentence, and what to do where an operator may want to. */
 export function vetoesInWords(election: Election): string {
-  return election.vetoes.map((v) => `${v.node}: ${v.reason}`).join('; ');
+  const reasons = election.vetoes.map((v) => `${v.node}: ${v.reason}`).join('; ');
+  if (election.elected !== null || election.doubt === null) return reasons;
+  return `${reasons}. Start the primary, or the followers that are missing; or accept the loss: fairlead failover --allow-data-loss`;
 }

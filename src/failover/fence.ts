@@ -10,7 +10,7 @@ const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
     AND (a.application_name NOT LIKE 'fairlead-%' OR a.usename <> current_user)
     AND (NOT coalesce(r.rolsuper, true) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))`;
 
-const FENCE_NAME = 'fairlead_fence_';
+export const FENCE_NAME = 'fairlead_fence_';
 
 /** Settings that the fence covered, to be put back when it is lifted; null: was not set by ALTER SYSTEM. */
 export type Covered = Readonly<Record<string, string | null>>;

@@ -15,7 +15,7 @@ const SETTLE_MS = 2000;
  * that cannot come, twice in a row, is the sign that it has replayed everything.
  */
 const POSITION = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
-  coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive,
+  pg_last_wal_receive_lsn()::text AS receive,
   pg_is_wal_replay_paused() AS paused,
   greatest((SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline,
   EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL)
@@ -26,7 +26,7 @@ const POSITION = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_r
 type PositionRow = {
   recovery: boolean;
   replay: string;
-  receive: string;
+  receive: string | null;
   paused: boolean;
   timeline: number;
   receiving: boolean;
@@ -59,13 +59,16 @@ export async function freeze(
   await nodes.alterSystem(node, { primary_conninfo: '' }, STATEMENT_MS);
   const endMs = nowMs() + SETTLE_MS;
   let waitingBefore = false;
+  let complete = false;
   const settled = await until(SETTLE_MS + STATEMENT_MS, async () => {
     const [row] = await nodes.query<PositionRow>(node, POSITION, [], STATEMENT_MS);
     if (row === undefined) return null;
     const waiting = row.waiting && !row.receiving;
-    const replayed = parseLsn(row.replay) >= parseLsn(row.receive) || row.paused || (waiting && waitingBefore);
+    // one that has received nothing since its start may have more in its own files than it has replayed so far
+    const replayed = row.receive !== null && parseLsn(row.replay) >= parseLsn(row.receive);
+    complete = !row.receiving && (replayed || (waiting && waitingBefore));
     waitingBefore = waiting;
-    return (!row.receiving && replayed) || nowMs() >= endMs ? row : null;
+    return complete || (!row.receiving && row.paused) || nowMs() >= endMs ? row : null;
   });
   if (settled === null || settled.receiving) throw new Error('its WAL receiver does not stop');
   if (!settled.recovery) throw new Error('it is not a replica any more');
@@ -74,9 +77,11 @@ export async function freeze(
     node,
     timeline: Math.max(knownTimeline, settled.timeline),
     // a restarted replica names the start of a segment as received until it streams again
-    receiveLsn: maxLsn(parseLsn(settled.receive), replayLsn),
+    receiveLsn: maxLsn(parseLsn(settled.receive ?? '0/0'), replayLsn),
     replayLsn,
     paused: settled.paused,
+    complete,
+    exact: complete || settled.receive !== null,
   };
 }
 

@@ -3,7 +3,6 @@ import { messageOf } from '../core/errors.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { sleep } from '../core/sleep.ts';
 import type { ControlNodes } from './control-nodes.ts';
-import { type Covered, lift } from './fence.ts';
 import { readHistory, TIMELINE_OF_PRIMARY } from './inspect.ts';
 
 const STATEMENT_MS = 2000;
@@ -33,18 +32,18 @@ const AFTER = `SELECT pg_is_in_recovery() AS recovery, (SELECT system_identifier
 /**
  * Promotes a replica and verifies what came of it: not in recovery, the same cluster, a higher timeline. As long as the candidate
  * answers and is still replaying it is waited for, however long that takes: a second promotion meanwhile would make two primaries.
+ * @param prepare what has to be set there before
  * @throws PromotionError
  */
 export async function promote(
   nodes: ControlNodes,
   node: string,
   expected: { readonly systemId: string | null; readonly timeline: number; readonly receiveLsn: Lsn },
-  covered: Covered | undefined,
+  prepare: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<Promoted> {
   try {
-    // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
-    await lift(nodes, node, covered);
+    await prepare();
   } catch (error) {
     throw new PromotionError(`before it was told to: ${messageOf(error)}`, false);
   }

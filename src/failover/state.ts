@@ -11,6 +11,10 @@ export type Frozen = {
   readonly receiveLsn: Lsn;
   readonly replayLsn: Lsn;
   readonly paused: boolean;
+  /** It has replayed all that it received: what it has on record is all that it can know. */
+  readonly complete: boolean;
+  /** `receiveLsn` is all that it has; false: it may have more in its files, not replayed yet. */
+  readonly exact: boolean;
 };
 
 /** One change of primary under way. */
@@ -26,6 +30,10 @@ export type Plan = {
   readonly frozen: readonly Frozen[];
   /** Candidates that failed to be promoted in this run, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
+  /** An operator accepts that acknowledged commits may be missing. */
+  readonly allowDataLoss?: boolean;
+  /** Whoever is promoted has every acknowledged commit that waited for followers. */
+  readonly proven?: boolean;
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
@@ -71,7 +79,11 @@ export const INITIAL: State = Object.freeze({
 });
 
 /** What an operator asked for. */
-export type Request = { readonly kind: 'switchover' | 'failover'; readonly to: string | null };
+export type Request = {
+  readonly kind: 'switchover' | 'failover';
+  readonly to: string | null;
+  readonly allowDataLoss?: boolean;
+};
 
 /** A commit of the old timeline that the new one does not have. */
 export type UnprovenWrite = { readonly wallMs: number; readonly tables: readonly string[]; readonly client: string };

@@ -7,6 +7,8 @@ import type { ControlNodes } from './control-nodes.ts';
 import type { Effects } from './effects.ts';
 import { type ReceiverSettings, tuneReceiver } from './receiver-settings.ts';
 import type { Action, State } from './state.ts';
+import { prepareFollower } from './sync/follower-settings.ts';
+import type { SyncKeeper } from './sync/sync-keeper.ts';
 
 type Chore = Extract<Action, { kind: 'fence' | 'lift' | 'mend' }>;
 
@@ -16,6 +18,7 @@ export type UpkeepDeps = {
   readonly nodes: ControlNodes;
   readonly effects: Effects;
   readonly chronicle: Chronicle;
+  readonly keeper: SyncKeeper | null;
 };
 
 /** How often the control connections are used, so that a broken one is noticed before it is needed. */
@@ -117,7 +120,7 @@ export class Upkeep {
   }
 
   async #visit(node: string, role: 'primary' | 'replica'): Promise<void> {
-    const { nodes, config, effects } = this.#deps;
+    const { nodes, config, effects, keeper } = this.#deps;
     try {
       if (role === 'primary' || config.failover.mode === 'off') {
         await nodes.query(node, 'SELECT 1', [], 2000);
@@ -133,10 +136,23 @@ export class Upkeep {
         const message = `${node}: a hanging primary will be noticed late, wal_receiver_timeout is ${settings.timeoutMs} ms: ${settings.obstacle}`;
         this.#tellOnce(`untuned ${node}`, 'settings-unfit', message, node);
       }
-      await effects.upstreams.read(nodes, node, 2000);
+      if (keeper === null) await effects.upstreams.read(nodes, node, 2000);
+      else await this.#prepare(node, keeper.preset(node));
     } catch (error) {
       this.#tellOnce(`visit ${node} ${messageOf(error)}`, 'control-connection', `${node}: ${messageOf(error)}`, node);
     }
+  }
+
+  async #prepare(node: string, preset: string): Promise<void> {
+    const { nodes, effects, cluster } = this.#deps;
+    const may = () => {
+      const { phase, systemId } = cluster.assignment.value;
+      return phase === 'steady' && cluster.observations.of(node).last?.systemId === systemId;
+    };
+    const changed = await prepareFollower(nodes, effects.upstreams, node, preset, may);
+    if (changed.length === 0) return;
+    const message = `${node}: set ${changed.join(', ')}, so that commits can rely on it, and it is synchronous once promoted`;
+    this.#tellOnce(`prepared ${message}`, 'settings-changed', message, node);
   }
 
   #run(node: string, run: () => Promise<void>): void {

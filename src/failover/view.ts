@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { SignOfLife, SignsOfLife } from './signs-of-life.ts';
 import type { Outcome, Request, State } from './state.ts';
+import type { Standing } from './sync/proof.ts';
 
 export type NodeView = SignOfLife & {
   readonly name: string;
@@ -38,6 +39,8 @@ export type View = {
   /** Of the work that ended since the last decision. */
   readonly outcome: Outcome | null;
   readonly request: Request | null;
+  /** Where acknowledged commits are; null where nobody promised anything. */
+  readonly standing: Standing | null;
 };
 
 /** What the controller adds to the tables. */
@@ -47,6 +50,7 @@ export type ViewExtras = {
   readonly lateMs: number;
   readonly outcome: Outcome | null;
   readonly request: Request | null;
+  readonly standing: Standing | null;
   receiverTimeoutMs(node: string): number | null;
   quelled(node: string): boolean;
   diverged(node: string): string | null;
@@ -84,6 +88,7 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
     lateMs: extras.lateMs,
     outcome: extras.outcome,
     request: extras.request,
+    standing: extras.standing,
   });
 }
 

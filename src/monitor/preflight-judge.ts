@@ -5,6 +5,9 @@ import { ALTERED_SETTINGS, type NodeFacts } from './preflight-facts.ts';
 /** Oldest server that streams, repoints and probes as Fairlead needs it. */
 const OLDEST_VERSION = 130_000;
 
+/** First minor versions in which no backend skips the wait for synchronous standbys after a start (release notes of 2025-05-08). */
+const WAITS_ALWAYS = [130_021, 140_018, 150_013, 160_009, 170_005];
+
 /** Everything about one node on its own. Pure. Grants are run on the primary and replicate. */
 export function judgeNode(node: NodeConfig, facts: NodeFacts, config: Config): Finding[] {
   const findings: Finding[] = [];
@@ -62,6 +65,13 @@ export function judgeNode(node: NodeConfig, facts: NodeFacts, config: Config): F
     );
   }
   if (failover) findings.push(...judgeFailover(name, role, facts));
+  const waitsAlways = WAITS_ALWAYS.find(
+    (version) => Math.floor(version / 10_000) === Math.floor(facts.version / 10_000),
+  );
+  if (config.replication.mode !== 'async' && waitsAlways !== undefined && facts.version < waitsAlways) {
+    const message = `PostgreSQL ${facts.version_text} may skip synchronous replication shortly after a start`;
+    findings.push(warning(name, message, `upgrade to ${Math.floor(waitsAlways / 10_000)}.${waitsAlways % 10_000}`));
+  }
   return findings;
 }
 
@@ -156,12 +166,16 @@ function judgePrimary(name: string, facts: NodeFacts, replicas: number, config: 
     );
   }
   if (!facts.schema_present) {
+    const fix = 'fairlead migrate -c FILE';
     findings.push(
-      warning(name, 'schema fairlead is missing: epochs and events are not kept', 'fairlead migrate -c FILE'),
+      config.replication.mode === 'async'
+        ? warning(name, 'schema fairlead is missing: epochs and events are not kept', fix)
+        : problem(name, 'schema fairlead is missing: without it replication is not made synchronous', fix),
     );
   } else if (!facts.schema_usable) {
     const fix = `GRANT USAGE, CREATE ON SCHEMA fairlead TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA fairlead TO ${role}`;
-    findings.push(warning(name, 'the role may not use schema fairlead', fix));
+    const level = config.replication.mode === 'async' ? warning : problem;
+    findings.push(level(name, 'the role may not use schema fairlead', fix));
   }
   if (facts.schema_present && !facts.ddl_marked) {
     const message = 'DDL leaves no marks: every commit counts as a change of all tables';

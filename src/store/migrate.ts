@@ -1,6 +1,7 @@
 import { type Migration, type MigrationProvider, Migrator } from 'kysely';
 import pg from 'pg';
 import * as fairleadSchema from '../../migrations/0001-fairlead-schema.ts';
+import * as synchrony from '../../migrations/0002-synchrony.ts';
 import { type Config, type NodeConfig, nodesOf } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -8,7 +9,10 @@ import { closeDatabase, loginOf, openDatabase } from './database.ts';
 import { installDdlMarks } from './ddl-marks.ts';
 
 /** In order; names are kept in the database and never change. */
-const MIGRATIONS: Readonly<Record<string, Migration>> = { '0001-fairlead-schema': fairleadSchema };
+const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-fairlead-schema': fairleadSchema,
+  '0002-synchrony': synchrony,
+};
 
 const PROVIDER: MigrationProvider = { getMigrations: async () => ({ ...MIGRATIONS }) };
 

@@ -1,3 +1,4 @@
+import type { Quorum } from '../cluster/synchrony.ts';
 import type { Lsn } from '../core/lsn.ts';
 
 /** What the store keeps, as the rest of the program sees it. */
@@ -11,6 +12,18 @@ export type EpochRecord = {
   /** Where this timeline left the one before; null for the first. */
   readonly forkLsn: Lsn | null;
   readonly reason?: string;
+  /** Wall clock milliseconds. */
+  readonly atMs: number;
+};
+
+/** Where acknowledged commits are, from when on. */
+export type SynchronyRecord = {
+  readonly epoch: number;
+  /** Counts the changes within an epoch. */
+  readonly version: number;
+  readonly primary: string;
+  readonly timeline: number;
+  readonly guarantee: readonly Quorum[];
   /** Wall clock milliseconds. */
   readonly atMs: number;
 };

@@ -10,7 +10,7 @@ import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
 import { closeDatabase, loginOf, openDatabase } from './database.ts';
-import type { EpochRecord, LagSample, NewEvent, StoredEvent } from './records.ts';
+import type { EpochRecord, LagSample, NewEvent, StoredEvent, SynchronyRecord } from './records.ts';
 import type { FairleadTables } from './tables.ts';
 
 /** Events and epochs of this run that are kept in memory; with a new primary they are written again where they are missing. */
@@ -77,10 +77,7 @@ export class Store {
 
   /** The newest epoch that `node` has on record, replicas included; null when it has none. @throws when the node does not answer */
   async latestEpoch(node: string): Promise<EpochRecord | null> {
-    const configured = this.#cluster.nodes.find((n) => n.name === node);
-    if (configured === undefined) return null;
-    const db = openDatabase(loginOf(this.#config, configured), 1);
-    try {
+    return this.#newestOf(node, async (db) => {
       const row = await db.selectFrom('epochs').selectAll().orderBy('epoch', 'desc').limit(1).executeTakeFirst();
       if (row === undefined) return null;
       return {
@@ -92,6 +89,16 @@ export class Store {
         reason: row.reason,
         atMs: row.at.getTime(),
       };
+    });
+  }
+
+  /** Reads what one node has on record; null where it has no such table. @throws when it does not answer */
+  async #newestOf<T>(node: string, read: (db: Kysely<FairleadTables>) => Promise<T | null>): Promise<T | null> {
+    const configured = this.#cluster.nodes.find((n) => n.name === node);
+    if (configured === undefined) return null;
+    const db = openDatabase(loginOf(this.#config, configured), 1);
+    try {
+      return await read(db);
     } catch (error) {
       if (isMissing(error)) return null;
       throw error;
@@ -108,14 +115,53 @@ export class Store {
 
   /** Keeps the event; resolves at once, whether or not there is somebody to write it to. */
   async recordEvent(event: NewEvent): Promise<void> {
-    const epoch = event.epoch === undefined ? this.#cluster.assignment.value.epoch : event.epoch;
-    const { kind, message, node, detail, atMs } = event;
-    const stored: StoredEvent = Object.freeze({ id: randomUUID(), kind, message, node, detail, atMs, epoch });
-    this.#events = [...this.#events, stored].slice(-KEEP_EVENTS);
+    const stored = this.#stored(event);
     this.#unwrittenEvents.add(stored);
     if (this.#unwrittenEvents.size > KEEP_EVENTS) this.#unwrittenEvents.delete(first(this.#unwrittenEvents));
-    for (const listener of this.#listeners) listener(stored);
+    this.#keep(stored);
     this.#flush().catch(() => {});
+  }
+
+  /**
+   * Writes where commits are, with an event, in one transaction on the assigned primary.
+   * @throws when they are not durable there; then neither is kept
+   */
+  async recordSynchrony(record: SynchronyRecord, event: NewEvent | null): Promise<void> {
+    const db = this.#writable();
+    if (this.#primary !== record.primary) throw new Error(`${record.primary} is not the primary any more`);
+    const stored = event === null ? null : this.#stored(event);
+    await db.transaction().execute(async (transaction) => {
+      const row = synchronyRow(record);
+      await transaction
+        .insertInto('synchrony')
+        .values(row)
+        .onConflict((c) => c.column('epoch').doUpdateSet(row))
+        .execute();
+      if (stored !== null) await transaction.insertInto('events').values(eventRow(stored)).execute();
+    });
+    if (stored !== null) this.#keep(stored);
+  }
+
+  /** The newest record of where commits are that `node` has, replicas included; null when it has none. @throws when it does not answer */
+  async latestSynchrony(node: string): Promise<SynchronyRecord | null> {
+    return this.#newestOf(node, async (db) => {
+      const row = await db.selectFrom('synchrony').selectAll().orderBy('epoch', 'desc').limit(1).executeTakeFirst();
+      if (row === undefined) return null;
+      const { version, primary, timeline, at } = row;
+      const guarantee = row.guarantee as SynchronyRecord['guarantee'];
+      return { epoch: Number(row.epoch), version, primary, timeline, guarantee, atMs: at.getTime() };
+    });
+  }
+
+  #stored(event: NewEvent): StoredEvent {
+    const epoch = event.epoch === undefined ? this.#cluster.assignment.value.epoch : event.epoch;
+    const { kind, message, node, detail, atMs } = event;
+    return Object.freeze({ id: randomUUID(), kind, message, node, detail, atMs, epoch });
+  }
+
+  #keep(stored: StoredEvent): void {
+    this.#events = [...this.#events, stored].slice(-KEEP_EVENTS);
+    for (const listener of this.#listeners) listener(stored);
   }
 
   /** Calls the listener with every event from now on. @returns the function that unsubscribes. */
@@ -263,6 +309,11 @@ function epochRow(record: EpochRecord) {
     reason: record.reason ?? '',
     at: new Date(record.atMs),
   };
+}
+
+function synchronyRow({ epoch, version, primary, timeline, guarantee, atMs }: SynchronyRecord) {
+  const json = sql`${JSON.stringify(guarantee)}::jsonb`;
+  return { epoch: String(epoch), version, primary, timeline, guarantee: json, at: new Date(atMs) };
 }
 
 function eventRow(event: StoredEvent) {

@@ -28,4 +28,21 @@ export type LagSamplesTable = {
   lag_bytes: string | null;
 };
 
-export type FairleadTables = { epochs: EpochsTable; events: EventsTable; lag_samples: LagSamplesTable };
+/** One row for each epoch: the newest version of it. */
+export type SynchronyTable = {
+  /** bigint: `pg` reads it as text. */
+  epoch: string;
+  version: number;
+  primary: string;
+  timeline: number;
+  /** A list of quorums: `[{ "copies": 1, "nodes": ["pg2", "pg3"] }]`. */
+  guarantee: unknown;
+  at: Date;
+};
+
+export type FairleadTables = {
+  epochs: EpochsTable;
+  events: EventsTable;
+  lag_samples: LagSamplesTable;
+  synchrony: SynchronyTable;
+};

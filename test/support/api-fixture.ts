@@ -93,7 +93,7 @@ export class ApiFixture {
       traffic: trafficOf(this.traffic),
       operations: new OperatorControls(this.cluster, {
         switchover: (to) => move(`switchover ${to ?? ''}`.trim()),
-        failover: () => move('failover'),
+        failover: (allowed) => move(allowed ? 'failover allowing data loss' : 'failover'),
       }),
       events: this.events,
       lagHistory: {

@@ -6,6 +6,7 @@ import { type Log, SILENT } from '../../src/core/log.ts';
 import { Controller } from '../../src/failover/controller.ts';
 import type { EpochRecord, FailoverEvent } from '../../src/failover/failover-store.ts';
 import { Monitor } from '../../src/monitor/monitor.ts';
+import type { SynchronyRecord } from '../../src/store/records.ts';
 import { NO_TLS } from './server-tls.ts';
 import type { TestCluster } from './test-cluster.ts';
 import { until } from './wait.ts';
@@ -24,6 +25,7 @@ export type Controlled = {
 
 export type ControlledOptions = {
   readonly failover?: ConfigInput['failover'];
+  readonly replication?: ConfigInput['replication'];
   /** What an earlier run recorded. */
   readonly epochs?: readonly EpochRecord[];
   /** Settings of single nodes: weight, promotable. */
@@ -40,6 +42,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
   const config = configSchema.parse({
     cluster: { user, password, nodes: Object.fromEntries(addressed) },
     failover: options.failover,
+    replication: options.replication,
   });
   const model = new Cluster(nodesOf(config), config.routing.max_lag);
   const log = process.env.FAIRLEAD_TEST_LOG ? stderrLog : SILENT;
@@ -50,6 +53,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
   const monitor = new Monitor(model, { config, log, target: (node) => target(node.name) });
   const events: FailoverEvent[] = [];
   const epochs: EpochRecord[] = [...(options.epochs ?? [])];
+  const synchrony: SynchronyRecord[] = [];
   const controller = new Controller(model, {
     config,
     log,
@@ -59,6 +63,11 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
       latestEpoch: async () => epochs.at(-1) ?? null,
       recordEpoch: async (record) => void epochs.push(record),
       recordEvent: async (event) => void events.push(event),
+      latestSynchrony: async () => synchrony.at(-1) ?? null,
+      recordSynchrony: async (record, event) => {
+        synchrony.push(record);
+        if (event !== null) events.push(event);
+      },
     },
   });
   controller.start();

@@ -5,6 +5,7 @@ import { FairleadError } from '../../../src/core/errors.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { ApiFixture, failoverEvent } from '../../support/api-fixture.ts';
 import { httpGet, httpPost, type Json } from '../../support/http.ts';
+import { SYNCHRONY } from '../../support/synchrony.ts';
 
 describe('ApiServer', () => {
   const fixture = new ApiFixture();
@@ -109,6 +110,29 @@ describe('ApiServer', () => {
     assert.match(text, /^process_cpu_seconds_total /m);
   });
 
+  it('tells where acknowledged commits are, if Fairlead sees to that', async () => {
+    assert.equal((await httpGet(`${url}/api/cluster`)).body.synchronous, null);
+    assert.doesNotMatch((await httpGet(`${url}/metrics`)).text, /^fairlead_sync_(copies|state)\{/m);
+    fixture.cluster.synchrony.set(SYNCHRONY);
+    const { synchronous, nodes } = (await httpGet(`${url}/api/cluster`)).body;
+    assert.deepEqual(synchronous.confirmed, [{ copies: 1, nodes: ['pg2', 'pg3'] }]);
+    assert.equal(synchronous.setting, 'ANY 1 ("pg2", "pg3")');
+    assert.deepEqual(
+      nodes.map((node: { sync: string | null }) => node.sync),
+      [null, 'quorum', 'failing'],
+    );
+    const lines = (await httpGet(`${url}/metrics`)).text.split('\n');
+    for (const line of [
+      'fairlead_sync_copies{kind="configured"} 1',
+      'fairlead_sync_copies{kind="guaranteed"} 1',
+      'fairlead_sync_state{state="confirmed"} 1',
+      'fairlead_node_sync{node="pg3",state="failing"} 1',
+    ]) {
+      assert.ok(lines.includes(line), line);
+    }
+    fixture.cluster.synchrony.set(null);
+  });
+
   it('is ready only while a primary is assigned and answers', async () => {
     assert.equal((await httpGet(`${url}/healthz`)).status, 200);
     assert.equal((await httpGet(`${url}/readyz`)).status, 200);
@@ -130,7 +154,9 @@ describe('ApiServer', () => {
     assert.equal(moved.body.done, true);
     await httpPost(`${url}/api/switchover`);
     await httpPost(`${url}/api/failover`);
-    assert.deepEqual(fixture.asked, ['switchover pg2', 'switchover', 'failover']);
+    await httpPost(`${url}/api/failover`, { allowDataLoss: true });
+    assert.equal((await httpPost(`${url}/api/failover`, { force: true })).status, 400);
+    assert.deepEqual(fixture.asked, ['switchover pg2', 'switchover', 'failover', 'failover allowing data loss']);
 
     assert.equal((await httpPost(`${url}/api/pause`)).body.paused, true);
     assert.equal(fixture.cluster.operator.value.paused, true);

@@ -142,6 +142,9 @@ describe('operators’ commands', () => {
     );
     assert.equal(asked[0]?.authorization, 'Bearer t');
     assert.equal(asked[0]?.body, '{"to":"pg2"}');
+    assert.equal(asked[1]?.body, '{}');
+    await run('failover', '--allow-data-loss', '--http', http);
+    assert.equal(asked.at(-1)?.body, '{"allowDataLoss":true}');
   });
 
   it('exit with 1 and the reason when refused', async () => {

@@ -107,6 +107,17 @@ describe('loadConfig', () => {
       () => fromText(`${MINIMAL}pool: { mode: statements }\n`),
       /pool\.mode: write one of transaction, session, statement/,
     );
+    fails(
+      () => fromText(`${MINIMAL}replication: { mode: sync, copies: 9 }\n`),
+      /replication\.copies: 9 copies need 10 nodes, cluster\.nodes has \d+/,
+    );
+    fails(
+      () =>
+        fromText(
+          'cluster: { user: u, nodes: { a: h:1, b: h:2 } }\nreplication: { mode: quorum }\nfailover: { mode: "off" }',
+        ),
+      /replication\.mode: with failover\.mode: off nothing on the servers is changed/,
+    );
     fails(() => fromText(`${MINIMAL}pool: { size: many }\n`), /pool\.size: write a number/);
     fails(() => fromText(`${MINIMAL}pool: { size: 0 }\n`), /pool\.size: write a larger number than 0/);
     fails(

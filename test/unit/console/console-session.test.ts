@@ -5,6 +5,7 @@ import pg from 'pg';
 import { COMMANDS } from '../../../src/console/commands.ts';
 import { FairleadError } from '../../../src/core/errors.ts';
 import { cstrings, message, query } from '../../../src/wire/writer.ts';
+import { SYNCHRONY } from '../../support/synchrony.ts';
 import { ConsoleFixture } from './fixture.ts';
 
 const fixture = new ConsoleFixture();
@@ -79,6 +80,25 @@ describe('ConsoleSession', () => {
     assert.equal(state.active, 'yes');
     assert.equal(state.primary, 'pg1');
     assert.equal(state.epoch, '3');
+  });
+
+  it('shows where acknowledged commits are, if Fairlead sees to that', async () => {
+    assert.deepEqual(await rows('SHOW SYNC'), []);
+    fixture.cluster.synchrony.set(SYNCHRONY);
+    assert.deepEqual(await rows('SHOW SYNC'), [
+      {
+        mode: 'quorum',
+        copies: 1,
+        degrade: 'block',
+        state: 'confirmed',
+        confirmed_copies: 1,
+        confirmed: '1 of pg2, pg3',
+        setting: 'ANY 1 ("pg2", "pg3")',
+        reason: 'acknowledged commits are on 1 of pg2, pg3',
+      },
+    ]);
+    assert.deepEqual((await rows('SHOW NODES')).map(({ sync }) => sync).slice(0, 2), [null, 'quorum']);
+    fixture.cluster.synchrony.set(null);
   });
 
   it('takes comments, any case, several statements, and nothing at all', async () => {
@@ -164,7 +184,9 @@ describe('ConsoleSession', () => {
       await later;
       assert.deepEqual(order, ['move', 'version']);
       await client.query('FAILOVER');
-      assert.deepEqual(fixture.asked, ['switchover pg2', 'failover']);
+      await client.query('failover allow_data_loss');
+      await assert.rejects(client.query('FAILOVER pg2'), /not known: pg2/);
+      assert.deepEqual(fixture.asked, ['switchover pg2', 'failover', 'failover allowing data loss']);
     });
   });
 

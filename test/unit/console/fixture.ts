@@ -89,7 +89,7 @@ export class ConsoleFixture {
       events: { list: async (limit: number) => this.events.slice(0, limit) },
       operations: new OperatorControls(cluster, {
         switchover: (to) => move(`switchover ${to ?? ''}`.trim()),
-        failover: () => move('failover'),
+        failover: (allowed) => move(allowed ? 'failover allowing data loss' : 'failover'),
       }),
       log: SILENT,
       config: () => this.config,

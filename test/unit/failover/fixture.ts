@@ -92,6 +92,7 @@ export function view(nodes: readonly NodeView[], change: Partial<View> = {}): Vi
     lateMs: 0,
     outcome: null,
     request: null,
+    standing: null,
     ...change,
   };
 }
@@ -127,4 +128,6 @@ export const frozen = (name: string, receiveLsn: number, timeline = 1) => ({
   receiveLsn: at(receiveLsn),
   replayLsn: at(receiveLsn),
   paused: false,
+  complete: true,
+  exact: true,
 });

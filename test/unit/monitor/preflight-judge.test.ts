@@ -4,7 +4,8 @@ import { configSchema, nodesOf } from '../../../src/config/config.ts';
 import type { NodeFacts } from '../../../src/monitor/preflight-facts.ts';
 import { judgeCluster, judgeNode } from '../../../src/monitor/preflight-judge.ts';
 
-const config = configSchema.parse({ cluster: { user: 'fl', nodes: { pg1: 'h:1', pg2: 'h:2' } } });
+const INPUT = { cluster: { user: 'fl', nodes: { pg1: 'h:1', pg2: 'h:2' } } };
+const config = configSchema.parse(INPUT);
 const [pg1, pg2] = nodesOf(config) as [ReturnType<typeof nodesOf>[number], ReturnType<typeof nodesOf>[number]];
 const PRIMARY: NodeFacts = {
   version: 160_000,
@@ -57,6 +58,19 @@ describe('preflight', () => {
       all.map((f) => f.level),
       ['ok'],
     );
+  });
+
+  it('asks for more where commits are to wait for followers', () => {
+    const synchronous = configSchema.parse({ ...INPUT, replication: { mode: 'quorum' } });
+    assert.match(judgeNode(pg1, PRIMARY, synchronous)[0]?.fix ?? '', /^upgrade to 16\.9$/);
+    assert.deepEqual(judgeNode(pg1, { ...PRIMARY, version: 160_009 }, synchronous), []);
+    const nodes = new Map([
+      ['pg1', { ...PRIMARY, schema_present: false }],
+      ['pg2', REPLICA],
+    ]);
+    const levels = (now: typeof config) => judgeCluster([pg1, pg2], nodes, now).map((f) => f.level);
+    assert.ok(levels(synchronous).includes('error'));
+    assert.ok(!levels(config).includes('error'));
   });
 
   const cases: [string, Partial<NodeFacts>, RegExp][] = [

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
+import { SyncScene } from '../support/sync-scene.ts';
+import { until } from '../support/wait.ts';
+
+describe('sync: the synchronous follower dies', () => {
+  let scene: SyncScene;
+  before(async () => {
+    scene = await SyncScene.start({ replication: { mode: 'sync' } });
+  });
+  after(() => scene?.stop());
+
+  it('one follower counts, the primary waits for it, and whoever may follow is prepared', async () => {
+    assert.equal(scene.confirmed?.copies, 1);
+    const [counted] = scene.confirmed?.nodes ?? [];
+    assert.equal(await scene.setting('pg1'), `FIRST 1 ("${counted}")`);
+    await until(async () => (await scene.setting('pg2')) === 'FIRST 1 ("pg1", "pg3")', { what: 'the preset of pg2' });
+    await until(async () => (await scene.setting('pg3')) === 'FIRST 1 ("pg1", "pg2")', { what: 'the preset of pg3' });
+    const { synchronous, nodes } = await scene.api('/api/cluster');
+    assert.deepEqual(synchronous.confirmed, [scene.confirmed]);
+    assert.equal(nodes.find((node: { name: string }) => node.name === counted).sync, 'sync');
+  });
+
+  for (const [how, ail] of [
+    ['killed', (name: string) => scene.cluster.node(name).kill9()],
+    ['frozen', (name: string) => scene.cluster.node(name).freeze()],
+  ] as const) {
+    it(`${how}: another takes its place within two seconds, and commits go on`, async (t) => {
+      const old = scene.confirmed?.nodes[0] as string;
+      const other = old === 'pg2' ? 'pg3' : 'pg2';
+      const client = new pg.Client(scene.fairlead.url);
+      await client.connect();
+      await client.query(`CREATE TABLE ${how} (id int)`);
+      const startedMs = performance.now();
+      await ail(old);
+      await client.query(`INSERT INTO ${how} VALUES (1)`);
+      const tookMs = performance.now() - startedMs;
+      await scene.counted([other]);
+      t.diagnostic(`a commit took ${Math.round(tookMs)} ms`);
+      assert.ok(tookMs < (how === 'killed' ? 2000 : 4000), `${tookMs} ms`);
+      await client.end();
+      assert.equal(await scene.setting('pg1'), `FIRST 1 ("${other}")`);
+      const event = await scene.event('sync-changed');
+      assert.match(event.message, new RegExp(`on ${other}`));
+      await scene.cluster.node(old).thaw();
+      if (how === 'killed') await scene.cluster.node(old).start();
+    });
+  }
+});
