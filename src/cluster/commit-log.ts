@@ -10,6 +10,8 @@ export type CommitPosition = {
   readonly tables: readonly string[];
   /** The same by OID, with what they are parts of; null: it may have touched anything. */
   readonly oids: readonly number[] | null;
+  /** It changed something that neither tables nor marks tell. */
+  readonly untold?: boolean;
 };
 
 /** Is told of everything that is written, before it is. */

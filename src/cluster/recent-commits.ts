@@ -46,6 +46,13 @@ export class RecentCommits {
     return null;
   }
 
+  /** Commits up to there that changed what nothing tells may have changed anything. */
+  suspect(upTo: Lsn): void {
+    for (const [i, commit] of this.#ring.entries()) {
+      if (commit.untold === true && commit.endLsn <= upTo) this.#ring[i] = { ...commit, oids: null };
+    }
+  }
+
   /** Forgets everything: positions of a timeline that was left mean nothing on the next. */
   reset(): void {
     this.#ring.length = 0;

@@ -249,8 +249,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (this.underWay.wantsMore) this.#host.readOn();
   }
 
-  // --- what the server answers ---------------------------------------------------------------------------------------
-
   reply(exchange: Exchange, buffer: Buffer, start: number, end: number): void {
     if (this.#state === 'closed') return;
     const keepsUp = this.#host.relay(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
@@ -337,6 +335,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (loss.kind === 'again') return this.#again(this.#link as Link, null);
     this.#link = null;
     this.statements.lost();
+    this.start.end();
     if (loss.kind !== 'error') return this.sharedLost(loss);
     this.#transaction = loss.transaction;
     if (loss.transaction === 'none') this.#transactionEnded();
@@ -351,6 +350,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.#link = null;
     if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(error, this.memory.pinned));
     if (this.#transaction === 'none') return;
+    this.start.end();
     this.#transaction = 'lost';
     this.#host.lostSilently(lostTransaction(error));
   }
@@ -390,7 +390,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.#services.traffic.recordRetry();
     this.underWay.end();
     if (this.#link === link) this.#link = null;
-    if (this.start.split) this.start.leave(link, work);
+    if (this.start.split && this.#transaction === 'open') this.start.leave(link, work);
     else if (!link.connection.closed) link.release();
     if (link.readOnly) avoidNode(work, link.node.name);
     if (forced !== null) work.forced = forced;

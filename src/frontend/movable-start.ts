@@ -1,4 +1,5 @@
 import { FairleadError } from '../core/errors.ts';
+import type { Lsn } from '../core/lsn.ts';
 import { CLIENT } from '../wire/message-type.ts';
 import type { Transaction } from './client-output.ts';
 import type { Link } from './link.ts';
@@ -10,10 +11,15 @@ const MAX_TEXTS = 20;
 
 const READ_COMMITTED = 'read committed';
 
+const DEFAULT_ISOLATION_SQL =
+  "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'default_transaction_isolation'";
+
 /** What keeps a transaction from beginning on a replica, apart from what it says itself. */
 export type StartHost = {
   /** `routing.transactions: split`, and nothing of the session stands against it. */
   readonly maySplit: boolean;
+  /** What a transaction sees that has seen everything up to there is still enough for the session, as it is now. */
+  seesEnough(floor: Lsn | null): boolean;
   /** The server gives transactions of this user another isolation level. */
   cannotSplit(): void;
 };
@@ -30,6 +36,10 @@ export class MovableStart {
   /** To be run on the primary first. */
   #moving: string | null = null;
   #split = false;
+  /** How the split transaction began. */
+  #begun: string | null = null;
+  /** What it must see, and does. */
+  #floor: Lsn | null = null;
 
   readonly #readOnlyPort: boolean;
   readonly #host: StartHost;
@@ -43,7 +53,13 @@ export class MovableStart {
   /** True when the request begins a transaction that is to begin on a replica though it may write. */
   splits(work: Work): boolean {
     const [verdict] = work.verdicts;
-    if (verdict?.class !== 'begin' || work.forced !== null || !isPlain(work, 'begin') || !this.#host.maySplit)
+    if (
+      verdict?.class !== 'begin' ||
+      (verdict.hint?.target ?? null) !== null ||
+      work.forced !== null ||
+      !isPlain(work, 'begin') ||
+      !this.#host.maySplit
+    )
       return false;
     return verdict.readOnly === null && (verdict.isolation ?? READ_COMMITTED) === READ_COMMITTED;
   }
@@ -55,7 +71,8 @@ export class MovableStart {
 
   /** A split transaction is about to begin on a server connection. `then` is told of an error when it cannot begin there. */
   check(link: Link, work: Work, then: (error: FairleadError | null) => void): void {
-    link.ask('SHOW default_transaction_isolation', (rows, error) => {
+    // not what a session has set: that is known, and goes with it
+    link.ask(DEFAULT_ISOLATION_SQL, (rows, error) => {
       if (error !== null) return then(error);
       link.connection.readsCommitted = rows[0]?.[0] === READ_COMMITTED;
       if (link.connection.readsCommitted) return then(null);
@@ -70,9 +87,13 @@ export class MovableStart {
   note(work: Work, link: Link, before: Transaction, now: Transaction, succeeded: boolean): void {
     if (now !== 'open' || !succeeded || !link.readOnly || this.#readOnlyPort) this.#texts = null;
     else if (!runs(work)) return;
+    // AND CHAIN: another one like it
+    else if (before === 'failed' && this.#begun !== null) this.#texts = [this.#begun];
     else if (before === 'none') {
       this.#texts = isPlain(work, 'begin') ? [textOf(work)] : null;
       this.#split = link.reason === 'split transaction';
+      this.#floor = link.floor;
+      this.#begun = this.#split ? (this.#texts?.[0] ?? null) : null;
     } else if (this.#texts !== null && !isShow(work)) {
       if (isPlain(work, 'session-state') && this.#texts.length < MAX_TEXTS) this.#texts.push(textOf(work));
       else if (!this.#split || !isMovableRead(work)) this.#texts = null;
@@ -92,7 +113,8 @@ export class MovableStart {
 
   /** True when a split transaction can run it where it is, and move afterwards. */
   #staysSplit(work: Work): boolean {
-    if (isMovableRead(work) || isPlainEnd(work)) return true;
+    if (isPlainEnd(work) || (work.verdicts.length === 0 && !runs(work))) return true;
+    if (isMovableRead(work)) return this.#host.seesEnough(this.#floor);
     const verdict = onlyStatement(work);
     if (verdict === null || !isPlain(work, 'session-state') || (this.#texts?.length ?? 0) >= MAX_TEXTS) return false;
     // SET and SET LOCAL; not what the transaction is, not savepoints or cursors
@@ -103,8 +125,10 @@ export class MovableStart {
   /** The transaction goes from there; `begin` follows on the primary, or `abandon`. @returns the link that the session has now */
   leave(link: Link, work: Work): null {
     work.forced = 'transaction';
-    this.#moving = (this.#texts ?? []).join(';\n');
+    this.#moving = (this.#texts ?? []).join('\n;\n');
     this.#texts = null;
+    // if it breaks on its way, that is nobody's affair any more
+    link.connection.holder = null;
     link.ask('ROLLBACK', (_rows, error) => {
       if (error !== null) link.connection.tainted = true;
       if (!link.connection.closed) link.release();
@@ -123,6 +147,11 @@ export class MovableStart {
     });
   }
 
+  /** No transaction is open any more, or it is lost. */
+  end(): void {
+    this.#texts = null;
+  }
+
   /** @returns true when it was on its way, and is lost */
   abandon(): boolean {
     const { moving } = this;
@@ -135,8 +164,14 @@ export class MovableStart {
 function isPlain(work: Work, wanted: 'begin' | 'session-state'): boolean {
   const verdict = onlyStatement(work);
   if (verdict === null || verdict.class !== wanted || !runs(work) || !work.synced) return false;
-  return verdict.statementUses === undefined;
+  // its text is sent again, in the encoding of the server
+  return verdict.statementUses === undefined && ASCII.test(textOf(work));
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
+const ASCII = /^[\x00-\x7f]*$/;
+
+const COMMENT = /\/\*.*?\*\/|--[^\n]*/gs;
 
 function isShow(work: Work): boolean {
   return onlyStatement(work)?.reason.startsWith('shows ') === true;
@@ -148,14 +183,22 @@ function isPlainEnd(work: Work): boolean {
   return (
     verdict?.class === 'end' &&
     work.synced &&
-    /^\s*(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?\s*$/i.test(textOf(work))
+    /^\s*(commit|rollback|end|abort)(\s+(work|transaction))?\s*;?\s*$/i.test(textOf(work).replace(COMMENT, ' '))
   );
 }
 
 /** Reads of which nothing is left when they are answered, and that tell nothing that would differ after a move. */
 function isMovableRead(work: Work): boolean {
-  const { read, tables } = summarize(work.verdicts);
-  if (!read || tables === null || tables.tellsTime || !work.synced || work.kind === 'stream' || work.use !== null)
+  const { read, hint, tables } = summarize(work.verdicts);
+  if (
+    !read ||
+    hint === 'primary' ||
+    tables === null ||
+    tables.tellsTime ||
+    !work.synced ||
+    work.kind === 'stream' ||
+    work.use !== null
+  )
     return false;
   const { batch } = work;
   if (batch === null) return true;

@@ -91,7 +91,7 @@ export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadEr
 }
 
 function askPosition(link: Link, audit: ReadAuditor, then: (error: FairleadError | null) => void): void {
-  link.ask('SELECT pg_last_wal_replay_lsn()', (rows, error) => {
+  link.ask('SELECT pg_catalog.pg_last_wal_replay_lsn()', (rows, error) => {
     const replayed = rows[0]?.[0] ?? null;
     if (replayed !== null && link.floor !== null) audit(link.node.name, parseLsn(replayed), link.floor);
     // a session's statement_timeout may have ended it: that is not the request's affair

@@ -1,4 +1,5 @@
 import type { ControlConnection } from '../backend/control-connection.ts';
+import type { RecentCommits } from '../cluster/recent-commits.ts';
 import { SchemaHistory } from '../cluster/schema-history.ts';
 import type { TableFreshness } from '../cluster/table-freshness.ts';
 import { nowMs } from '../core/clock.ts';
@@ -22,10 +23,10 @@ const ROLES = [
 
 /** What decides which tables a statement reads, temporary objects left out. */
 const SCHEMA = [
-  rowsOf(
-    'pg_class',
-    `x.oid >= 16384 AND x.relkind IN ('r', 'p', 'v', 'm', 'f') AND x.relnamespace NOT IN ${TEMPORARY}`,
-  ),
+  // not the whole rows: TRUNCATE and REFRESH write to them
+  `(SELECT string_agg(concat_ws(',', x.oid, x.relname, x.relnamespace, x.relowner, x.relam, x.relkind, x.relpersistence, x.relrowsecurity,
+      x.relforcerowsecurity, x.relacl), ';' ORDER BY x.oid) FROM pg_class x
+    WHERE x.oid >= 16384 AND x.relkind IN ('r', 'p', 'v', 'm', 'f') AND x.relnamespace NOT IN ${TEMPORARY})`,
   rowsOf('pg_proc', 'x.oid >= 16384'),
   rowsOf('pg_type', `x.oid >= 16384 AND x.typnamespace NOT IN ${TEMPORARY}`),
   rowsOf(
@@ -44,13 +45,16 @@ const md5Of = (parts: readonly string[]) => `md5(concat_ws('|', ${parts.join(', 
 
 /** `xid`: everything that has committed by now has a smaller one. `lsn`: and ended before this. */
 const LOOK_SQL = `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xid, pg_current_wal_insert_lsn()::text AS lsn,
-  pg_current_snapshot()::text AS snapshot, ${md5Of([...SCHEMA, ...ROLES])} AS fingerprint,
+  ${md5Of([...SCHEMA, ...ROLES])} AS fingerprint,
   (SELECT count(*) = 2 FROM pg_event_trigger WHERE evtname IN ('fairlead_ddl_end', 'fairlead_sql_drop') AND evtenabled = 'A') AS marked`;
 
 const ROLES_SQL = `SELECT ${md5Of(ROLES)} AS roles, pg_current_wal_insert_lsn()::text AS lsn`;
 
-/** A commit that is in the stream is visible to others a moment later. */
+const SNAPSHOT_SQL = 'SELECT pg_current_snapshot()::text AS snapshot';
+
+/** A commit that is in the stream is visible to others a moment later; while it waits for a synchronous replica it may take long. */
 const VISIBLE_MS = 20;
+const VISIBLE_MAX_MS = 2000;
 /** Between two looks, so that a busy schema is not looked at all the time. */
 const PAUSE_MS = 100;
 /** Of the time so much is spent on looking, at most. */
@@ -61,7 +65,6 @@ const ASK_AGAIN_MS = 10_000;
 type Look = {
   readonly xid: string;
   readonly lsn: string;
-  readonly snapshot: string;
   readonly fingerprint: string;
   readonly marked: boolean;
 };
@@ -75,6 +78,7 @@ export class DdlWatch {
   markedFrom: Lsn | null = null;
   readonly #connection: ControlConnection;
   readonly #freshness: TableFreshness;
+  readonly #recent: RecentCommits;
   readonly #log: Log;
   /** The schema's catalog has to be read again. */
   readonly #changed: () => void;
@@ -87,15 +91,20 @@ export class DdlWatch {
   #roles: string | null = null;
   #askedMs = Number.NEGATIVE_INFINITY;
   /** Commits that have not been looked into. */
-  #doubtful = new SchemaHistory();
+  #doubtful = afresh();
   #newest: Lsn = LSN_ZERO;
 
-  constructor(connection: ControlConnection, freshness: TableFreshness, log: Log, changed: () => void) {
+  constructor(
+    connection: ControlConnection,
+    { freshness, recent }: { readonly freshness: TableFreshness; readonly recent: RecentCommits },
+    log: Log,
+    changed: () => void,
+  ) {
     this.#connection = connection;
     this.#freshness = freshness;
+    this.#recent = recent;
     this.#log = log;
     this.#changed = changed;
-    this.#doubtful.startedBefore(0n);
   }
 
   stop(): void {
@@ -147,20 +156,29 @@ export class DdlWatch {
   }
 
   async #lookAll(): Promise<void> {
+    let unseenMs = VISIBLE_MS;
     while (this.#wanted && !this.#ended) {
       this.#wanted = false;
       const startedMs = nowMs();
       try {
-        const [newest, doubtful, marks] = [this.#newest, this.#doubtful, this.#marks];
-        const [look] = await this.#connection.query<Look>(LOOK_SQL);
-        if (look === undefined || this.#ended) return;
-        if (!doubtful.shows(look.snapshot)) {
+        const [now] = await this.#connection.query<{ snapshot: string }>(SNAPSHOT_SQL);
+        if (now === undefined || this.#ended) return;
+        if (!this.#doubtful.shows(now.snapshot)) {
           this.#wanted = true;
-          await sleep(VISIBLE_MS);
+          await sleep(unseenMs);
+          unseenMs = Math.min(VISIBLE_MAX_MS, unseenMs * 2);
           continue;
         }
+        unseenMs = VISIBLE_MS;
+        const [newest, marks] = [this.#newest, this.#marks];
+        // what is heard of from now on is for the look after this one
+        this.#doubtful = afresh();
+        this.#newest = LSN_ZERO;
+        const [look] = await this.#connection.query<Look>(LOOK_SQL);
+        if (look === undefined || this.#ended) return;
         this.#saw(look, newest, marks);
       } catch (error) {
+        // whatever was in doubt stays so, until a later look finds that nothing has changed since the last
         this.#log.debug({ error: messageOf(error) }, 'not known whether DDL leaves marks');
         return;
       } finally {
@@ -174,19 +192,18 @@ export class DdlWatch {
     const known = this.#fingerprint;
     // marked DDL that came meanwhile may be in it, or not
     this.#fingerprint = this.#marks === marks ? fingerprint : null;
-    if (this.#newest === newest) {
-      this.#newest = LSN_ZERO;
-      this.#doubtful = new SchemaHistory();
-      this.#doubtful.startedBefore(0n);
-    }
     if (!marked) {
       if (this.markedFrom !== null) this.#freshness.touchAll(parseLsn(lsn));
       this.markedFrom = null;
       return;
     }
-    const changed = known !== null && known !== fingerprint;
-    // what is compared with a catalog from before marked DDL tells nothing
-    if (newest > LSN_ZERO) this.#freshness.clearDoubt(newest, known !== fingerprint);
+    // what would be compared with a catalog from before marked DDL tells nothing
+    const doubted = newest > LSN_ZERO && this.markedFrom !== null;
+    const changed = known === null ? doubted : known !== fingerprint;
+    if (newest > LSN_ZERO) {
+      this.#freshness.clearDoubt(newest, changed);
+      if (changed) this.#recent.suspect(newest);
+    }
     if (changed) this.#freshness.touchAll(parseLsn(lsn));
     if (this.markedFrom !== null && !changed) return;
     if (!this.#freshness.schemaStartedBefore(BigInt(xid))) {
@@ -196,4 +213,11 @@ export class DdlWatch {
     this.markedFrom ??= parseLsn(lsn);
     this.#changed();
   }
+}
+
+/** No transaction in doubt. */
+function afresh(): SchemaHistory {
+  const history = new SchemaHistory();
+  history.startedBefore(0n);
+  return history;
 }

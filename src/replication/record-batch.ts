@@ -64,6 +64,7 @@ export function recordBatch(
       commitMs,
       tables: names.named(batch.tables.subarray(from, to)),
       oids: all ? null : oids,
+      ...((flags & UNTOLD) === 0 ? {} : { untold: true }),
     });
     from = to;
   }

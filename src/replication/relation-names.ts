@@ -1,4 +1,5 @@
 import type { ControlConnection } from '../backend/control-connection.ts';
+import { nowMs } from '../core/clock.ts';
 import { type Lsn, parseLsn } from '../core/lsn.ts';
 
 /** A table with everything it is a partition or an inheritance child of: a change of the leaf is a change of the root. */
@@ -13,15 +14,18 @@ type Row = {
 };
 
 const RESOLVE_SQL = `
-WITH RECURSIVE named AS (
-  SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm')
-), up AS (
-  SELECT name, oid FROM named WHERE name = ANY($1)
+WITH RECURSIVE up AS (
+  SELECT u.name, c.oid FROM unnest($1::text[]) u (name) JOIN pg_catalog.pg_class c ON c.oid = to_regclass(u.name)
+  WHERE c.relkind IN ('r', 'p', 'm')
   UNION SELECT up.name, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
 )
-SELECT up.name, string_agg(up.oid::text, ',' ORDER BY up.oid) AS oids, array_agg(n.name ORDER BY up.oid) AS names,
-  pg_current_wal_insert_lsn()::text AS lsn, pg_current_snapshot()::text AS snapshot FROM up JOIN named n ON n.oid = up.oid GROUP BY up.name`;
+SELECT up.name, string_agg(up.oid::text, ',' ORDER BY up.oid) AS oids, array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY up.oid) AS names,
+  pg_current_wal_insert_lsn()::text AS lsn, pg_current_snapshot()::text AS snapshot
+FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace GROUP BY up.name`;
+
+/** A change that the stream has told is visible a moment later, or when its transaction has waited for a synchronous replica. */
+const UNSEEN_MS = 20;
+const UNSEEN_MAX_MS = 2000;
 
 /**
  * The stream names tables, the model knows them by OID. A name that is not known yet is looked up in the present catalog, and the
@@ -36,6 +40,9 @@ export class RelationNames {
   /** Rises with every `forget`: an answer of a look-up that began before it is void. */
   #generation = 0;
   #looking = false;
+  /** No look-up before this instant (monotonic milliseconds), and how long the next pause is. */
+  #notBeforeMs = 0;
+  #unseenMs = UNSEEN_MS;
 
   readonly #shows: (snapshot: string) => boolean;
   readonly #called: (oid: number, name: string) => void;
@@ -88,7 +95,7 @@ export class RelationNames {
 
   /** Looks up what was asked for in vain; one look-up at a time. @throws ControlError */
   async resolve(): Promise<void> {
-    if (this.#looking || this.#wanted.size === 0) return;
+    if (this.#looking || this.#wanted.size === 0 || nowMs() < this.#notBeforeMs) return;
     this.#looking = true;
     const generation = this.#generation;
     const names = [...this.#wanted];
@@ -96,7 +103,12 @@ export class RelationNames {
       const rows = await this.#connection.query<Row>(RESOLVE_SQL, [names]);
       if (generation !== this.#generation) return;
       // a rename may stand in the stream before it can be seen: the answer would be that of before
-      if (rows.some(({ snapshot }) => !this.#shows(snapshot))) return;
+      if (rows.some(({ snapshot }) => !this.#shows(snapshot))) {
+        this.#notBeforeMs = nowMs() + this.#unseenMs;
+        this.#unseenMs = Math.min(UNSEEN_MAX_MS, this.#unseenMs * 2);
+        return;
+      }
+      this.#unseenMs = UNSEEN_MS;
       for (const name of names) this.#wanted.delete(name);
       for (const { name, oids: texts, names: labels, lsn } of rows) {
         const oids = texts.split(',').map(Number);

@@ -81,6 +81,8 @@ export class Replication {
   #permanent = false;
   #beatMs = 0;
   #beating = false;
+  /** Where the primary was at the last tick. */
+  #tickLsn: Lsn = LSN_ZERO;
   /** The primary's flush position that the stream has yet to reach, and since when. */
   #ahead: { readonly lsn: Lsn; readonly wallMs: number; readonly seenMs: number } | null = null;
 
@@ -196,9 +198,10 @@ export class Replication {
     this.#receive(consistentLsn);
     this.#log.info({ node: this.#target?.name, slot: this.#stream?.slot }, 'following the logical stream');
     this.#publish();
-    const { freshness } = this.#cluster;
     this.#ddl?.stop();
-    this.#ddl = new DdlWatch(this.#catalog as ControlConnection, freshness, this.#log, () => this.#schemaChanged?.());
+    this.#ddl = new DdlWatch(this.#catalog as ControlConnection, this.#cluster, this.#log, () =>
+      this.#schemaChanged?.(),
+    );
     this.#ddl.look();
   }
 
@@ -288,7 +291,9 @@ export class Replication {
     const { last, failure } = this.#cluster.observations.of(target.name);
     if (last === null || failure !== null || last.role !== 'primary') return;
     const moved = last.replayLsn > this.#cluster.commits.newestLsn;
-    if (moved || this.#ddl?.markedFrom === null) void this.#ddl?.tick(nowMs());
+    const written = last.replayLsn !== this.#tickLsn;
+    this.#tickLsn = last.replayLsn;
+    if (written || this.#ddl?.markedFrom === null) void this.#ddl?.tick(nowMs());
     const due = heartbeatDue({
       sinceLastMs: nowMs() - this.#beatMs,
       moved,

@@ -18,7 +18,7 @@ const TELLS_NO_TABLE = words(`
   jsonb_object_agg_unique jsonb_object_agg_unique_strict jsonb_path_exists_tz jsonb_path_match_tz jsonb_path_query_array_tz
   jsonb_path_query_first_tz jsonb_path_query_tz jsonb_populate_record jsonb_populate_record_valid jsonb_populate_recordset
   jsonb_to_record jsonb_to_recordset jsonb_to_tsvector length make_timestamptz money now numeric overlaps pg_client_encoding
-  pg_column_size pg_input_is_valid pg_sleep pg_sleep_for pg_sleep_until pg_typeof phraseto_tsquery plainto_tsquery quote_literal
+  pg_column_size pg_sleep pg_sleep_for pg_sleep_until pg_typeof phraseto_tsquery plainto_tsquery quote_literal
   quote_nullable random random_normal row_to_json session_user statement_timestamp textanycat textsend time timeofday timestamp
   timestamp_cmp_timestamptz timestamp_eq_timestamptz timestamp_ge_timestamptz timestamp_gt_timestamptz timestamp_le_timestamptz
   timestamp_lt_timestamptz timestamp_ne_timestamptz timestamptz timestamptz_cmp_date timestamptz_cmp_timestamp timestamptz_eq_date
@@ -36,7 +36,8 @@ const ofTrees = (trees: string): string => `
          'opaque', coalesce(
                    (SELECT min('calls ' || s.name) FROM unnest(${trees}) t, LATERAL (${treeFunctions('t')}) f
                     JOIN shady s ON s.oid = f.fn WHERE s.builtin),
-                   (SELECT 'tells where rows are' FROM unnest(${trees}) t WHERE t ~ ':varattno -[1-5] ' LIMIT 1)),
+                   (SELECT 'tells where rows are' FROM unnest(${trees}) t WHERE t ~ ':varattno -[1-5] ' LIMIT 1),
+                   (SELECT 'casts to a domain' FROM unnest(${trees}) t WHERE t ~ '{COERCETODOMAIN ' AND EXISTS (SELECT FROM checked) LIMIT 1)),
          'clock', (SELECT bool_or(t ~ ':funcid (1299|2647) |SQLVALUEFUNCTION') FROM unnest(${trees}) t)`;
 
 const calls = (tree: string): string => `EXISTS (SELECT FROM (${treeFunctions(tree)}) f JOIN shady s ON s.oid = f.fn)`;
@@ -52,8 +53,8 @@ const calls = (tree: string): string => `EXISTS (SELECT FROM (${treeFunctions(tr
  * - `function`: those of users' that are neither C nor immutable, with the text of a body in SQL; what defaults of parameters call; functions of an
  *   extension that has tables of its own, such as PostGIS's `spatial_ref_sys`: they may read them.
  * - `builtins`: names of pg_catalog's functions that are opaque.
- * - `operator`, `cast`: names behind which is a function of users' as above.
- * - `hazard`: such a function is called where no text tells: by a domain, an implicit cast, an operator that PostgreSQL takes by itself. Then
+ * - `operator`, `cast`: names behind which is a function of users' as above: domains with a CHECK that calls one, and types made of those, too.
+ * - `hazard`: such a function is called where no text tells: by an implicit cast, an operator that PostgreSQL takes by itself (btree and hash). Then
  *   nobody knows what any statement reads.
  *
  * Partitions and inheritance are not asked for: the stream tells a change of a child as one of its parents too.
@@ -68,7 +69,8 @@ WITH member AS MATERIALIZED (
 ), candidate AS MATERIALIZED (
   SELECT p.oid, p.proname::text AS name, p.pronamespace, n.nspname = 'pg_catalog' AND p.oid < 16384 AS builtin, p.proname, p.provolatile,
          l.lanname = 'sql' AND p.prokind IN ('f', 'w') AS is_sql,
-         l.lanname IN ('c', 'internal') AND p.provolatile = 'i' AND p.prokind IN ('f', 'w') AS pure,
+         l.lanname IN ('c', 'internal') AND p.prokind IN ('f', 'w')
+           AND (p.provolatile = 'i' OR p.provolatile = 's' AND m.objid IS NOT NULL AND o.tables IS NULL) AS pure,
          p.prosrc, to_jsonb(p)->>'prosqlbody' AS body, p.proargdefaults::text AS defaults, o.tables
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
        LEFT JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid LEFT JOIN own o ON o.refobjid = m.refobjid
@@ -77,6 +79,13 @@ WITH member AS MATERIALIZED (
   SELECT * FROM candidate WHERE CASE
     WHEN builtin THEN provolatile <> 'i' AND NOT proname = ANY ('{${TELLS_NO_TABLE.join(',')}}'::name[])
     ELSE NOT pure OR defaults IS NOT NULL OR tables IS NOT NULL END
+), checked AS MATERIALIZED (
+  WITH RECURSIVE of_type (oid) AS (
+    SELECT c.contypid FROM pg_constraint c WHERE c.contypid >= 16384 AND ${calls('c.conbin::text')}
+    UNION SELECT x.oid FROM of_type o, LATERAL (
+      SELECT t.oid FROM pg_type t WHERE t.typbasetype = o.oid OR t.typelem = o.oid
+      UNION ALL SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE a.atttypid = o.oid AND a.attnum > 0) x
+  ) SELECT oid FROM of_type
 ), policy AS MATERIALIZED (
   SELECT p.polrelid, array_agg(p.polqual::text) AS trees FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
   WHERE p.polcmd IN ('r', '*') GROUP BY p.polrelid
@@ -118,16 +127,15 @@ FROM (SELECT DISTINCT o.oprname::text AS name FROM pg_operator o JOIN shady s ON
 UNION ALL
 SELECT 'cast', NULL, t.name, NULL
 FROM (SELECT DISTINCT t.typname::text AS name FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin AND NOT s.pure
-      JOIN pg_type t ON t.oid = c.casttarget) t
+      JOIN pg_type t ON t.oid = c.casttarget
+      UNION SELECT t.typname::text FROM checked d JOIN pg_type t ON t.oid = d.oid) t
 UNION ALL
 SELECT 'hazard', NULL, h.why, NULL FROM (
-  SELECT 'there is domain ' || t.typname AS why FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid
-  WHERE c.oid >= 16384 AND ${calls('c.conbin::text')}
-  UNION SELECT 'there is an implicit cast to ' || t.typname FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin AND NOT s.pure
+  SELECT 'there is an implicit cast to ' || t.typname AS why FROM pg_cast c JOIN shady s ON s.oid = c.castfunc AND NOT s.builtin AND NOT s.pure
     JOIN pg_type t ON t.oid = c.casttarget WHERE c.castcontext <> 'e'
   UNION SELECT 'there is operator ' || o.oprname FROM pg_operator o JOIN shady s ON s.oid = o.oprcode AND NOT s.builtin AND NOT s.pure
-    WHERE o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '~~', '!~~', '~~*', '!~~*') OR o.oid IN (SELECT amopopr FROM pg_amop)
+    WHERE o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '~~', '!~~', '~~*', '!~~*') OR o.oid IN (SELECT amopopr FROM pg_amop WHERE amopmethod IN (403, 405))
   UNION SELECT 'there is operator class ' || c.opcname FROM pg_amproc a JOIN shady s ON s.oid = a.amproc AND NOT s.builtin AND NOT s.pure
-    JOIN pg_opclass c ON c.opcfamily = a.amprocfamily
+    JOIN pg_opclass c ON c.opcfamily = a.amprocfamily AND c.opcmethod IN (403, 405)
 ) h
 `;

@@ -167,14 +167,84 @@ describe('with routing.transactions: split', () => {
     const url = new URL(fairlead.url);
     url.username = 'careful';
     url.password = 'careful';
+    const setter = await Connection.open(url.href);
     const careful = await Connection.open(url.href);
-    open.push(careful);
+    open.push(setter, careful);
+    // what one session has set is not what another one has
+    await setter.rows("SET default_transaction_isolation = 'read committed'");
+    await setter.rows('BEGIN');
+    await setter.rows('SELECT 1');
+    await setter.rows('COMMIT');
     for (let i = 0; i < 3; i++) {
       await careful.rows('BEGIN');
       await careful.rows('SELECT 1');
       assert.equal(await said(careful), 'pg1 transaction');
       await careful.rows('COMMIT');
     }
+  });
+
+  it('what a session asks for meanwhile counts', async () => {
+    for (const ask of [
+      "SET LOCAL fairlead.consistency = 'primary'",
+      "SET LOCAL fairlead.consistency = 'strong'",
+      "SET LOCAL fairlead.max_staleness = '0ms'",
+    ]) {
+      await connection.rows('BEGIN');
+      await connection.rows('SELECT 1');
+      assert.equal(await said(), 'pg2 split transaction');
+      await connection.rows(ask);
+      await connection.rows('SELECT 1');
+      assert.equal(await said(), 'pg1 transaction', ask);
+      await connection.rows('COMMIT');
+    }
+    await connection.rows('BEGIN');
+    await connection.rows('/* fairlead: primary */ SELECT 1');
+    assert.equal(await said(), 'pg1 transaction');
+    await connection.rows('COMMIT');
+    const other = await Connection.open(fairlead.url);
+    open.push(other);
+    for (const one of [connection, other]) await one.rows("SET fairlead.causality = 'one'");
+    await connection.rows('BEGIN');
+    await connection.rows('SELECT 1');
+    await other.rows("INSERT INTO notes VALUES (95, 'x')");
+    assert.equal((await connection.rows('SELECT * FROM notes WHERE id = 95')).length, 1);
+    await connection.rows('COMMIT');
+    await connection.rows('RESET fairlead.causality');
+  });
+
+  it('BEGIN with a comment or a hint, and another one after an error, may write', async () => {
+    for (const begin of ['BEGIN -- of the application', '/* fairlead: replica */ BEGIN', 'BEGIN']) {
+      await connection.rows(begin);
+      await connection.rows("SET LOCAL work_mem = '3MB'");
+      await connection.rows('SELECT 1');
+      await connection.rows("INSERT INTO notes VALUES (96, 'x')");
+      await connection.rows('ROLLBACK');
+    }
+    await connection.rows('BEGIN');
+    await assert.rejects(connection.rows('SELECT 1/0 FROM notes'), { code: '22012' });
+    await connection.rows('ROLLBACK AND CHAIN');
+    await connection.rows("INSERT INTO notes VALUES (96, 'x')");
+    await connection.rows('ROLLBACK');
+  });
+
+  it('one that was lost with its replica leaves nothing behind', async () => {
+    await connection.rows('BEGIN');
+    await connection.rows('SELECT * FROM notes');
+    assert.equal(await said(), 'pg2 split transaction');
+    await cluster
+      .node('pg2')
+      .query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'fairlead%' OR backend_type = 'client backend' AND pid <> pg_backend_pid()",
+      );
+    await assert.rejects(connection.rows('SELECT * FROM notes'), { code: '40001' });
+    await connection.rows('ROLLBACK');
+    await whileReplayIsPaused(cluster, ['pg2'], async () => {
+      await cluster.node('pg1').query('CREATE TABLE newer (id int)');
+      // the replica does not know it, the primary answers
+      await connection.rows('SELECT * FROM newer');
+      await connection.rows("INSERT INTO notes VALUES (97, 'x')");
+      assert.equal((await cluster.node('pg1').query('SELECT FROM notes WHERE id = 97')).length, 1);
+    });
   });
 
   it('it reads its own earlier writes', async () => {
