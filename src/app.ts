@@ -1,5 +1,6 @@
 /** Composition root: makes every part from the configuration and draws every arrow between folders. */
 import { readFileSync } from 'node:fs';
+import { Repairs } from './agent/repairs.ts';
 import { ApiServer } from './api/api-server.ts';
 import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
@@ -14,6 +15,7 @@ import { ConsoleSession } from './console/console-session.ts';
 import { Consoles } from './console/consoles.ts';
 import type { ConsoleDependencies } from './console/dependencies.ts';
 import { type RunCommand, runCommand } from './console/run-command.ts';
+import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
@@ -80,6 +82,14 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const controller = new Controller(cluster, { config, log, store, target, clients: plane });
+  const repairs = new Repairs({
+    config,
+    log,
+    target,
+    primary: () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null),
+    event: (kind, message, detail) =>
+      void store.recordEvent({ kind, message, detail, node: detail.node, atMs: wallMs() }),
+  });
   const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
     const enforce = plane.prepare(read);
@@ -142,6 +152,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication,
     pools: { pools: () => plane.overview.pools },
     sessions: { sessions: () => plane.overview.sessions },
+    repairs,
     workers: () => plane.processes(),
     refresh: () => plane.refresh(),
     accepting: () => accepting,
@@ -150,6 +161,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   });
   const stopControl = async () => {
     await api.stop();
+    await repairs.stop();
     await controller.stop();
     await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
     events.stop();

@@ -10,6 +10,8 @@ export type CommandName =
   | 'resume'
   | 'drain'
   | 'undrain'
+  | 'rejoin'
+  | 'agent'
   | 'reload'
   | 'import'
   | 'help'
@@ -82,6 +84,17 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'undrain',
     usage: `undrain NODE ${REMOTE}`,
     summary: 'takes a drained node back',
+  },
+  {
+    name: 'rejoin',
+    usage: `rejoin NODE [--rewind | --clone] [-c FILE] ${REMOTE}`,
+    summary: 'makes a former primary, or a broken replica, follow the primary again, by the agent beside it',
+  },
+  {
+    name: 'agent',
+    usage: 'agent [-c FILE] --data-dir D --pg-bin DIR [--config-file F] [--listen A] [--log-level L]',
+    summary:
+      'beside one PostgreSQL server: starts, stops, rewinds and clones it; the token comes from FAIRLEAD_AGENT_TOKEN',
   },
   {
     name: 'reload',

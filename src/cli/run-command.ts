@@ -16,6 +16,8 @@ const LOAD: Record<CommandName, () => Promise<Command>> = {
   resume: async () => (await import('./resume.ts')).resume,
   drain: async () => (await import('./drain.ts')).drain,
   undrain: async () => (await import('./undrain.ts')).undrain,
+  rejoin: async () => (await import('./rejoin.ts')).rejoin,
+  agent: async () => (await import('./agent.ts')).agent,
   reload: async () => (await import('./reload.ts')).reload,
   import: async () => (await import('./import.ts')).importCommand,
   help: async () => (await import('./help.ts')).help,

@@ -103,6 +103,7 @@ export class ApiFixture {
       replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
+      repairs: { of: () => null, rejoin: () => ({}) },
       workers: async () => [],
       refresh: async () => {},
       accepting: () => this.accepting,

@@ -1,0 +1,84 @@
+/** What makes a data directory a standby's, and its own: configuration files are the node's, whatever a copy brings. */
+import { cpSync, existsSync, lchownSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { UnprivilegedUser } from '../embedded/unprivileged-user.ts';
+import type { LocalNode } from './local-node.ts';
+import { makeOwned, removeTree, writeOwnedFile } from './places.ts';
+import type { Source } from './source.ts';
+
+const AUTO_CONF = 'postgresql.auto.conf';
+/** Configuration, certificates and keys at the top of a data directory. */
+const OWN_FILE = /\.(conf|crt|key|pem|crl)$/;
+const OWN_DIRECTORY = new Set(['conf.d']);
+
+/** Remembers the node's own files before something overwrites them. What an interrupted rewind remembered is older, and right. */
+export function keepOwnFiles(node: LocalNode): void {
+  const { data, kept, rewinding } = node.places;
+  if (existsSync(rewinding) && existsSync(kept)) return;
+  removeTree(kept);
+  if (!existsSync(data)) return;
+  const unfinished = `${kept}.tmp`;
+  removeTree(unfinished);
+  makeOwned(unfinished, node.owner);
+  copyOwn(data, unfinished);
+  renameSync(unfinished, kept);
+}
+
+/** Puts them into a data directory. @returns false when there are none: the server is new here */
+export function restoreOwnFiles(node: LocalNode, directory: string): boolean {
+  if (!existsSync(node.places.kept)) return false;
+  copyOwn(node.places.kept, directory);
+  const { owner } = node;
+  if (owner !== null) for (const name of readdirSync(node.places.kept)) own(join(directory, name), owner);
+  return true;
+}
+
+export function forgetOwnFiles(node: LocalNode): void {
+  removeTree(node.places.kept);
+}
+
+/** Turns a stopped data directory to its source. @param settings further settings for postgresql.auto.conf */
+export function makeStandby(
+  directory: string,
+  source: Source,
+  settings: Readonly<Record<string, string>>,
+  owner: UnprivilegedUser | null,
+): void {
+  const file = join(directory, AUTO_CONF);
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const wanted = { ...settings, primary_conninfo: source.conninfo, primary_slot_name: source.slot ?? '' };
+  writeOwnedFile(file, withSettings(text, wanted), owner);
+  writeOwnedFile(join(directory, 'standby.signal'), '', owner);
+  rmSync(join(directory, 'recovery.signal'), { force: true });
+}
+
+/** Replaces settings in the text of a configuration file, as ALTER SYSTEM does: other lines stay. */
+export function withSettings(text: string, settings: Readonly<Record<string, string>>): string {
+  const names = new Set(Object.keys(settings).map((name) => name.toLowerCase()));
+  const lines = text.split('\n').filter((line) => {
+    const name = /^\s*([A-Za-z_][\w.]*)\s*=?/.exec(line)?.[1];
+    return line.trim() !== '' && (name === undefined || !names.has(name.toLowerCase()));
+  });
+  const added = Object.entries(settings).map(([name, value]) => `${name} = ${quoted(value)}`);
+  return `${[...lines, ...added].join('\n')}\n`;
+}
+
+/** guc-file.l: quotes are doubled, and a backslash begins an escape. */
+function quoted(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+function copyOwn(from: string, to: string): void {
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const isOwn = entry.isDirectory() ? OWN_DIRECTORY.has(entry.name) : OWN_FILE.test(entry.name);
+    if (!isOwn) continue;
+    const target = join(to, entry.name);
+    removeTree(target);
+    cpSync(join(from, entry.name), target, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  }
+}
+
+function own(path: string, { uid, gid }: UnprivilegedUser): void {
+  lchownSync(path, uid, gid);
+  if (lstatSync(path).isDirectory()) for (const name of readdirSync(path)) own(join(path, name), { name, uid, gid });
+}

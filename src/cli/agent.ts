@@ -1,0 +1,62 @@
+import { Agent } from '../agent/agent.ts';
+import { AgentServer } from '../agent/agent-server.ts';
+import { localNode } from '../agent/local-node.ts';
+import { loadAgentConfig } from '../config/load-agent.ts';
+import { FairleadError } from '../core/errors.ts';
+import type { LogThreshold } from '../core/log.ts';
+import { parseOptions } from './arguments.ts';
+import type { Command } from './command.ts';
+import { programLog } from './program-log.ts';
+import { StopRequest } from './stop-request.ts';
+import { programVersion } from './version.ts';
+
+export const AGENT_OPTIONS = {
+  config: { type: 'string', short: 'c' },
+  'data-dir': { type: 'string' },
+  'pg-bin': { type: 'string' },
+  'config-file': { type: 'string' },
+} as const;
+
+const OPTIONS = {
+  ...AGENT_OPTIONS,
+  listen: { type: 'string' },
+  'log-level': { type: 'string', default: 'info' },
+} as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
+
+/** `fairlead agent`: beside one server, until it is told to stop. The server goes on without it. */
+export const agent: Command = async (args, { environment }) => {
+  const { values } = parseOptions(args, OPTIONS);
+  const level = values['log-level'];
+  if (!LOG_LEVELS.includes(level)) {
+    throw new FairleadError('bad_arguments', `--log-level ${level}: write one of ${LOG_LEVELS.join(', ')}`);
+  }
+  const config = loadAgentConfig(values.config ?? null, environment, {
+    dataDirectory: values['data-dir'],
+    binDirectory: values['pg-bin'],
+    configFile: values['config-file'],
+    listen: values.listen,
+  });
+  if (config.token === null || config.token === '') {
+    throw new FairleadError(
+      'bad_config',
+      'agent.token is not set: whoever reached the agent could stop the server',
+      'set FAIRLEAD_AGENT_TOKEN or agent.token, the same for Fairlead and all agents',
+    );
+  }
+  const log = programLog(level as LogThreshold, process.stderr.isTTY === true);
+  const node = localNode(config, log);
+  const worker = new Agent(node, programVersion());
+  const server = new AgentServer(worker, { listen: config.listen, token: config.token, log });
+  const stop = new StopRequest((signal) => log.info({ signal }, 'stopping'));
+  try {
+    worker.start();
+    const listen = await server.start();
+    log.info({ listen, data: node.places.data, postgres: node.version, user: node.owner?.name }, 'agent is ready');
+    await stop.asked;
+    return 0;
+  } finally {
+    await server.stop();
+    stop.dispose();
+  }
+};
