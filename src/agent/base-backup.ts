@@ -14,6 +14,9 @@ export type BackupTarget = {
   manifest(bytes: Buffer): void;
 };
 
+/** What is needed of the connection. */
+export type BackupSource = Pick<ReplicationConnection, 'major' | 'send' | 'next'>;
+
 export type BackupProgress = { readonly doneBytes: number; readonly totalBytes: number };
 
 export type BackupResult = {
@@ -43,7 +46,7 @@ const PROGRESS = 0x70; // p
  * @throws FairleadError, ServerRefused
  */
 export async function receiveBackup(
-  connection: ReplicationConnection,
+  connection: BackupSource,
   target: BackupTarget,
   progress: (progress: BackupProgress) => void,
 ): Promise<BackupResult> {
@@ -66,7 +69,7 @@ export async function receiveBackup(
 }
 
 /** The rows up to the next CommandComplete. */
-async function resultSet(connection: ReplicationConnection): Promise<(string | null)[][]> {
+async function resultSet(connection: BackupSource): Promise<(string | null)[][]> {
   const rows: (string | null)[][] = [];
   for (;;) {
     const { type, body } = await connection.next();
@@ -88,7 +91,7 @@ function refuseTablespaces(rows: readonly (string | null)[][]): void {
 
 type Write = (bytes: Buffer) => Promise<void>;
 
-async function copyNew(connection: ReplicationConnection, archive: Write, target: BackupTarget): Promise<void> {
+async function copyNew(connection: BackupSource, archive: Write, target: BackupTarget): Promise<void> {
   await expect(connection, SERVER.COPY_OUT);
   let inManifest = false;
   let archives = 0;
@@ -116,7 +119,7 @@ async function copyNew(connection: ReplicationConnection, archive: Write, target
   }
 }
 
-async function copyOld(connection: ReplicationConnection, archive: Write, target: BackupTarget): Promise<void> {
+async function copyOld(connection: BackupSource, archive: Write, target: BackupTarget): Promise<void> {
   for (const write of [archive, async (bytes: Buffer) => target.manifest(bytes)]) {
     await expect(connection, SERVER.COPY_OUT);
     for (;;) {
@@ -128,12 +131,12 @@ async function copyOld(connection: ReplicationConnection, archive: Write, target
   }
 }
 
-async function expect(connection: ReplicationConnection, wanted: number): Promise<void> {
+async function expect(connection: BackupSource, wanted: number): Promise<void> {
   const { type } = await connection.next();
   if (type !== wanted) throw unexpected(type);
 }
 
-async function untilReady(connection: ReplicationConnection): Promise<void> {
+async function untilReady(connection: BackupSource): Promise<void> {
   while ((await connection.next()).type !== SERVER.READY);
 }
 

@@ -81,7 +81,7 @@ export class RejoinScene {
     await until(() => this.fairlead.app.cluster.topology.value.byName.get(former)?.state === 'needs rejoin', {
       what: `${former} to need a rejoin`,
     });
-    const own = `SET default_transaction_read_only = off; SET synchronous_commit = local; ${sql}`;
+    const own = `BEGIN READ WRITE; SET LOCAL synchronous_commit = local; ${sql}; COMMIT`;
     // the fence may end the session once
     await until(async () => (await queryOnce(node.url, own)) !== null, { what: 'commits of its own' });
     await node.kill9();
