@@ -11,6 +11,7 @@ export type CommandName =
   | 'drain'
   | 'undrain'
   | 'rejoin'
+  | 'replica'
   | 'agent'
   | 'reload'
   | 'import'
@@ -89,6 +90,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'rejoin',
     usage: `rejoin NODE [--rewind | --clone] [-c FILE] ${REMOTE}`,
     summary: 'makes a former primary, or a broken replica, follow the primary again, by the agent beside it',
+  },
+  {
+    name: 'replica',
+    usage:
+      'replica create NAME -c FILE [--address HOST:PORT] [--agent HOST:PORT | --data-dir D --pg-bin DIR [--config-file F]] [--json]',
+    summary: 'a further replica, by a base backup of the primary: on this machine, or by the agent of another one',
   },
   {
     name: 'agent',

@@ -17,6 +17,7 @@ const LOAD: Record<CommandName, () => Promise<Command>> = {
   drain: async () => (await import('./drain.ts')).drain,
   undrain: async () => (await import('./undrain.ts')).undrain,
   rejoin: async () => (await import('./rejoin.ts')).rejoin,
+  replica: async () => (await import('./replica.ts')).replica,
   agent: async () => (await import('./agent.ts')).agent,
   reload: async () => (await import('./reload.ts')).reload,
   import: async () => (await import('./import.ts')).importCommand,
