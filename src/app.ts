@@ -19,6 +19,7 @@ import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { SlotWatch } from './failover/slot-watch.ts';
 import { ALONE } from './frontend/neighbours.ts';
 import type { ShutdownMode } from './frontend/shutdown.ts';
 import { Statistics } from './frontend/statistics.ts';
@@ -82,13 +83,15 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const controller = new Controller(cluster, { config, log, store, target, clients: plane });
-  const repairs = new Repairs({
-    config,
-    log,
-    target,
-    primary: () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null),
-    event: (kind, message, detail) =>
-      void store.recordEvent({ kind, message, detail, node: detail.node, atMs: wallMs() }),
+  const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
+  const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
+    log.info({ event: kind, ...detail }, message);
+    void store.recordEvent({ kind, message, detail, node: detail.node, atMs: wallMs() });
+  };
+  const repairs = new Repairs({ config, log, target, primary: atRest, event: happened });
+  const slots = new SlotWatch({
+    ...{ config, log, target, primary: atRest, event: happened },
+    names: nodes.map((node) => node.name),
   });
   const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
@@ -162,6 +165,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const stopControl = async () => {
     await api.stop();
     await repairs.stop();
+    await slots.stop();
     await controller.stop();
     await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
     events.stop();
@@ -186,6 +190,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     events.start();
     store.start();
     controller.start();
+    slots.start();
     replication.start();
     lagKeeper.start();
     monitor.start();

@@ -245,7 +245,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       warn_at: sizeBytes
         .default(1024 ** 3)
-        .describe('a slot that keeps this much WAL on the primary, or is this close to losing it, is an event'),
+        .describe('a slot that keeps this much WAL on the primary is an event, as is one that is about to lose some'),
       drop_at: sizeBytes
         .nullable()
         .default(null)
