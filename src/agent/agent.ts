@@ -11,6 +11,7 @@ import { serverState, startServer, stopServer } from './local-server.ts';
 import type { AgentStatus, Operation, OperationKind, REQUESTS, Step } from './operation.ts';
 import { finishMove, removeTree } from './places.ts';
 import { noRewind, rewind } from './rewind.ts';
+import { slotOf } from './standby-files.ts';
 
 export type Requested<Kind extends OperationKind = OperationKind> = {
   [K in Kind]: { readonly kind: K; readonly body: z.output<(typeof REQUESTS)[K]> };
@@ -61,6 +62,7 @@ export class Agent implements AgentPort {
       systemId: control?.systemId ?? null,
       timeline: control?.timeline ?? null,
       state: control?.state ?? null,
+      slot: slotOf(places.data),
       noRewind: noRewind(this.#node),
       leftover: this.#operation?.state === 'running' ? null : this.#leftover(),
       operation: this.#operation,

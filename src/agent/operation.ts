@@ -61,6 +61,8 @@ export type AgentStatus = {
   readonly timeline: number | null;
   /** As pg_control has it. */
   readonly state: string | null;
+  /** `primary_slot_name` of postgresql.auto.conf: what it streams from, or did; null: nothing. */
+  readonly slot: string | null;
   /** Why pg_rewind cannot be used here; null: it can. */
   readonly noRewind: string | null;
   /** What a kill left half done; null: nothing. */

@@ -64,7 +64,7 @@ export async function rejoin(task: RejoinTask): Promise<Rejoined> {
     if (status.running && (await streams(task, facts).catch(() => false))) return done('followed already');
     if (!status.running && (await startAlone(task, facts))) return done('started');
   }
-  const source = await sourceFor(task);
+  const source = await sourceFor(task, status.slot);
   if (method !== 'clone') {
     const obstacle = await rewound(task, status, facts, source);
     if (obstacle === null) return done('rewound');
@@ -126,14 +126,14 @@ async function checkpoint({ nodes, primary, step }: RejoinTask, facts: Facts): P
 }
 
 /** The slot is made here, the connection string is that of the other replicas, or our own login. */
-async function sourceFor(task: RejoinTask): Promise<Source> {
+async function sourceFor(task: RejoinTask, usedSlot: string | null): Promise<Source> {
   const { nodes, node, primary, names } = task;
   const upstreams = new Upstreams();
   const others = names.filter((name) => name !== primary);
   const found = await Promise.all(
     others.map((name): Promise<Upstream | null> => upstreams.read(nodes, name, STATEMENT_MS).catch(() => null)),
   );
-  const slot = slotNameFor(node, found[others.indexOf(node)]?.slotName);
+  const slot = await freeSlot(task, found[others.indexOf(node)]?.slotName || usedSlot);
   const obstacle = await ensureSlot(nodes, primary, slot);
   if (obstacle !== null) {
     throw new FairleadError('refused', `${primary} has no slot ${slot} for ${node}: ${obstacle}`, 'see the reason');
@@ -144,6 +144,20 @@ async function sourceFor(task: RejoinTask): Promise<Source> {
     slot,
     rewindConninfo: rewindConninfo(target),
   };
+}
+
+/** The one it had, so that none is left behind to keep WAL; unless a copied configuration names somebody else's. */
+async function freeSlot({ nodes, node, primary }: RejoinTask, used: string | null): Promise<string> {
+  const own = slotNameFor(node, '');
+  if (used === null || used === own) return own;
+  const [row] = await nodes.query<{ other: boolean }>(
+    primary,
+    `SELECT s.slot_type <> 'physical' OR r.application_name <> $2 AS other FROM pg_replication_slots s
+      LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name = $1`,
+    [used, node],
+    STATEMENT_MS,
+  );
+  return row?.other === true ? own : used;
 }
 
 async function startAlone(task: RejoinTask, facts: Facts): Promise<boolean> {

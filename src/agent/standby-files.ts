@@ -52,6 +52,15 @@ export function makeStandby(
   rmSync(join(directory, 'recovery.signal'), { force: true });
 }
 
+/** The slot that a data directory is set to stream from; null: none. */
+export function slotOf(directory: string): string | null {
+  const file = join(directory, AUTO_CONF);
+  if (!existsSync(file)) return null;
+  // the last line of a name wins
+  const found = [...readFileSync(file, 'utf8').matchAll(/^\s*primary_slot_name\s*=\s*'([a-z0-9_]+)'/gm)];
+  return found.at(-1)?.[1] ?? null;
+}
+
 /** Replaces settings in the text of a configuration file, as ALTER SYSTEM does: other lines stay. */
 export function withSettings(text: string, settings: Readonly<Record<string, string>>): string {
   const names = new Set(Object.keys(settings).map((name) => name.toLowerCase()));
