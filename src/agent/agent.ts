@@ -30,6 +30,7 @@ export class Agent implements AgentPort {
   #operation: Operation | null = null;
   #requested = '';
   #working: Promise<void> | null = null;
+  #stopping = false;
 
   constructor(node: LocalNode, version: string) {
     this.#node = node;
@@ -42,8 +43,9 @@ export class Agent implements AgentPort {
     if (done !== null) this.#node.log.warn({ data: this.#node.places.data }, `after an interruption: ${done}`);
   }
 
-  /** Resolves when nothing is under way any more. */
-  async idle(): Promise<void> {
+  /** What is under way ends before its next step; everything can be run again. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#working;
   }
 
@@ -90,6 +92,8 @@ export class Agent implements AgentPort {
   async #run(requested: Requested): Promise<void> {
     const { log } = this.#node;
     const step: Step = (stage, bytes) => {
+      if (this.#stopping)
+        throw new FairleadError('shutting_down', 'the agent was stopped', 'start it, and run it again');
       const stages = stagesWith(this.#operation?.stages ?? [], stage);
       if (stages !== this.#operation?.stages) log.info({}, stage);
       this.#change({ stage, stages, doneBytes: bytes?.doneBytes ?? null, totalBytes: bytes?.totalBytes ?? null });

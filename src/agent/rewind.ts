@@ -113,15 +113,24 @@ function runProgram(
       stdio: ['ignore', 'pipe', 'pipe'],
       ...identityOf(node),
     });
+    const tell = (text: string) => {
+      try {
+        line(text);
+      } catch (error) {
+        // nobody wants it any more
+        child.kill();
+        reject(error);
+      }
+    };
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
       stream.setEncoding('utf8').on('data', (text: string) => {
         const lines = `${rest}${text}`.split(/[\r\n]+/);
         rest = lines.pop() ?? '';
-        for (const found of lines) if (found !== '') line(found);
+        for (const found of lines) if (found !== '') tell(found);
       });
       stream.on('end', () => {
-        if (rest !== '') line(rest);
+        if (rest !== '') tell(rest);
       });
     }
     child.once('error', (error) =>

@@ -4,6 +4,7 @@ import { localNode } from '../agent/local-node.ts';
 import { loadAgentConfig } from '../config/load-agent.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { LogThreshold } from '../core/log.ts';
+import { sleep } from '../core/sleep.ts';
 import { parseOptions } from './arguments.ts';
 import type { Command } from './command.ts';
 import { programLog } from './program-log.ts';
@@ -22,6 +23,8 @@ const OPTIONS = {
   listen: { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
 } as const;
+/** What is under way gets this long to end. */
+const STOP_MS = 5000;
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 
 /** `fairlead agent`: beside one server, until it is told to stop. The server goes on without it. */
@@ -57,6 +60,7 @@ export const agent: Command = async (args, { environment }) => {
     return 0;
   } finally {
     await server.stop();
+    await Promise.race([worker.stop(), sleep(STOP_MS)]);
     stop.dispose();
   }
 };

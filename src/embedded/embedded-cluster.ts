@@ -45,20 +45,23 @@ export class EmbeddedCluster {
   readonly superuser: string;
   readonly password: string;
   readonly version: string;
+  /** Directory of the servers' programs. */
+  readonly programs: string;
   readonly #directory: ClusterDirectory;
   readonly #forget: () => void;
 
   constructor(
     nodes: readonly EmbeddedNode[],
     login: { superuser: string; password: string },
-    version: string,
+    binaries: PostgresBinaries,
     directory: ClusterDirectory,
     forget: () => void,
   ) {
     this.nodes = nodes;
     this.superuser = login.superuser;
     this.password = login.password;
-    this.version = version;
+    this.version = binaries.version;
+    this.programs = binaries.directory;
     this.#directory = directory;
     this.#forget = forget;
   }
@@ -102,7 +105,7 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
     nodes.push(...(await createReplicas(plan, primary)));
     await Promise.all(nodes.map((node) => node.start()));
     log.info({ version: binaries.version, nodes: nodes.map((node) => `${node.name}:${node.port}`) }, 'cluster started');
-    return new EmbeddedCluster(nodes, login, binaries.version, directory, forget);
+    return new EmbeddedCluster(nodes, login, binaries, directory, forget);
   } catch (error) {
     cleanUp();
     forget();
