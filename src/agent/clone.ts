@@ -14,7 +14,7 @@ import type { Step } from './operation.ts';
 import { finishMove, makeOwned, moveIntoPlace, removeTree, requireMovable } from './places.ts';
 import { ReplicationConnection } from './replication-connection.ts';
 import { replicationLogin, type Source } from './source.ts';
-import { forgetOwnFiles, keepOwnFiles, makeStandby, restoreOwnFiles } from './standby-files.ts';
+import { forgetOwnFiles, keepOwnFiles, makeStandby, restoreOwnFiles, wasPrimary } from './standby-files.ts';
 
 /** Room that must be left beside the estimate: WAL of the backup is not in it. */
 const SPARE_BYTES = 64 * 1024 * 1024;
@@ -40,7 +40,8 @@ export async function clone(node: LocalNode, source: Source, step: Step): Promis
   }
   keepOwnFiles(node);
   const known = restoreOwnFiles(node, places.fresh);
-  makeStandby(places.fresh, source, known ? {} : node.config.settings, node.owner);
+  const former = known && wasPrimary(places.data);
+  makeStandby(places.fresh, source, known ? {} : node.config.settings, { owner: node.owner, former });
   step('bringing it to the disk');
   await new BackupWriter(places.fresh, node.owner).sync();
   writeFileSync(places.complete, '', { flush: true });

@@ -14,7 +14,7 @@ import { configArguments, startServer, stopServer } from './local-server.ts';
 import type { Step } from './operation.ts';
 import { makeOwned, writeOwnedFile } from './places.ts';
 import { type Source, withoutPassword } from './source.ts';
-import { forgetOwnFiles, keepOwnFiles, makeStandby, restoreOwnFiles } from './standby-files.ts';
+import { forgetOwnFiles, keepOwnFiles, makeStandby, restoreOwnFiles, wasPrimary } from './standby-files.ts';
 
 const REMEDY =
   'clone it instead (`fairlead rejoin NODE --clone`); pg_rewind needs wal_log_hints = on or data checksums, the WAL since the fork, and a role that may read the source’s files';
@@ -32,6 +32,7 @@ export async function rewind(node: LocalNode, source: Source, step: Step): Promi
   const { places } = node;
   const obstacle = noRewind(node);
   if (obstacle !== null) throw new FairleadError('refused', obstacle, REMEDY);
+  const former = wasPrimary(places.data);
   await stopServer(node, 'fast', step);
   await recover(node, step);
   makeOwned(places.beside, node.owner);
@@ -43,7 +44,7 @@ export async function rewind(node: LocalNode, source: Source, step: Step): Promi
   step('rewinding');
   await runRewind(node, source, ['--progress'], (bytes) => step('rewinding', bytes));
   restoreOwnFiles(node, places.data);
-  makeStandby(places.data, source, {}, node.owner);
+  makeStandby(places.data, source, {}, { owner: node.owner, former });
   rmSync(places.rewinding);
   forgetOwnFiles(node);
 }

@@ -7,6 +7,8 @@ import { makeOwned, removeTree, writeOwnedFile } from './places.ts';
 import type { Source } from './source.ts';
 
 const AUTO_CONF = 'postgresql.auto.conf';
+const SIGNAL = 'standby.signal';
+const HALF_FENCE: ReadonlySet<string> = new Set(['default_transaction_read_only']);
 /** Configuration, certificates and keys at the top of a data directory. */
 const OWN_FILE = /\.(conf|crt|key|pem|crl)$/;
 const OWN_DIRECTORY = new Set(['conf.d']);
@@ -37,18 +39,30 @@ export function forgetOwnFiles(node: LocalNode): void {
   removeTree(node.places.kept);
 }
 
-/** Turns a stopped data directory to its source. @param settings further settings for postgresql.auto.conf */
+/** Whether a data directory was a primary's when its server ran last. */
+export function wasPrimary(directory: string): boolean {
+  return existsSync(join(directory, 'PG_VERSION')) && !existsSync(join(directory, SIGNAL));
+}
+
+/**
+ * Turns a stopped data directory to its source.
+ * @param settings further ones for postgresql.auto.conf
+ * @param former its configuration is that of a former primary
+ */
 export function makeStandby(
   directory: string,
   source: Source,
   settings: Readonly<Record<string, string>>,
-  owner: UnprivilegedUser | null,
+  { owner, former }: { readonly owner: UnprivilegedUser | null; readonly former: boolean },
 ): void {
   const file = join(directory, AUTO_CONF);
   const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
   const wanted = { ...settings, primary_conninfo: source.conninfo, primary_slot_name: source.slot ?? '' };
-  writeOwnedFile(file, withSettings(text, wanted), owner);
-  writeOwnedFile(join(directory, 'standby.signal'), '', owner);
+  // a primary that died while it was being fenced is left with half a fence, which nobody would know as such. A whole one names itself,
+  // and the controller lifts it when it sees who follows
+  const unfenced = former && !text.includes('fairlead_fence_') ? withoutSettings(text, HALF_FENCE) : text;
+  writeOwnedFile(file, withSettings(unfenced, wanted), owner);
+  writeOwnedFile(join(directory, SIGNAL), '', owner);
   rmSync(join(directory, 'recovery.signal'), { force: true });
 }
 
@@ -63,13 +77,17 @@ export function slotOf(directory: string): string | null {
 
 /** Replaces settings in the text of a configuration file, as ALTER SYSTEM does: other lines stay. */
 export function withSettings(text: string, settings: Readonly<Record<string, string>>): string {
-  const names = new Set(Object.keys(settings).map((name) => name.toLowerCase()));
-  const lines = text.split('\n').filter((line) => {
-    const name = /^\s*([A-Za-z_][\w.]*)\s*=?/.exec(line)?.[1];
-    return line.trim() !== '' && (name === undefined || !names.has(name.toLowerCase()));
-  });
-  const added = Object.entries(settings).map(([name, value]) => `${name} = ${quoted(value)}`);
-  return `${[...lines, ...added].join('\n')}\n`;
+  const added = Object.entries(settings).map(([name, value]) => `${name} = ${quoted(value)}\n`);
+  return withoutSettings(text, new Set(Object.keys(settings))) + added.join('');
+}
+
+function withoutSettings(text: string, names: ReadonlySet<string>): string {
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .filter((line) => !names.has((/^\s*([A-Za-z_][\w.]*)/.exec(line)?.[1] ?? '').toLowerCase()))
+    .map((line) => `${line}\n`)
+    .join('');
 }
 
 /** guc-file.l: quotes are doubled, and a backslash begins an escape. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { perform } from '../../src/agent/agent-client.ts';
 import { needsRewind, programsWithRewind } from '../support/agent.ts';
 import { Connection } from '../support/connection.ts';
 import { RejoinScene } from '../support/rejoin-scene.ts';
@@ -122,10 +124,40 @@ describe('a former primary that has commits of its own is rewound', { skip: need
     const before = next;
     next = await scene.failOver();
     await scene.diverge(before, `INSERT INTO kept SELECT n, 'nobody' FROM generate_series(7000, 7100) n`);
-    const { code, stdout, stderr } = await scene.rejoin(before);
+    const { code, stdout, stderr } = await scene.rejoinDirectly(before);
     assert.equal(code, 0, stderr);
     assert.equal(stdout.trim(), `${before} was rewound and follows ${next}`);
     assert.deepEqual(await scene.cluster.node(before).query(`SELECT 1 FROM kept WHERE by = 'nobody'`), []);
+    await scene.untilReadable(before);
+  });
+
+  it('after a rewind that was broken off nothing is started there, and rejoin clones', async () => {
+    const before = next;
+    next = await scene.failOver();
+    await scene.diverge(before, `INSERT INTO kept SELECT n, 'nobody' FROM generate_series(8000, 8100) n`);
+    const agent = scene.agent(before);
+    const under = scene.rejoin(before, '--rewind');
+    await until(() => existsSync(`${agent.dataDirectory}.fairlead/rewinding`), {
+      what: 'the rewind to have begun',
+      everyMs: 1,
+    });
+    await agent.kill9();
+    await agent.restart();
+    assert.equal((await under).code, 1);
+    const { leftover, noRewind } = await agent.status();
+    assert.match(leftover ?? '', /a rewind was interrupted/);
+    assert.match(noRewind ?? '', /a rewind was interrupted/);
+    await assert.rejects(
+      perform(agent.client, { kind: 'start', body: {} }, () => {}),
+      /nothing may be started there/,
+    );
+    const { code, stdout, stderr } = await scene.rejoin(before);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.trim(), `${before} was cloned and follows ${next}`);
+    assert.match(stderr, /cannot be rewound, and is cloned: a rewind was interrupted/);
+    assert.deepEqual(await scene.cluster.node(before).query(`SELECT 1 FROM kept WHERE by = 'nobody'`), []);
+    const [row] = await scene.cluster.node(before).query<{ port: string }>('SHOW port');
+    assert.equal(Number(row?.port), scene.cluster.node(before).port, 'its own configuration, of before the rewind');
     await scene.untilReadable(before);
   });
 });

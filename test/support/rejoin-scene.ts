@@ -1,4 +1,8 @@
 /** A cluster with an agent beside each server, Fairlead before it, and a primary that diverges. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { postmasterPid } from '../../src/embedded/postgres-processes.ts';
 import { AGENT_TOKEN, placesOfServer, startAgent, type TestAgent } from './agent.ts';
 import { startTestCluster, type TestCluster, type TestClusterOptions } from './cluster.ts';
 import { runCommandLine } from './command-line.ts';
@@ -63,11 +67,13 @@ export class RejoinScene {
   async failOver(): Promise<string> {
     const { assignment } = this.fairlead.app.cluster;
     const before = this.primary;
-    await this.cluster.node(before).kill9();
+    // by its pid file: an agent may have started it
+    process.kill(postmasterPid(this.agent(before).dataDirectory) as number, 'SIGKILL');
     await until(
       () => {
-        const { phase, primary } = assignment.value;
-        return phase === 'steady' && primary !== null && primary !== before;
+        const { phase, primary, reason } = assignment.value;
+        if (phase !== 'steady' || primary === null || primary === before) throw new Error(`${phase}: ${reason}`);
+        return true;
       },
       { what: 'another primary', timeoutMs: 20_000 },
     );
@@ -90,6 +96,23 @@ export class RejoinScene {
   /** `fairlead rejoin …` against the running Fairlead. */
   rejoin(...args: readonly string[]) {
     return runCommandLine(['rejoin', ...args, '--http', this.fairlead.http]);
+  }
+
+  /** `fairlead rejoin -c …`: without a running Fairlead. */
+  async rejoinDirectly(...args: readonly string[]) {
+    const { superuser: user, password, nodes } = this.cluster;
+    const file = join(mkdtempSync(join(tmpdir(), 'fairlead-test-')), 'fairlead.yaml');
+    const named = nodes.map(({ name, host, port }) => [
+      name,
+      { address: `${host}:${port}`, agent: this.agent(name).address },
+    ]);
+    const config = { cluster: { user, password, nodes: Object.fromEntries(named) }, agent: { token: AGENT_TOKEN } };
+    writeFileSync(file, JSON.stringify(config));
+    try {
+      return await runCommandLine(['rejoin', ...args, '-c', file]);
+    } finally {
+      rmSync(dirname(file), { recursive: true });
+    }
   }
 
   /** The node serves reads of clients again. */
