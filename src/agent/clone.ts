@@ -86,7 +86,7 @@ async function receive(node: LocalNode, connection: ReplicationConnection, step:
     const files = writer.finish();
     node.log.info({ ...backup, files }, 'base backup received and verified');
   } catch (error) {
-    await writer.abandon();
+    writer.abandon();
     removeTree(node.places.fresh);
     if (error instanceof FairleadError) throw error;
     throw new FairleadError('refused', `the backup is of no use: ${(error as Error).message}`, 'try again', error);

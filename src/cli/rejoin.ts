@@ -47,7 +47,10 @@ async function byFairlead(
   let shown = 0;
   for (;;) {
     if (!json) {
-      for (const text of repair.notes.slice(told)) note(text);
+      for (const text of repair.notes.slice(told)) {
+        line.end();
+        note(text);
+      }
       told = repair.notes.length;
       for (const stage of repair.stages.slice(shown, -1)) line.show({ stage, doneBytes: null, totalBytes: null });
       shown = Math.max(shown, repair.stages.length - 1);
@@ -88,7 +91,10 @@ async function directly(
       agent: new AgentClient(address, config.agent.token),
       step: (stage, bytes) =>
         line.show({ stage, doneBytes: bytes?.doneBytes ?? null, totalBytes: bytes?.totalBytes ?? null }),
-      note,
+      note: (text) => {
+        line.end();
+        note(text);
+      },
     });
     line.end();
     print(json ? JSON.stringify({ node, primary, how }) : outcomeText(node, primary, how));
