@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { postmasterPid } from '../../src/embedded/postgres-processes.ts';
 import { NO_AGENTS } from '../support/agent.ts';
 import { RejoinScene } from '../support/rejoin-scene.ts';
 import { until } from '../support/wait.ts';
@@ -93,5 +94,19 @@ describe('a former primary is cloned while clients write, and the agent is kille
     }
     assert.deepEqual(await scene.cluster.node(before).query(`SELECT to_regclass('ghost') AS ghost`), [{ ghost: null }]);
     await scene.untilReadable(before);
+  });
+
+  it('when the primary dies in the middle of it, it says so, and the old directory is what it was', async () => {
+    const other = next === 'pg1' ? 'pg2' : 'pg1';
+    const agent = scene.agent(other);
+    const under = scene.rejoin(other, '--clone');
+    await until(async () => (await agent.status()).operation?.stage === 'copying', { what: 'a copy', everyMs: 2 });
+    process.kill(postmasterPid(scene.agent(next).dataDirectory) as number, 'SIGKILL');
+    const { code, stderr } = await under;
+    assert.equal(code, 1);
+    assert.match(stderr, /the connection to the source is lost|the source says: /);
+    const { running, leftover, systemId } = await agent.status();
+    assert.deepEqual({ running, leftover, known: systemId !== null }, { running: true, leftover: null, known: true });
+    assert.ok(!existsSync(`${agent.dataDirectory}.fairlead/new`));
   });
 });

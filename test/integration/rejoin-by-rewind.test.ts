@@ -32,6 +32,15 @@ describe('a former primary that has commits of its own is rewound', { skip: need
     );
   });
 
+  it('fairlead check asks the agents', async () => {
+    const { stdout } = await scene.directly('check');
+    assert.match(stdout, /^ok +pg2: its agent answers, and can rewind it \(\d+/m);
+    await scene.agent('pg2').kill9();
+    const without = await scene.directly('check');
+    await scene.agent('pg2').restart();
+    assert.match(without.stdout, /^warning +pg2: its agent: no agent answers at .*ECONNREFUSED/m);
+  });
+
   it('says what is wrong where it cannot be done', async () => {
     const primary = await scene.rejoin(next);
     assert.equal(primary.code, 1);
@@ -124,7 +133,7 @@ describe('a former primary that has commits of its own is rewound', { skip: need
     const before = next;
     next = await scene.failOver();
     await scene.diverge(before, `INSERT INTO kept SELECT n, 'nobody' FROM generate_series(7000, 7100) n`);
-    const { code, stdout, stderr } = await scene.rejoinDirectly(before);
+    const { code, stdout, stderr } = await scene.directly('rejoin', before);
     assert.equal(code, 0, stderr);
     assert.equal(stdout.trim(), `${before} was rewound and follows ${next}`);
     assert.deepEqual(await scene.cluster.node(before).query(`SELECT 1 FROM kept WHERE by = 'nobody'`), []);

@@ -11,18 +11,32 @@ import { untilServing } from './serving.ts';
 import { queryOnce } from './test-cluster.ts';
 import { until } from './wait.ts';
 
+type Login = { readonly user: string; readonly password: string };
+
 export class RejoinScene {
   readonly cluster: TestCluster;
   readonly agents: ReadonlyMap<string, TestAgent>;
   readonly fairlead: TestFairlead;
+  /** Fairlead's on the servers; null: the superuser's. */
+  readonly login: Login | null;
 
-  private constructor(cluster: TestCluster, agents: ReadonlyMap<string, TestAgent>, fairlead: TestFairlead) {
+  private constructor(
+    cluster: TestCluster,
+    agents: ReadonlyMap<string, TestAgent>,
+    fairlead: TestFairlead,
+    login: Login | null,
+  ) {
     this.cluster = cluster;
     this.agents = agents;
     this.fairlead = fairlead;
+    this.login = login;
   }
 
-  static async start(options: TestClusterOptions = {}): Promise<RejoinScene> {
+  /** @param prepare before Fairlead is started. @returns whom it logs in to the servers as; the superuser by default */
+  static async start(
+    options: TestClusterOptions = {},
+    prepare: (cluster: TestCluster) => Promise<Login | null> = async () => null,
+  ): Promise<RejoinScene> {
     const cluster = await startTestCluster(options);
     const agents = new Map<string, TestAgent>();
     try {
@@ -33,11 +47,12 @@ export class RejoinScene {
           { address: `${host}:${port}`, agent: agents.get(name)?.address ?? '' },
         ]),
       );
+      const login = await prepare(cluster);
       const fairlead = await startFairlead(cluster, {
         config: { failover: { timeout: 2000 }, agent: { token: AGENT_TOKEN } },
-        cluster: { nodes },
+        cluster: { nodes, ...login },
       });
-      const scene = new RejoinScene(cluster, agents, fairlead);
+      const scene = new RejoinScene(cluster, agents, fairlead, login);
       await untilServing(fairlead, cluster.nodes.length - 1);
       return scene;
     } catch (error) {
@@ -98,18 +113,21 @@ export class RejoinScene {
     return runCommandLine(['rejoin', ...args, '--http', this.fairlead.http]);
   }
 
-  /** `fairlead rejoin -c …`: without a running Fairlead. */
-  async rejoinDirectly(...args: readonly string[]) {
+  /** A command that works from the configuration, without the running Fairlead. */
+  async directly(...args: readonly string[]) {
     const { superuser: user, password, nodes } = this.cluster;
     const file = join(mkdtempSync(join(tmpdir(), 'fairlead-test-')), 'fairlead.yaml');
     const named = nodes.map(({ name, host, port }) => [
       name,
       { address: `${host}:${port}`, agent: this.agent(name).address },
     ]);
-    const config = { cluster: { user, password, nodes: Object.fromEntries(named) }, agent: { token: AGENT_TOKEN } };
+    const config = {
+      cluster: { ...(this.login ?? { user, password }), nodes: Object.fromEntries(named) },
+      agent: { token: AGENT_TOKEN },
+    };
     writeFileSync(file, JSON.stringify(config));
     try {
-      return await runCommandLine(['rejoin', ...args, '-c', file]);
+      return await runCommandLine([...args, '-c', file]);
     } finally {
       rmSync(dirname(file), { recursive: true });
     }
