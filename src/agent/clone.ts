@@ -8,6 +8,7 @@ import { FairleadError } from '../core/errors.ts';
 import { BackupWriter } from './backup-writer.ts';
 import { type BackupProgress, ensureSlotByReplication, receiveBackup } from './base-backup.ts';
 import { readControlFile } from './control-file.ts';
+import { requireWritable } from './drop-privileges.ts';
 import type { LocalNode } from './local-node.ts';
 import { stopServer } from './local-server.ts';
 import type { Step } from './operation.ts';
@@ -23,6 +24,7 @@ const SPARE_BYTES = 64 * 1024 * 1024;
 export async function clone(node: LocalNode, source: Source, step: Step): Promise<void> {
   const { places } = node;
   requireMovable(places.data);
+  requireWritable(places.data);
   finishMove(places);
   makeOwned(places.beside, node.owner);
   removeTree(places.complete);

@@ -86,28 +86,31 @@ async function untilDown(data: string, limitMs: number): Promise<boolean> {
  */
 export async function startServer(node: LocalNode, step: Step, options: readonly string[] = []): Promise<void> {
   const { data } = node.places;
-  if (serverState(data) === 'orphaned') await stopServer(node, 'fast', step);
+  const byCommand = node.config.start_command !== null && options.length === 0;
   let child: ChildProcess | null = null;
-  if (serverState(data) === 'down') {
-    step('starting the server');
-    child = node.config.start_command === null || options.length > 0 ? spawnServer(node, options) : spawnCommand(node);
-  }
   let over: string | null = null;
-  child?.once('error', (error) => {
-    over = error.message;
-  });
-  child?.once('exit', (code, signal) => {
-    // a command that starts a service ends when it has done so
-    if (node.config.start_command === null || code !== 0) over = `it ended with ${signal ?? `code ${code}`}`;
-  });
+  let ready = 0;
   const deadlineMs = nowMs() + node.config.start_timeout;
   for (;;) {
     const state = serverState(data);
-    if (state === 'ready' || state === 'standby') return;
+    ready = state === 'ready' || state === 'standby' ? ready + 1 : 0;
+    // one that we did not start is looked at twice: it may be dying
+    if (ready > (child === null ? 1 : 0)) return;
     if (over !== null) throw notStarted(node, over);
     if (nowMs() > deadlineMs)
       throw notStarted(node, `it is not consistent after ${node.config.start_timeout / 1000} s`);
-    if (state === 'starting') step('the server replays WAL until it is consistent');
+    if (state === 'orphaned' && child === null) await stopServer(node, 'fast', step);
+    else if (state === 'down' && child === null) {
+      step('starting the server');
+      child = byCommand ? spawnCommand(node) : spawnServer(node, options);
+      child.once('error', (error) => {
+        over = error.message;
+      });
+      child.once('exit', (code, signal) => {
+        // a command that starts a service ends when it has done so
+        if (!byCommand || code !== 0) over = `it ended with ${signal ?? `code ${code}`}`;
+      });
+    } else if (state === 'starting') step('the server replays WAL until it is consistent');
     await sleep(POLL_MS);
   }
 }

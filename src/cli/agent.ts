@@ -1,7 +1,10 @@
-import { Agent } from '../agent/agent.ts';
+import { Agent, type AgentPort, type Requested } from '../agent/agent.ts';
 import { AgentServer } from '../agent/agent-server.ts';
+import { dropPrivileges } from '../agent/drop-privileges.ts';
 import { localNode } from '../agent/local-node.ts';
+import type { AgentStatus, Operation } from '../agent/operation.ts';
 import { loadAgentConfig } from '../config/load-agent.ts';
+import type { Address } from '../config/units.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { LogThreshold } from '../core/log.ts';
 import { sleep } from '../core/sleep.ts';
@@ -48,19 +51,51 @@ export const agent: Command = async (args, { environment }) => {
     );
   }
   const log = programLog(level as LogThreshold, process.stderr.isTTY === true);
-  const node = localNode(config, log);
-  const worker = new Agent(node, programVersion());
-  const server = new AgentServer(worker, { listen: config.listen, token: config.token, log });
+  const started = localNode(config, log);
   const stop = new StopRequest((signal) => log.info({ signal }, 'stopping'));
+  // a port may be root's, what is behind it may not
+  const port = new LatePort();
+  const server = new AgentServer(port, { listen: config.listen, token: config.token, log });
+  let worker: Agent | null = null;
   try {
-    worker.start();
     const listen = await server.start();
-    log.info({ listen, data: node.places.data, postgres: node.version, user: node.owner?.name }, 'agent is ready');
+    await warmUp(listen, config.token);
+    const node = dropPrivileges(started);
+    worker = new Agent(node, programVersion());
+    worker.start();
+    port.agent = worker;
+    log.info({ listen, data: node.places.data, postgres: node.version, uid: process.getuid?.() }, 'agent is ready');
     await stop.asked;
     return 0;
   } finally {
     await server.stop();
-    await Promise.race([worker.stop(), sleep(STOP_MS)]);
+    await Promise.race([worker?.stop(), sleep(STOP_MS)]);
     stop.dispose();
   }
 };
+
+/** Answers nothing before there is an agent. */
+class LatePort implements AgentPort {
+  agent: AgentPort | null = null;
+
+  status(): Promise<AgentStatus> {
+    return this.#there.status();
+  }
+
+  ask(requested: Requested): Promise<Operation> {
+    return this.#there.ask(requested);
+  }
+
+  get #there(): AgentPort {
+    if (this.agent !== null) return this.agent;
+    throw new FairleadError('refused', 'the agent is being started', 'ask again');
+  }
+}
+
+/** Parts of the libraries are loaded by the first request with a body: while whoever started us may still read them. */
+async function warmUp({ host, port }: Address, token: string): Promise<void> {
+  const name = host === '::' || host === '0.0.0.0' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const answer = await fetch(`http://${name}:${port}/nothing`, { method: 'POST', headers, body: '{"warm":"ä"}' });
+  await answer.text();
+}

@@ -1,6 +1,7 @@
 /** `fairlead replica create NAME`: a further replica, made on this machine or by the agent of another one. */
 import { Agent, type AgentPort } from '../agent/agent.ts';
 import { AgentClient } from '../agent/agent-client.ts';
+import { dropPrivileges } from '../agent/drop-privileges.ts';
 import { findPrimary } from '../agent/find-primary.ts';
 import { localNode } from '../agent/local-node.ts';
 import { rejoin } from '../agent/rejoin.ts';
@@ -103,7 +104,8 @@ function agentFor(
   const log = programLog('error', true);
   // the source's port is in the configuration that the clone brings along
   const settings = { port: String(node.port), ...own.settings };
-  return { agent: new Agent(localNode({ ...own, settings }, log), programVersion()), address: null };
+  const local = dropPrivileges(localNode({ ...own, settings }, log));
+  return { agent: new Agent(local, programVersion()), address: null };
 }
 
 /** What is there already is not replaced by a command that is called create. */

@@ -86,7 +86,7 @@ export const agentSchema = z.strictObject({
     .string()
     .nullable()
     .default(null)
-    .describe('starts the server instead of the agent, for instance systemctl start postgresql@15-main'),
+    .describe('starts the server instead of the agent, for instance sudo systemctl start postgresql@15-main'),
   settings: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
     .default({})

@@ -5,7 +5,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, chownSync } from 'node:fs';
 import { join } from 'node:path';
 import { FairleadError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -99,6 +99,8 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
     const login = { superuser: SUPERUSER, password: randomBytes(12).toString('hex') };
     const plan: Plan = { ...options, data: directory.data, binaries, user, login };
     requireAccess(plan);
+    // an agent beside a server replaces its directory, as the user who owns it
+    if (user !== null && options.dataDir === undefined) chownSync(directory.data, user.uid, user.gid);
     const primary = await createPrimary(plan);
     nodes.push(primary);
     await primary.start();

@@ -106,9 +106,17 @@ describe('an agent beside a server', { skip: NO_AGENTS }, () => {
     const pid = postmasterPid(data) as number;
     const uid = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
     assert.equal(Number(uid), statSync(data).uid);
-    const groups = /^Groups:[ \t]*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.trim();
-    if (process.getuid?.() === 0) assert.ok(groups === '' || groups === String(statSync(data).gid), groups);
-    for (const name of ['', '/server.log']) assert.equal(statSync(`${data}.fairlead`).uid, statSync(data).uid, name);
+    // the agent itself too: it writes where others may have laid links
+    for (const id of [pid, agent.pid]) {
+      const text = readFileSync(`/proc/${id}/status`, 'utf8');
+      const ids = /^Uid:\s+(.*)$/m.exec(text)?.[1]?.split(/\s+/).map(Number);
+      assert.deepEqual(new Set(ids), new Set([statSync(data).uid]), 'real, effective and saved');
+      const groups = /^Groups:[ \t]*(.*)$/m.exec(text)?.[1]?.trim().split(' ') ?? [];
+      if (statSync(data).uid !== 0) assert.ok(!groups.includes('0'), groups.join(' '));
+    }
+    for (const name of ['', '/server.log']) {
+      assert.equal(statSync(`${data}.fairlead${name}`).uid, statSync(data).uid, name);
+    }
   });
 
   it('stops a server that hangs, and starts it after a SIGKILL', async () => {
