@@ -1,5 +1,6 @@
 /** Composition root: makes every part from the configuration and draws every arrow between folders. */
 import { readFileSync } from 'node:fs';
+import { Repairs } from './agent/repairs.ts';
 import { ApiServer } from './api/api-server.ts';
 import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
@@ -14,9 +15,11 @@ import { ConsoleSession } from './console/console-session.ts';
 import { Consoles } from './console/consoles.ts';
 import type { ConsoleDependencies } from './console/dependencies.ts';
 import { type RunCommand, runCommand } from './console/run-command.ts';
+import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { SlotWatch } from './failover/slot-watch.ts';
 import { ALONE } from './frontend/neighbours.ts';
 import type { ShutdownMode } from './frontend/shutdown.ts';
 import { Statistics } from './frontend/statistics.ts';
@@ -82,6 +85,16 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const lagKeeper = new LagKeeper(cluster, store, log);
   const auditKeeper = new AuditKeeper(cluster, store, log);
   const controller = new Controller(cluster, { config, log, store, target, clients: plane });
+  const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
+  const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
+    log.info({ event: kind, ...detail }, message);
+    void store.recordEvent({ kind, message, detail, node: detail.node, atMs: wallMs() });
+  };
+  const repairs = new Repairs({ config, log, target, primary: atRest, event: happened });
+  const slots = new SlotWatch({
+    ...{ config, log, target, primary: atRest, event: happened },
+    names: nodes.map((node) => node.name),
+  });
   const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
     const enforce = plane.prepare(read);
@@ -144,6 +157,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     replication,
     pools: { pools: () => plane.overview.pools },
     sessions: { sessions: () => plane.overview.sessions },
+    repairs,
     workers: () => plane.processes(),
     refresh: () => plane.refresh(),
     accepting: () => accepting,
@@ -152,6 +166,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   });
   const stopControl = async () => {
     await api.stop();
+    await repairs.stop();
+    await slots.stop();
     await controller.stop();
     auditKeeper.stop();
     await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
@@ -177,6 +193,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     events.start();
     store.start();
     controller.start();
+    slots.start();
     replication.start();
     lagKeeper.start();
     auditKeeper.start();

@@ -13,6 +13,7 @@ import { LagRecorder } from './lag-recorder.ts';
 import { Metrics } from './metrics.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { notFound, onlyBy, problems } from './problem.ts';
+import { rejoinRoutes } from './rejoin-routes.ts';
 import type { ApiDependencies } from './sources.ts';
 import { TrafficRecorder } from './traffic-recorder.ts';
 import { trafficRoutes } from './traffic-routes.ts';
@@ -114,6 +115,7 @@ export class ApiServer {
         response.send(await this.#metrics.text());
       })
       .all(onlyBy('GET'));
+    app.use(rejoinRoutes(deps, onLoopback));
     app.use(operatorRoutes(deps, onLoopback));
     app.use(dashboardRoutes());
     app.use(notFound);

@@ -56,8 +56,11 @@ export const sameOrigin: RequestHandler = (request, response, next) => {
   next();
 };
 
-/** A token that is configured is always asked for; without one only loopback may POST. */
-export function authorized(token: string | null, onLoopback: boolean): RequestHandler {
+/**
+ * A token that is configured is always asked for; without one only loopback may POST.
+ * @param key of the configuration that holds the token
+ */
+export function authorized(token: string | null, onLoopback: boolean, key = 'http_token'): RequestHandler {
   return (request, response, next) => {
     if (token === null) {
       if (onLoopback) return next();
@@ -66,7 +69,7 @@ export function authorized(token: string | null, onLoopback: boolean): RequestHa
     const given = /^Bearer +(.+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
     if (timingSafeEqual(digest(given), digest(token))) return next();
     response.setHeader('WWW-Authenticate', 'Bearer');
-    sendProblem(response, 401, 'the token is missing or wrong', 'send Authorization: Bearer TOKEN (http_token)');
+    sendProblem(response, 401, 'the token is missing or wrong', `send Authorization: Bearer TOKEN (${key})`);
   };
 }
 

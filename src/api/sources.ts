@@ -126,6 +126,13 @@ export type WorkerStat = {
 
 export type SessionSource = { sessions(): SessionStat };
 
+/** A server that is made to follow the primary again; the agent's `Repair`, as JSON. */
+export type RepairSource = {
+  of(node: string): object | null;
+  /** Begins it. @throws FairleadError `refused` with the reason */
+  rejoin(node: string, method: 'auto' | 'rewind' | 'clone'): object;
+};
+
 /** How commits reach us: `Replication`. */
 export type ReplicationSource = { readonly state: Signal<ReplicationState> };
 
@@ -143,6 +150,7 @@ export type ApiDependencies = {
   readonly replication: ReplicationSource;
   readonly pools: PoolSource;
   readonly sessions: SessionSource;
+  readonly repairs: RepairSource;
   workers(): Promise<readonly WorkerStat[]>;
   /** Brings traffic, pools and sessions up to date where other processes have them. */
   refresh(): Promise<void>;

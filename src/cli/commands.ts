@@ -10,6 +10,9 @@ export type CommandName =
   | 'resume'
   | 'drain'
   | 'undrain'
+  | 'rejoin'
+  | 'replica'
+  | 'agent'
   | 'reload'
   | 'import'
   | 'help'
@@ -83,6 +86,23 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'undrain',
     usage: `undrain NODE ${REMOTE}`,
     summary: 'takes a drained node back',
+  },
+  {
+    name: 'rejoin',
+    usage: `rejoin NODE [--rewind | --clone] [-c FILE] ${REMOTE}`,
+    summary: 'makes a former primary, or a broken replica, follow the primary again, by the agent beside it',
+  },
+  {
+    name: 'replica',
+    usage:
+      'replica create NAME -c FILE [--address HOST:PORT] [--agent HOST:PORT | --data-dir D --pg-bin DIR [--config-file F]] [--json]',
+    summary: 'a further replica, by a base backup of the primary: on this machine, or by the agent of another one',
+  },
+  {
+    name: 'agent',
+    usage: 'agent [-c FILE] --data-dir D --pg-bin DIR [--config-file F] [--listen A] [--log-level L]',
+    summary:
+      'beside one PostgreSQL server: starts, stops, rewinds and clones it; the token comes from FAIRLEAD_AGENT_TOKEN',
   },
   {
     name: 'reload',

@@ -7,6 +7,7 @@ import { freePort, portIsFree } from '../embedded/free-port.ts';
 import { migrate } from '../store/migrate.ts';
 import { parseOptions, wholeNumber } from './arguments.ts';
 import type { Command, Context, ExitCode, RunningApp } from './command.ts';
+import { DemoAgents } from './demo-agents.ts';
 import { createDemoDatabase, DEMO_DATABASE, type DemoLogins } from './demo-database.ts';
 import { DemoLoad } from './demo-load.ts';
 import { untilEverythingAnswers } from './demo-ready.ts';
@@ -85,6 +86,7 @@ class Demonstration {
   readonly #context: Context;
   readonly #log: Log;
   readonly #json: boolean;
+  readonly #agents = new DemoAgents();
   #cluster: EmbeddedCluster | null = null;
   #app: RunningApp | null = null;
   #load: DemoLoad | null = null;
@@ -112,6 +114,8 @@ class Demonstration {
     const cluster = await startEmbeddedCluster({ replicas, dataDir, pgBin, log });
     this.#cluster = cluster;
     const logins = await createDemoDatabase(cluster);
+    await this.#agents.start(cluster, log);
+    const { token, addresses } = this.#agents;
     const config = configSchema.parse({
       listen: `127.0.0.1:${wishes.port}`,
       http: `127.0.0.1:${wishes.httpPort}`,
@@ -119,8 +123,11 @@ class Demonstration {
         database: DEMO_DATABASE,
         user: logins.control.user,
         password: logins.control.password,
-        nodes: Object.fromEntries(cluster.nodes.map((node) => [node.name, `127.0.0.1:${node.port}`])),
+        nodes: Object.fromEntries(
+          cluster.nodes.map(({ name, port }) => [name, { address: `127.0.0.1:${port}`, agent: addresses.get(name) }]),
+        ),
       },
+      agent: { token },
       auth: { users: { [logins.app.user]: logins.app.password }, admins: [logins.app.user] },
     });
     await migrate(config, log);
@@ -151,6 +158,7 @@ class Demonstration {
       await Promise.race([stopped, late]);
       clearTimeout(timer);
     }
+    await this.#agents.stop();
     await this.#cluster?.stop();
     return 0;
   }
@@ -181,6 +189,7 @@ Try:
   SELECT * FROM t; SHOW fairlead.route;      which node answered, and why
   kill -9 ${primary?.pid}                            end the primary: a replica takes over, sessions stay
   ${program()} status --http ${http}
+  ${program()} rejoin ${primary?.name} --http ${http}      bring it back, as a replica
 
 Logs of the servers: ${cluster.nodes[0]?.logFile.replace(/pg1\.log$/, 'pg*.log')}
 Ctrl-C stops everything and removes it.`);

@@ -3,7 +3,7 @@
  * Keys are written in snake_case in YAML and stay so in the program: one name from the file to the code.
  */
 import { z } from 'zod';
-import { address, lagLimit, sizeBytes, timeMs } from './units.ts';
+import { type Address, address, lagLimit, sizeBytes, timeMs } from './units.ts';
 
 const secret = z.string().describe('a value, ${ENVIRONMENT_VARIABLE} or file:/path');
 
@@ -67,8 +67,36 @@ const node = z.preprocess(
     weight: z.number().positive().default(1).describe('share of reads among equals'),
     promotable: z.boolean().default(true).describe('false: never promoted'),
     tls: serverTls.optional().describe('instead of cluster.tls'),
+    agent: address.nullable().default(null).describe('HOST:PORT of the `fairlead agent` beside it; none: nobody'),
   }),
 );
+
+/** What `fairlead agent` reads beside a server; of it, Fairlead itself reads the token. */
+export const agentSchema = z.strictObject({
+  listen: address.default({ host: '127.0.0.1', port: 8433 }).describe('where the agent is reached'),
+  token: secret.nullable().default(null).describe('what whoever asks an agent has to know; the same for all of them'),
+  data_directory: z.string().nullable().default(null).describe("the server's data directory"),
+  bin_directory: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('holds postgres and pg_rewind, for instance /usr/lib/postgresql/15/bin'),
+  config_file: z.string().nullable().default(null).describe('postgresql.conf, where it is not in the data directory'),
+  start_command: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('starts the server instead of the agent, for instance sudo systemctl start postgresql@15-main'),
+  settings: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String))
+    .default({})
+    .describe('settings of a server that is made by cloning, such as port'),
+  keep_old: z.boolean().default(false).describe('true: the directory that a clone replaced is kept beside it'),
+  stop_timeout: timeMs.default(60_000).describe('a server that does not stop in this time is stopped immediately'),
+  start_timeout: timeMs.default(300_000).describe('time for a server to become consistent after its start'),
+});
+
+export type AgentConfig = z.output<typeof agentSchema>;
 
 const user = z.preprocess(
   (value) => (typeof value === 'object' ? value : { password: value }),
@@ -242,6 +270,18 @@ export const configSchema = z.strictObject({
         .describe('with fewer healthy followers: commits wait, or are acknowledged with fewer copies'),
     })
     .prefault({}),
+  slots: z
+    .strictObject({
+      warn_at: sizeBytes
+        .default(1024 ** 3)
+        .describe('a slot that keeps this much WAL on the primary is an event, as is one that is about to lose some'),
+      drop_at: sizeBytes
+        .nullable()
+        .default(null)
+        .describe("an inactive follower's slot that keeps this much WAL is dropped; none: never"),
+    })
+    .prefault({}),
+  agent: agentSchema.prefault({}),
   auth: z
     .strictObject({
       type: z
@@ -313,4 +353,12 @@ export function nodesOf(config: Config): readonly NodeConfig[] {
     weight: n.weight,
     promotable: n.promotable,
   }));
+}
+
+/** Where the agent of each node is; those that have none are not in it. */
+export function agentsOf(config: Config): ReadonlyMap<string, Address> {
+  const found = Object.entries(config.cluster.nodes).flatMap(([name, { agent }]) =>
+    agent === null ? [] : [[name, agent] as const],
+  );
+  return new Map(found);
 }

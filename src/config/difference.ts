@@ -12,7 +12,7 @@ export type Change = {
 
 /** Sections that are read anew for every statement, login or checkout. */
 const LIVE = ['routing.', 'pool.', 'databases', 'users', 'auth.', 'tls.', 'failover.hold', 'shutdown_timeout'];
-const SECRET = /(^|[._])(password|http_token|key)$/;
+const SECRET = /(^|[._])(password|token|http_token|key)$/;
 
 /** True when a reload changes it without a restart. */
 export function isLive(key: string): boolean {

@@ -67,7 +67,10 @@ function walk(schema: z.ZodType, path: readonly string[], outer: Outer): Key[] {
     case 'record':
       return [
         leaf('map'),
-        ...walk(definition.valueType as z.ZodType, [...path, '*'], { description: '', defaultText: null }),
+        // of values without keys there is nothing more to say
+        ...walk(definition.valueType as z.ZodType, [...path, '*'], { description: '', defaultText: null }).filter(
+          (key) => key.path.at(-1) !== '*',
+        ),
       ];
     case 'array':
       return [leaf('list')];
@@ -93,7 +96,7 @@ export function textOf(path: readonly string[], value: unknown): string {
   const name = path.at(-1) ?? '';
   if (typeof value === 'number' && /(_|^)(interval|timeout|wait|hold|lifetime|delay|period)$/.test(name))
     return timeText(value);
-  if (typeof value === 'number' && /^max_loss$|_backlog$/.test(name)) return `${value / 1024 ** 2}MB`;
+  if (typeof value === 'number' && /^max_loss$|_backlog$|^(warn|drop)_at$/.test(name)) return sizeText(value);
   return String(value);
 }
 
@@ -101,6 +104,10 @@ function timeText(ms: number): string {
   if (ms > 0 && ms % 3_600_000 === 0) return `${ms / 3_600_000}h`;
   if (ms > 0 && ms % 60_000 === 0) return `${ms / 60_000}min`;
   return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
+}
+
+function sizeText(bytes: number): string {
+  return bytes > 0 && bytes % 1024 ** 3 === 0 ? `${bytes / 1024 ** 3}GB` : `${bytes / 1024 ** 2}MB`;
 }
 
 /** The known name closest to a mistyped one, or null when none is near. */

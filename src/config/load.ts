@@ -179,6 +179,19 @@ function checkTls(tls: ServerTls, key: string, fail: (path: string, text: string
 }
 
 function readTree(file: string, environment: NodeJS.ProcessEnv): Tree {
+  return resolveSecrets(readFile(file), [], file, environment, dirname(file)) as Tree;
+}
+
+/** One section of a file, of which nothing else is looked at: secrets of the others need not be there. @throws FairleadError bad_config */
+export function readSection(file: string, name: string, environment: NodeJS.ProcessEnv): Tree {
+  const section = readFile(file)[name] ?? {};
+  if (typeof section !== 'object' || Array.isArray(section)) {
+    throw new FairleadError('bad_config', `${file}: ${name}: write keys and values`);
+  }
+  return resolveSecrets(section, [name], file, environment, dirname(file)) as Tree;
+}
+
+function readFile(file: string): Tree {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -197,7 +210,7 @@ function readTree(file: string, environment: NodeJS.ProcessEnv): Tree {
   if (typeof tree !== 'object' || tree === null || Array.isArray(tree)) {
     throw new FairleadError('bad_config', `${file}: write keys and values, such as "listen: 127.0.0.1:6432"`);
   }
-  return resolveSecrets(tree, [], file, environment, dirname(file)) as Tree;
+  return tree as Tree;
 }
 
 /** Replaces `${NAME}` by the environment's value, and a text `file:PATH` (relative to `base`) by the file's content. */

@@ -115,7 +115,7 @@ function remove(scratch: string, owner: Owner): void {
   else {
     // it was the user's and empty: only what we put there goes
     for (const entry of entriesOf(owner.data)) {
-      if (/^pg\d+(\.log|\.password)?$/.test(entry)) rmSync(join(owner.data, entry), gone);
+      if (/^pg\d+(\.log|\.password|\.fairlead)?$/.test(entry)) rmSync(join(owner.data, entry), gone);
     }
   }
   // the owner file comes last: an interrupted removal is finished by the next run

@@ -5,7 +5,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, chownSync } from 'node:fs';
 import { join } from 'node:path';
 import { FairleadError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -45,20 +45,23 @@ export class EmbeddedCluster {
   readonly superuser: string;
   readonly password: string;
   readonly version: string;
+  /** Directory of the servers' programs. */
+  readonly programs: string;
   readonly #directory: ClusterDirectory;
   readonly #forget: () => void;
 
   constructor(
     nodes: readonly EmbeddedNode[],
     login: { superuser: string; password: string },
-    version: string,
+    binaries: PostgresBinaries,
     directory: ClusterDirectory,
     forget: () => void,
   ) {
     this.nodes = nodes;
     this.superuser = login.superuser;
     this.password = login.password;
-    this.version = version;
+    this.version = binaries.version;
+    this.programs = binaries.directory;
     this.#directory = directory;
     this.#forget = forget;
   }
@@ -96,13 +99,15 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
     const login = { superuser: SUPERUSER, password: randomBytes(12).toString('hex') };
     const plan: Plan = { ...options, data: directory.data, binaries, user, login };
     requireAccess(plan);
+    // an agent beside a server replaces its directory, as the user who owns it
+    if (user !== null && options.dataDir === undefined) chownSync(directory.data, user.uid, user.gid);
     const primary = await createPrimary(plan);
     nodes.push(primary);
     await primary.start();
     nodes.push(...(await createReplicas(plan, primary)));
     await Promise.all(nodes.map((node) => node.start()));
     log.info({ version: binaries.version, nodes: nodes.map((node) => `${node.name}:${node.port}`) }, 'cluster started');
-    return new EmbeddedCluster(nodes, login, binaries.version, directory, forget);
+    return new EmbeddedCluster(nodes, login, binaries, directory, forget);
   } catch (error) {
     cleanUp();
     forget();

@@ -104,8 +104,10 @@ export class EmbeddedNode {
       await Promise.race([gone, sleep(patienceMs, patience.signal)]);
       patience.abort();
     }
+    // an agent may have started it anew
+    const ran = child !== null || processesOf(this.directory).length > 0;
     killAllOf(this.directory);
-    if (child !== null) removeSharedMemoryOf(this.directory);
+    if (ran) removeSharedMemoryOf(this.directory);
     this.#child = null;
   }
 

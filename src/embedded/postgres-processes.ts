@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
-const PROGRAMS = new Set(['postgres', 'initdb']);
+const PROGRAMS = new Set(['postgres', 'initdb', 'pg_rewind']);
 const HAS_PROC = existsSync('/proc/self/stat');
 
 /** Identifies a process across reuse of its pid: when it was started. Null when there is no such process. */

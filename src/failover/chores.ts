@@ -30,6 +30,9 @@ export function chores(state: State, view: View, nowMs: number): Decision {
     } else if (node.diverged !== null) {
       fenced.set(node.name, { sinceEpoch: state.epoch, reason: node.diverged });
       actions.push(event('diverged', node, `${node.name} cannot follow ${primary.name}: ${node.diverged}`));
+    } else if (node.quelled && follows(node, state)) {
+      // it was taken in, and whoever should have lifted its fence was busy, or failed
+      actions.push({ kind: 'lift', node: node.name });
     } else if (strays(node, state, nowMs)) {
       actions.push({ kind: 'mend', node: node.name, primary: primary.name });
     }

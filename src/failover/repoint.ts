@@ -24,7 +24,7 @@ export type NewPrimary = {
 const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
   current_setting('recovery_target_timeline') AS target`;
 
-const STREAMS = `SELECT status, received_tli AS timeline, sender_port AS port FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
+export const STREAMS = `SELECT status, received_tli AS timeline, sender_port AS port FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
 
 /**
  * Turns a replica to the primary: a physical slot there, then `primary_conninfo` and `primary_slot_name` here, then proof that it
@@ -81,8 +81,8 @@ export function slotNameFor(node: string, previous: string | undefined): string 
   return `fairlead_${node.toLowerCase().replace(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
 }
 
-/** @returns null when the slot is there, else why not. */
-async function ensureSlot(nodes: ControlNodes, primary: string, slot: string): Promise<string | null> {
+/** Makes the slot, anew where it has lost its WAL. @returns null when it is there, else why not. */
+export async function ensureSlot(nodes: ControlNodes, primary: string, slot: string): Promise<string | null> {
   try {
     const rows = await nodes.query<{ status: string | null; active: boolean }>(
       primary,

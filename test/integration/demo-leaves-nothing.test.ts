@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { parsePasswd } from '../../src/embedded/unprivileged-user.ts';
 import { usesDocker } from '../support/cluster.ts';
-import { type Running, startCommand } from '../support/command-line.ts';
+import { type Running, runCommandLine, startCommand } from '../support/command-line.ts';
 import { Connection } from '../support/connection.ts';
 import { httpGet } from '../support/http.ts';
 import { isAlive } from '../support/is-alive.ts';
@@ -113,6 +113,38 @@ describe('fairlead demo leaves nothing behind', { skip: SKIP }, () => {
     process.kill(demo.ready.nodes[1]?.pid as number, 'SIGSTOP');
     demo.child.kill('SIGINT');
     assert.equal((await demo.ended).code, 0);
+    assertNothingLeft(temp, demo.ready);
+  });
+
+  it('rejoins a primary that was killed, and leaves nothing of that either', async () => {
+    const temp = directory('rejoined');
+    const demo = await start(temp);
+    const { http, nodes } = demo.ready;
+    process.kill(nodes[0]?.pid as number, 'SIGKILL');
+    type Cluster = { primary: string; phase: string; nodes: { name: string; role: string; readable: boolean }[] };
+    const cluster = async () => (await httpGet(`${http}/api/cluster`)).body as Cluster;
+    await until(
+      async () => {
+        const { primary, phase } = await cluster();
+        return primary === 'pg2' && phase === 'steady';
+      },
+      { what: 'pg2 to be the primary', timeoutMs: 20_000 },
+    );
+    const { code, stdout, stderr } = await runCommandLine(['rejoin', 'pg1', '--http', http]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^pg1 was (cloned|rewound) and follows pg2$/m);
+    await until(async () => (await cluster()).nodes.some(({ name, readable }) => name === 'pg1' && readable), {
+      what: 'reads on pg1',
+    });
+    const [row] = await queryOnce<{ pid: number }>(
+      nodes[0]?.url as string,
+      `SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)::int AS pid`,
+    );
+    const pid = row?.pid as number;
+    assert.ok(isAlive(pid));
+    demo.child.kill('SIGTERM');
+    assert.equal((await demo.ended).code, 0);
+    assert.ok(!isAlive(pid));
     assertNothingLeft(temp, demo.ready);
   });
 

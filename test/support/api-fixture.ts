@@ -8,6 +8,7 @@ import { Cluster } from '../../src/cluster/cluster.ts';
 import type { NodeConfig } from '../../src/config/config.ts';
 import type { Change } from '../../src/config/difference.ts';
 import { nowMs, wallMs } from '../../src/core/clock.ts';
+import { FairleadError } from '../../src/core/errors.ts';
 import { SILENT } from '../../src/core/log.ts';
 import { type Lsn, lsn } from '../../src/core/lsn.ts';
 import { Signal } from '../../src/core/signal.ts';
@@ -37,6 +38,7 @@ export class ApiFixture {
   readonly asked: string[] = [];
   /** What `switchover` and `failover` throw next. */
   refusal: Error | null = null;
+  readonly repairs = new Map<string, object>();
   sessions: SessionStat = { total: 48, active: 9, idle: 37, pinned: 2, waiting: 0, held: 0 };
   pools: PoolStat[] = NAMES.map((node, i) => ({
     node,
@@ -103,6 +105,14 @@ export class ApiFixture {
       replication: { state: this.replication },
       pools: { pools: () => this.pools },
       sessions: { sessions: () => this.sessions },
+      repairs: {
+        of: (node) => this.repairs.get(node) ?? null,
+        rejoin: (node, method) => {
+          if (node === 'pg1') throw new FairleadError('refused', 'pg1 is the primary');
+          this.repairs.set(node, { node, method, state: 'running' });
+          return this.repairs.get(node) as object;
+        },
+      },
       workers: async () => [],
       refresh: async () => {},
       accepting: () => this.accepting,

@@ -24,6 +24,7 @@ const ORDER = [
   'console',
   'workers',
   'embedded',
+  'agent',
   'cli',
 ];
 

@@ -17,7 +17,7 @@ function typeOf({ kind, allowed, defaultText }: Key): string {
   if (kind === 'enum') return allowed.map((word) => `\`${word}\``).join(', ');
   if (kind !== 'text' || defaultText === null) return kind;
   if (/^\d+(ms|s|min|h)$/.test(defaultText)) return 'time';
-  if (/^\d+MB$/.test(defaultText)) return 'size';
+  if (/^\d+[MG]B$/.test(defaultText)) return 'size';
   return /:\d+$/.test(defaultText) ? 'address' : 'text';
 }
 

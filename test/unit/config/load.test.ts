@@ -173,7 +173,7 @@ describe('loadConfig', () => {
   it('the documented example loads and shows every key', () => {
     const file = join(PROJECT, 'docs', 'fairlead.example.yaml');
     const text = readFileSync(file, 'utf8');
-    const environment = { FAIRLEAD_PASSWORD: 'a', APP_PASSWORD: 'b' };
+    const environment = { FAIRLEAD_PASSWORD: 'a', APP_PASSWORD: 'b', FAIRLEAD_AGENT_TOKEN: 'd' };
     writeFileSync(join(directory, 'report.password'), 'c\n');
     const config = fromText(text, environment);
     assert.equal(config.auth.users.report?.password, 'c');
@@ -183,7 +183,8 @@ describe('loadConfig', () => {
 
   it('the documented example shows the defaults', () => {
     const text = readFileSync(join(PROJECT, 'docs', 'fairlead.example.yaml'), 'utf8');
-    const shown = fromText(text.replace('"file:report.password"', 'c'), { FAIRLEAD_PASSWORD: 'a', APP_PASSWORD: 'b' });
+    const environment = { FAIRLEAD_PASSWORD: 'a', APP_PASSWORD: 'b', FAIRLEAD_AGENT_TOKEN: 'd' };
+    const shown = fromText(text.replace('"file:report.password"', 'c'), environment);
     const plain = fromText(MINIMAL);
     for (const section of ['listen', 'http', 'http_token', 'routing', 'pool', 'failover', 'log'] as const) {
       assert.deepEqual(shown[section], plain[section], section);
