@@ -91,6 +91,7 @@ export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadEr
 }
 
 function askPosition(link: Link, audit: ReadAuditor, then: (error: FairleadError | null) => void): void {
+  // null on a subscriber, whose reads are not audited: what its server tells in a session is no proof
   link.ask('SELECT pg_last_wal_replay_lsn()', (rows, error) => {
     const replayed = rows[0]?.[0] ?? null;
     if (replayed !== null && link.floor !== null) audit(link.node.name, parseLsn(replayed), link.floor);
