@@ -111,7 +111,8 @@ function stateOf(
 
 function subscriberInWords({ subscription }: Observation): string {
   const { tables, leftOut } = subscription ?? { tables: new Set(), leftOut: [] };
-  const rest = leftOut.length === 0 ? '' : `; left out: ${leftOut.slice(0, 5).join(', ')}${leftOut.length > 5 ? ', …' : ''}`;
+  const rest =
+    leftOut.length === 0 ? '' : `; left out: ${leftOut.slice(0, 5).join(', ')}${leftOut.length > 5 ? ', …' : ''}`;
   return `subscriber, tables: ${tables.size}${rest}`;
 }
 

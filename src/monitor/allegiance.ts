@@ -53,7 +53,10 @@ export class Allegiance {
   #unfit({ timeline, forks, progressLsn, connected, confirmedLsn }: Sighting): string | null {
     if (this.#fit === timeline) return null;
     const passed = forks.filter((fork) => fork.timeline > this.#timeline && fork.timeline <= timeline);
-    const forkLsn = passed.reduce<Lsn | null>((least, f) => (least === null || f.forkLsn < least ? f.forkLsn : least), null);
+    const forkLsn = passed.reduce<Lsn | null>(
+      (least, f) => (least === null || f.forkLsn < least ? f.forkLsn : least),
+      null,
+    );
     const remedy = 'create it anew';
     if (forkLsn === null || progressLsn > forkLsn) {
       const fork = forkLsn === null ? 'unknown' : formatLsn(forkLsn);

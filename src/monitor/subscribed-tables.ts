@@ -8,11 +8,7 @@ export class SubscribedTables {
   /** Subscription and table → where it had been copied when it was seen to be published in part. */
   readonly #partial = new Map<string, string>();
 
-  compare(
-    subscription: string,
-    there: readonly SubscribedTable[],
-    published: readonly PublishedTable[],
-  ): TablesThere {
+  compare(subscription: string, there: readonly SubscribedTable[], published: readonly PublishedTable[]): TablesThere {
     const byName = new Map(published.map((table) => [nameOf(table), table]));
     const tables = new Set<number>();
     const leftOut: string[] = [];

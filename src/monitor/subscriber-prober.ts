@@ -144,7 +144,11 @@ export class SubscriberProber {
     if (primary === null) return null;
     if (this.#publisher?.node !== primary) {
       this.#publisher?.connection.close();
-      this.#publisher = { node: primary, connection: new ControlConnection(this.#target(primary), 'fairlead-probe'), version: 0 };
+      this.#publisher = {
+        node: primary,
+        connection: new ControlConnection(this.#target(primary), 'fairlead-probe'),
+        version: 0,
+      };
     }
     const publisher = this.#publisher;
     try {
@@ -169,7 +173,8 @@ export class SubscriberProber {
     const { forks, timeline } = this.#cluster.assignment.value;
     const last = this.#cluster.observations.of(this.node).last;
     const known = last?.subscription;
-    const same = known !== undefined && known.obstacle === null && last?.timeline === timeline && known.worker === worker;
+    const same =
+      known !== undefined && known.obstacle === null && last?.timeline === timeline && known.worker === worker;
     const reachLsn = this.#reached(row, timeline, maxLsn(appliedLsn, progressLsn));
     const not = (obstacle: string): Subscription => ({ ...NOTHING, obstacle, worker, reachLsn });
     const { schema } = this.#cluster.freshness;

@@ -57,7 +57,9 @@ describe('a logical subscriber, when the primary is replaced', () => {
     });
     for (let id = 201; id <= 220; id++) assert.equal(await writeAndRead(id), 'pg2');
     // it has the newest rows, and not those between
-    await until(async () => (await scene.there('SELECT FROM t WHERE id = 220')).length === 1, { what: 'the newest row' });
+    await until(async () => (await scene.there('SELECT FROM t WHERE id = 220')).length === 1, {
+      what: 'the newest row',
+    });
     assert.deepEqual(await scene.there('SELECT FROM t WHERE id = 101'), []);
     assert.equal(await client.value('SELECT count(*) FROM t'), '60');
     assert.equal(await readable(), false);

@@ -172,7 +172,9 @@ describe('a logical subscriber', () => {
     await client.query('ALTER TABLE drifting ADD COLUMN more int DEFAULT 5');
     assert.equal(await client.value('SELECT more FROM drifting'), '5');
     assert.match(await scene.routeOf(client, 'SELECT * FROM drifting'), /^pg1 /);
-    await until(() => scene.leftOut.some((one) => /^public\.drifting differs/.test(one)), { what: 'the difference to be told' });
+    await until(() => scene.leftOut.some((one) => /^public\.drifting differs/.test(one)), {
+      what: 'the difference to be told',
+    });
     await scene.there('ALTER TABLE drifting ADD COLUMN more int DEFAULT 5');
     await scene.untilOn('sub', client, 'SELECT * FROM drifting');
     assert.equal(await client.value('SELECT more FROM drifting'), '5');
@@ -181,7 +183,9 @@ describe('a logical subscriber', () => {
   it('does not serve a table that was changed there', async () => {
     await scene.there('ALTER TABLE drifting ALTER COLUMN note TYPE varchar(50)');
     await scene.untilOn('pg1', client, 'SELECT * FROM drifting');
-    await until(() => scene.leftOut.some((one) => /^public\.drifting differs/.test(one)), { what: 'the difference to be told' });
+    await until(() => scene.leftOut.some((one) => /^public\.drifting differs/.test(one)), {
+      what: 'the difference to be told',
+    });
     await scene.there('ALTER TABLE drifting ALTER COLUMN note TYPE text');
     await scene.untilOn('sub', client, 'SELECT * FROM drifting');
   });
@@ -191,7 +195,9 @@ describe('a logical subscriber', () => {
     await client.query('ALTER PUBLICATION pub ADD TABLE late');
     await scene.whileLocked('late', async () => {
       await scene.there(`ALTER SUBSCRIPTION ${SUBSCRIPTION} REFRESH PUBLICATION`);
-      await until(() => scene.leftOut.some((one) => /^public\.late is being copied/.test(one)), { what: 'the copy to be told' });
+      await until(() => scene.leftOut.some((one) => /^public\.late is being copied/.test(one)), {
+        what: 'the copy to be told',
+      });
       assert.equal(await client.value('SELECT count(*) FROM late'), '100');
       assert.match(await scene.routeOf(client, 'SELECT count(*) FROM late'), /^pg1 /);
     });
@@ -203,10 +209,14 @@ describe('a logical subscriber', () => {
     await client.query('ALTER PUBLICATION pub SET TABLE t, calm, drifting, late WHERE (id > 1000)');
     await client.query('INSERT INTO late VALUES (500)');
     assert.equal(await client.value('SELECT count(*) FROM late'), '101');
-    await until(() => scene.leftOut.some((one) => /^public\.late is published in part/.test(one)), { what: 'the filter to be told' });
+    await until(() => scene.leftOut.some((one) => /^public\.late is published in part/.test(one)), {
+      what: 'the filter to be told',
+    });
     assert.match(await scene.routeOf(client, 'SELECT count(*) FROM late'), /^pg1 /);
     await client.query('ALTER PUBLICATION pub SET TABLE t, calm, drifting, late');
-    await until(() => scene.leftOut.some((one) => /^public\.late was published in part/.test(one)), { what: 'what is missing to be told' });
+    await until(() => scene.leftOut.some((one) => /^public\.late was published in part/.test(one)), {
+      what: 'what is missing to be told',
+    });
     assert.equal(await client.value('SELECT count(*) FROM late'), '101');
     assert.match(await scene.routeOf(client, 'SELECT count(*) FROM late'), /^pg1 /);
   });
