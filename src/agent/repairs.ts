@@ -1,5 +1,5 @@
 import type { ControlTarget } from '../backend/control-connection.ts';
-import { agentsOf, type Config } from '../config/config.ts';
+import { agentsOf, type Config, membersOf, nodesOf } from '../config/config.ts';
 import { wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -103,7 +103,7 @@ export class Repairs {
     try {
       const { how } = await rejoin({
         ...{ node, primary, method, nodes, agent, signal: this.#stopping.signal },
-        names: Object.keys(config.cluster.nodes),
+        names: membersOf(nodesOf(config)).map(({ name }) => name),
         step: (stage, bytes) =>
           this.#change(node, {
             ...{ stage, stages: stagesWith(this.of(node)?.stages ?? [], stage) },

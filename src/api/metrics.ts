@@ -13,7 +13,7 @@ type Samples = () => readonly Sample[] | Promise<readonly Sample[]>;
 const BOUNDS_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
-const ROLES = ['primary', 'replica', 'unknown'];
+const ROLES = ['primary', 'replica', 'subscriber', 'unknown'];
 
 export class Metrics {
   readonly #registry = new Registry();

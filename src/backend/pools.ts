@@ -278,7 +278,8 @@ export class Pools {
     const { probe_interval: intervalMs, probe_timeout: timeoutMs } = this.#config().cluster;
     for (const node of this.#cluster.topology.value.nodes) {
       const { failure, failingSinceMs } = this.#cluster.observations.of(node.name);
-      if (failure === null || failingSinceMs === null || !maybeDead(failure.kind) || node.role !== 'replica') continue;
+      if (failure === null || failingSinceMs === null || !maybeDead(failure.kind)) continue;
+      if (node.role !== 'replica' && node.role !== 'subscriber') continue;
       const silentMs = atMs - failingSinceMs;
       if (failure.kind !== 'refused' && silentMs < timeoutMs + intervalMs * SILENT_PROBES) continue;
       this.#drop(node.name, 'ro', failure.message, true);

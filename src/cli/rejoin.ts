@@ -3,7 +3,7 @@ import { findPrimary } from '../agent/find-primary.ts';
 import { type Method, rejoin as rejoinNode } from '../agent/rejoin.ts';
 import type { Repair } from '../agent/repairs.ts';
 import { controlTarget } from '../backend/control-connection.ts';
-import { agentsOf, type NodeConfig, nodesOf } from '../config/config.ts';
+import { agentsOf, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { FairleadError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
@@ -80,7 +80,7 @@ async function directly(
     const known = config.cluster.nodes[node] === undefined ? `there is no node ${node}` : `${node} has no agent`;
     throw new FairleadError('refused', known, `say where it is: cluster.nodes.${node}.agent`);
   }
-  const all = nodesOf(config);
+  const all = membersOf(nodesOf(config));
   const nodes = new ControlNodes((name) => controlTarget(config, all.find((n) => n.name === name) as NodeConfig));
   const line = new ProgressLine();
   try {

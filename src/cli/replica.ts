@@ -6,7 +6,7 @@ import { findPrimary } from '../agent/find-primary.ts';
 import { localNode } from '../agent/local-node.ts';
 import { rejoin } from '../agent/rejoin.ts';
 import { controlTarget } from '../backend/control-connection.ts';
-import { agentsOf, type Config, type NodeConfig, nodesOf } from '../config/config.ts';
+import { agentsOf, type Config, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { textOf } from '../config/keys.ts';
 import { loadConfig } from '../config/load.ts';
 import { loadAgentConfig } from '../config/load-agent.ts';
@@ -37,7 +37,7 @@ export const replica: Command = async (args, context) => {
   }
   if (values.config === undefined) throw new FairleadError('bad_arguments', 'give the configuration with -c FILE');
   const config = loadConfig({ file: values.config, environment: context.environment, flags: {} });
-  const all = nodesOf(config);
+  const all = membersOf(nodesOf(config));
   const node = all.find((one) => one.name === name) ?? newNode(config, name, values.address);
   const nodes = new ControlNodes((wanted) =>
     controlTarget(config, wanted === name ? node : (all.find((one) => one.name === wanted) as NodeConfig)),

@@ -146,7 +146,7 @@ export class Cluster {
   #observed(node: string): void {
     this.#derive();
     const { last, failure } = this.observations.of(node);
-    if (failure === null && last?.role === 'replica') this.waiters.advance(this.replayLsn(node));
+    if (failure === null && last !== null && last.role !== 'primary') this.waiters.advance(this.replayLsn(node));
   }
 
   #derive(): void {

@@ -2,7 +2,7 @@ import type { NodeConfig } from '../config/config.ts';
 import type { LagLimit } from '../config/units.ts';
 import type { Assignment } from './assignment.ts';
 import type { Lag } from './lag.ts';
-import { maybeDead } from './observation.ts';
+import { maybeDead, type Observation } from './observation.ts';
 import type { NodeRecord } from './observations.ts';
 import type { OperatorIntent } from './operator.ts';
 import type { NodeState, Topology, TopologyNode } from './topology.ts';
@@ -37,6 +37,7 @@ export function deriveTopology(input: TopologyInput, previous: Topology | null):
     nodes: Object.freeze(nodes),
     replicas: Object.freeze(nodes.filter((n) => n.readable && n.role === 'replica')),
     lagging: Object.freeze(nodes.filter((n) => n.state === 'lagging' && n.role === 'replica')),
+    subscribers: Object.freeze(nodes.filter((n) => n.role === 'subscriber' && (n.readable || n.state === 'lagging'))),
     byName,
     paused: operator.paused,
   });
@@ -58,7 +59,7 @@ function deriveNode(config: NodeConfig, index: number, input: TopologyInput, was
     state,
     reason,
     timeline: record.last?.timeline ?? 0,
-    readable: role === 'replica' && state === 'up',
+    readable: (role === 'replica' || role === 'subscriber') && state === 'up',
   });
 }
 
@@ -78,7 +79,7 @@ function stateOf(
     };
   }
   if (seen === null) return { state: 'unknown', reason: 'not asked yet' };
-  if (assignment.systemId !== null && seen.systemId !== assignment.systemId) {
+  if (seen.role !== 'subscriber' && assignment.systemId !== null && seen.systemId !== assignment.systemId) {
     return { state: 'foreign', reason: `system identifier ${seen.systemId}, the cluster's is ${assignment.systemId}` };
   }
   const fence = assignment.fenced.get(name);
@@ -89,7 +90,11 @@ function stateOf(
     return { state: 'needs rejoin', reason: `a primary, but ${assignment.primary} is assigned` };
   }
   if (operator.drained.has(name)) return { state: 'draining', reason: 'an operator keeps reads away' };
+  if (seen.subscription !== undefined && seen.subscription.obstacle !== null) {
+    return { state: 'detached', reason: seen.subscription.obstacle };
+  }
   if (assignment.timeline !== 0 && seen.timeline !== assignment.timeline) {
+    if (seen.role === 'subscriber') return { state: 'detached', reason: `not known to follow ${assignment.primary}` };
     return { state: 'detached', reason: `on timeline ${seen.timeline}, the primary is on ${assignment.timeline}` };
   }
   const lag = input.lag(name);
@@ -101,7 +106,14 @@ function stateOf(
   if (maxLag.bytes !== null && lag.bytes > maxLag.bytes * share) {
     return { state: 'lagging', reason: `more than ${maxLag.bytes} bytes behind` };
   }
-  return { state: 'up', reason: 'replica' };
+  return { state: 'up', reason: seen.role === 'subscriber' ? subscriberInWords(seen) : 'replica' };
+}
+
+function subscriberInWords({ subscription }: Observation): string {
+  const { tables, leftOut } = subscription ?? { tables: new Set(), leftOut: [] };
+  const rest =
+    leftOut.length === 0 ? '' : `; left out: ${leftOut.slice(0, 5).join(', ')}${leftOut.length > 5 ? ', …' : ''}`;
+  return `subscriber, tables: ${tables.size}${rest}`;
 }
 
 /** True when nothing that a reader of the topology could see differs. */

@@ -22,6 +22,23 @@ export type Receiver = {
   readonly silentMs: number;
 };
 
+/** What a logical subscriber was found to have of the primary's tables. */
+export type Subscription = {
+  /** Why no read may run there; null: those of `tables` may. */
+  readonly obstacle: string | null;
+  /** Subscription and apply worker that were found to follow the primary: what another worker tells is no position of its WAL. */
+  readonly worker: string | null;
+  /** Nothing that it shows is later than this; what it has is complete up to `replayLsn` only. */
+  readonly reachLsn: Lsn;
+  /** OIDs on the primary of the tables that it has as the primary has them. */
+  readonly tables: ReadonlySet<number>;
+  /** Version of the primary's schema that `tables` was compared with, and where the primary was then. */
+  readonly schemaVersion: number;
+  readonly comparedLsn: Lsn;
+  /** Tables of the subscription that are not among `tables`, and why. */
+  readonly leftOut: readonly string[];
+};
+
 /** What one successful probe saw. Frozen. */
 export type Observation = {
   readonly node: string;
@@ -30,12 +47,12 @@ export type Observation = {
   /** Monotonic milliseconds of our clock when the probe was sent and when its answer was read. */
   readonly startedMs: number;
   readonly finishedMs: number;
-  readonly role: 'primary' | 'replica';
+  readonly role: 'primary' | 'replica' | 'subscriber';
   readonly systemId: string;
   readonly timeline: number;
   /** `server_version_num`, for example 180004. */
   readonly version: number;
-  /** Primary: end of the last record (insert position without page header). Replica: what it has replayed. */
+  /** Primary: end of the last record (insert position without page header). Replica: what it has replayed. Subscriber: what it has applied. */
   readonly replayLsn: Lsn;
   /** Primary: flush position. Replica: the greater of received and replayed. */
   readonly receiveLsn: Lsn;
@@ -46,6 +63,8 @@ export type Observation = {
   readonly walLevel: string;
   /** `default_transaction_read_only`; a fenced primary says on. */
   readonly readOnly: boolean;
+  /** Of a subscriber only. Its `timeline` is that of the primary that it is known to follow, or 0. */
+  readonly subscription?: Subscription;
 };
 
 /** A probe that failed. */

@@ -12,7 +12,13 @@ export type NodeRecord = {
 };
 
 /** Where a node was in the WAL, and when that was asked and answered (monotonic milliseconds of our clock). */
-export type NodePosition = { readonly lsn: Lsn; readonly askedMs: number; readonly answeredMs: number };
+export type NodePosition = {
+  readonly lsn: Lsn;
+  readonly askedMs: number;
+  readonly answeredMs: number;
+  /** What it shows may be later than `lsn`, but not than this; left out: it is not. */
+  readonly reachLsn?: Lsn;
+};
 
 const NOTHING: NodeRecord = Object.freeze({ last: null, failure: null, failingSinceMs: null });
 
@@ -53,7 +59,12 @@ export class Observations {
     if (before?.role !== seen.role || before.systemId !== seen.systemId || before.timeline !== seen.timeline) {
       this.#trails.delete(seen.node);
     }
-    this.#move(seen.node, { lsn: seen.replayLsn, askedMs: seen.startedMs, answeredMs: seen.finishedMs });
+    this.#move(seen.node, {
+      lsn: seen.replayLsn,
+      askedMs: seen.startedMs,
+      answeredMs: seen.finishedMs,
+      ...(seen.subscription === undefined ? {} : { reachLsn: seen.subscription.reachLsn }),
+    });
     for (const listener of this.#listeners) listener(seen.node);
   }
 

@@ -1,13 +1,13 @@
 import type { Phase } from './assignment.ts';
 
-export type Role = 'primary' | 'replica' | 'unknown';
+export type Role = 'primary' | 'replica' | 'subscriber' | 'unknown';
 
 /** What a node is good for. One word for people and scripts. */
 export type NodeState =
   | 'up'
   | 'lagging' // a replica beyond routing.max_lag
   | 'draining' // an operator keeps reads away
-  | 'detached' // a replica whose WAL does not come from the assigned primary's timeline
+  | 'detached' // a replica whose WAL does not come from the assigned primary's timeline, a subscriber that is not known to follow it
   | 'needs rejoin' // a former primary, or one that has diverged
   | 'foreign' // another system identifier: not a member of this cluster
   | 'down' // no answer
@@ -46,6 +46,8 @@ export type Topology = {
   readonly replicas: readonly TopologyNode[];
   /** Replicas beyond `routing.max_lag`: good for tables that have not changed since. */
   readonly lagging: readonly TopologyNode[];
+  /** Logical subscribers that are up or lagging: good for reads of the tables that they have. */
+  readonly subscribers: readonly TopologyNode[];
   readonly byName: ReadonlyMap<string, TopologyNode>;
   /** An operator holds all traffic. */
   readonly paused: boolean;

@@ -66,6 +66,12 @@ const node = z.preprocess(
     zone: z.string().nullable().default(null).describe('where it stands; shown on the dashboard'),
     weight: z.number().positive().default(1).describe('share of reads among equals'),
     promotable: z.boolean().default(true).describe('false: never promoted'),
+    subscription: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe('it is no replica but a logical subscriber, by this subscription in cluster.database'),
     tls: serverTls.optional().describe('instead of cluster.tls'),
     agent: address.nullable().default(null).describe('HOST:PORT of the `fairlead agent` beside it; none: nobody'),
   }),
@@ -340,6 +346,8 @@ export type NodeConfig = {
   readonly zone: string | null;
   readonly weight: number;
   readonly promotable: boolean;
+  /** Of a logical subscriber: a server of its own that gets tables of the primary by this subscription. Left out: a member of the cluster. */
+  readonly subscription?: string;
 };
 
 /** The configured nodes, in the order written. */
@@ -351,7 +359,8 @@ export function nodesOf(config: Config): readonly NodeConfig[] {
     tls: n.tls ?? config.cluster.tls,
     zone: n.zone,
     weight: n.weight,
-    promotable: n.promotable,
+    promotable: n.promotable && n.subscription === null,
+    ...(n.subscription === null ? {} : { subscription: n.subscription }),
   }));
 }
 
@@ -361,4 +370,9 @@ export function agentsOf(config: Config): ReadonlyMap<string, Address> {
     agent === null ? [] : [[name, agent] as const],
   );
   return new Map(found);
+}
+
+/** Those that are servers of the cluster: primary and physical replicas. */
+export function membersOf<Node extends Pick<NodeConfig, 'subscription'>>(nodes: readonly Node[]): readonly Node[] {
+  return nodes.filter(({ subscription }) => subscription === undefined);
 }

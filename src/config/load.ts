@@ -103,8 +103,9 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
     seen.set(text, name);
   }
   const { mode, copies } = config.replication;
-  if (mode !== 'async' && copies >= nodes.length) {
-    fail('replication.copies', `${copies} copies need ${copies + 1} nodes, cluster.nodes has ${nodes.length}`);
+  const members = nodes.filter(([, { subscription }]) => subscription === null).length;
+  if (mode !== 'async' && copies >= members) {
+    fail('replication.copies', `${copies} copies need ${copies + 1} nodes, cluster.nodes has ${members}`);
   }
   if (mode !== 'async' && config.failover.mode === 'off') {
     fail(

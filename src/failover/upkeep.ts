@@ -1,5 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, membersOf } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Chronicle } from './chronicle.ts';
@@ -110,12 +110,13 @@ export class Upkeep {
   #round(): void {
     const { cluster } = this.#deps;
     if (cluster.assignment.value.phase !== 'steady') return;
-    for (const { name } of cluster.nodes) {
+    for (const { name } of membersOf(cluster.nodes)) {
       const { last, failure } = cluster.observations.of(name);
-      if (last === null || failure !== null || this.#busy.has(name)) continue;
+      if (last === null || last.role === 'subscriber' || failure !== null || this.#busy.has(name)) continue;
       if (nowMs() < (this.#visitedMs.get(name) ?? Number.NEGATIVE_INFINITY) + ROUND_MS) continue;
       this.#visitedMs.set(name, nowMs());
-      this.#run(name, () => this.#visit(name, last.role));
+      const { role } = last;
+      this.#run(name, () => this.#visit(name, role));
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Observation, ProbeFailure } from '../cluster/observation.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, membersOf } from '../config/config.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { SignOfLife, SignsOfLife } from './signs-of-life.ts';
 import type { Outcome, Request, State } from './state.ts';
@@ -60,7 +60,7 @@ export type ViewExtras = {
 export function loadView(cluster: Cluster, state: State, extras: ViewExtras, nowMs: number): View {
   const { config, signs } = extras;
   const staleMs = 2 * config.cluster.probe_interval + config.cluster.probe_timeout;
-  const nodes = cluster.nodes.map((node): NodeView => {
+  const nodes = membersOf(cluster.nodes).map((node): NodeView => {
     const { last, failure } = cluster.observations.of(node.name);
     const fresh = last !== null && failure === null && nowMs - last.finishedMs <= staleMs;
     return Object.freeze({

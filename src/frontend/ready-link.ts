@@ -68,7 +68,8 @@ export function needsOf(
 }
 
 /** Brings a server connection into the state that a request needs, and makes sure that its statements are what the client takes them for. */
-export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadError | null) => void): void {
+export function readyLink(link: Link, needs: LinkNeeds, done: (error: FairleadError | null) => void): void {
+  const then = link.node.role === 'subscriber' ? (error: FairleadError | null) => done(ofSubscriber(error)) : done;
   const { settings, forget, doubtful, variant, inTransaction, audit, start, split, work } = needs;
   const begin = (error: FairleadError | null) => {
     if (error !== null) then(error);
@@ -90,7 +91,13 @@ export function readyLink(link: Link, needs: LinkNeeds, then: (error: FairleadEr
   });
 }
 
+/** A server with roles and extensions of its own cannot be brought into every state: the request runs elsewhere. */
+function ofSubscriber(error: FairleadError | null): FairleadError | null {
+  return error === null ? null : new FairleadError('connection_lost', error.message);
+}
+
 function askPosition(link: Link, audit: ReadAuditor, then: (error: FairleadError | null) => void): void {
+  // null on a subscriber, whose reads are not audited: what its server tells in a session is no proof
   link.ask('SELECT pg_catalog.pg_last_wal_replay_lsn()', (rows, error) => {
     const replayed = rows[0]?.[0] ?? null;
     if (replayed !== null && link.floor !== null) audit(link.node.name, parseLsn(replayed), link.floor);

@@ -7,7 +7,7 @@ const OF_REPLICA = new Set([
   '25006', // it writes after all
   '40001', // conflict with recovery
   '55000', // not possible during recovery
-  ...['42P01', '42883', '42703', '42704', '3F000'], // DDL that has not arrived yet
+  ...['42P01', '42883', '42703', '42704', '3F000', '42501'], // DDL or a grant that has not arrived yet, or never does at a subscriber
 ]);
 
 /** What we believe of the server connection is wrong; a plan is not outdated. */

@@ -6,7 +6,8 @@ import { nowMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import { PrimarySampler } from './primary-sampler.ts';
 import { Prober } from './prober.ts';
-import { ReplayPoller } from './replay-poller.ts';
+import { appliedQuestion, REPLAY_QUESTION, ReplayPoller } from './replay-poller.ts';
+import { SubscriberProber } from './subscriber-prober.ts';
 import { WalPusher } from './wal-pusher.ts';
 
 /** How often questions that got no answer are looked for. */
@@ -23,7 +24,7 @@ export class Monitor {
   readonly #cluster: Cluster;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
-  readonly #probers: readonly Prober[];
+  readonly #probers: readonly (Prober | SubscriberProber)[];
   readonly #pollers: readonly ReplayPoller[];
   readonly #sampler: PrimarySampler;
   readonly #pusher: WalPusher;
@@ -38,13 +39,16 @@ export class Monitor {
     this.#timeoutMs = config.cluster.probe_timeout;
     const targets = new Map(cluster.nodes.map((node) => [node.name, options.target(node)]));
     const target = (node: string) => targets.get(node) as ControlTarget;
-    this.#probers = cluster.nodes.map(({ name }) => {
+    this.#probers = cluster.nodes.map(({ name, subscription }) => {
+      const rest = { timeoutMs: this.#timeoutMs, log };
+      if (subscription !== undefined) return new SubscriberProber(name, subscription, cluster, target, rest);
       const connection = new ControlConnection(target(name), 'fairlead-probe');
-      return new Prober(name, connection, observations, { timeoutMs: this.#timeoutMs, log });
+      return new Prober(name, connection, observations, rest);
     });
-    this.#pollers = cluster.nodes.map(
-      ({ name }) => new ReplayPoller(name, target(name), observations, () => waiters.size > 0),
-    );
+    this.#pollers = cluster.nodes.map(({ name, subscription }) => {
+      const question = subscription === undefined ? REPLAY_QUESTION : appliedQuestion(subscription);
+      return new ReplayPoller(name, target(name), observations, () => waiters.size > 0, question);
+    });
     this.#sampler = new PrimarySampler(cluster, target, log);
     this.#pusher = new WalPusher(cluster, target, log);
   }

@@ -1,6 +1,6 @@
 /** What `fairlead check` asks the servers: everything that would make Fairlead fail later, with what fixes it. */
 import { ControlConnection, ControlError, controlTarget } from '../backend/control-connection.ts';
-import { type Config, type NodeConfig, nodesOf } from '../config/config.ts';
+import { type Config, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { messageOf } from '../core/errors.ts';
 import { type Finding, fine, problem, warning } from './finding.ts';
 import { judgeDoor } from './preflight-door.ts';
@@ -10,7 +10,7 @@ import { judgeUsers } from './preflight-users.ts';
 
 /** Connects to every node and judges what it finds. Never rejects: what cannot be asked is a finding. */
 export async function preflight(config: Config): Promise<Finding[]> {
-  const nodes = nodesOf(config);
+  const nodes = membersOf(nodesOf(config));
   if (nodes.length === 0) return [problem(null, 'no node is configured', 'name them under cluster.nodes')];
   const asked = await Promise.all(nodes.map((node) => ask(config, node)));
   const facts = new Map<string, NodeFacts>();

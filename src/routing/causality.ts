@@ -111,7 +111,9 @@ export class Causality {
     const { last } = cluster.observations.of(this.replica);
     const position = cluster.observations.position(this.replica);
     if (last === null || position === null || position.askedMs < this.replicaReadMs) return false;
-    this.#raise(cluster.assignment.value.forks, last.timeline, position.lsn);
+    // a subscriber that may follow somebody else tells no position of this cluster
+    if (last.subscription !== undefined && last.subscription.obstacle !== null) return false;
+    this.#raise(cluster.assignment.value.forks, last.timeline, position.reachLsn ?? position.lsn);
     this.replica = null;
     return true;
   }

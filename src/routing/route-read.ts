@@ -5,6 +5,7 @@ import type { TablesRead } from '../sql/tables-read.ts';
 import type { Causality } from './causality.ts';
 import type { RouteDecision, RouteReason } from './decision.ts';
 import { hasTables, type KnownTables, knownTables } from './fresh-tables.ts';
+import { subscribersOf } from './subscribed-tables.ts';
 
 export type Consistency = 'eventual' | 'session' | 'strong' | 'primary';
 
@@ -40,9 +41,12 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   if (request.hint === 'primary') return toPrimary(topology, 'hint primary');
   if (request.consistency === 'primary' && request.hint !== 'replica')
     return toPrimary(topology, 'consistency primary');
-  if (request.avoid !== null && topology.replicas.every((r) => request.avoid?.has(r.name)))
+  const subscribers = request.replicaReason === null ? subscribersOf(request.tables, cluster, topology) : NOBODY;
+
+  if (request.avoid !== null && [...topology.replicas, ...subscribers].every((r) => request.avoid?.has(r.name)))
     return toPrimary(topology, 'retry');
-  if (topology.replicas.length + topology.lagging.length === 0) return toPrimary(topology, 'no replica');
+  if (topology.replicas.length + topology.lagging.length + subscribers.length === 0)
+    return toPrimary(topology, 'no replica');
 
   const { causality } = request;
   if (request.consistency === 'strong' && cluster.samples.completed < request.strongSample) {
@@ -62,6 +66,10 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   const tables = knownTables(request.tables, cluster, topology);
   const current = tables === null ? null : bestForTables(request, cluster, topology, load, only, floor, tables);
   if (current !== null) return { kind: 'node', node: current, reason: reasonForTables(request), floor };
+  if (tables !== null && subscribers.length > 0) {
+    const there = best(subscribers, (node) => hasSubscribed(request, cluster, node, floor, tables), load, only);
+    if (there !== null) return { kind: 'node', node: there, reason: reasonOf(request), floor };
+  }
   if (bound && causality.replica !== null && !isReadable(topology, causality.replica)) {
     // the replica it last read is gone and its position unknown: only the primary's bounds it
     causality.ranOnPrimary(cluster.samples.next);
@@ -70,10 +78,12 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
       : { kind: 'sample', index: causality.pendingSample };
   }
   if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
-  if (request.waitOver || !mayBecomeFresh(request, cluster, topology, tables))
+  if (request.waitOver || !mayBecomeFresh(request, cluster, topology, subscribers, tables))
     return toPrimary(topology, 'no fresh replica');
   return waitFor(floor ?? ANY_POSITION, tables, bound);
 }
+
+const NOBODY: readonly TopologyNode[] = [];
 
 /** Any news of any replica. */
 const ANY_POSITION = 1n as Lsn;
@@ -106,7 +116,8 @@ function reasonForTables(request: ReadRequest): RouteReason {
 /** Fully, or for tables that have not changed. */
 function isReadable(topology: Topology, name: string): boolean {
   const node = topology.byName.get(name);
-  return node !== undefined && (topology.replicas.includes(node) || topology.lagging.includes(node));
+  if (node === undefined) return false;
+  return topology.replicas.includes(node) || topology.lagging.includes(node) || topology.subscribers.includes(node);
 }
 
 function strongFloor(request: ReadRequest, cluster: Cluster) {
@@ -122,9 +133,11 @@ function mayBecomeFresh(
   { avoid }: ReadRequest,
   cluster: Cluster,
   { replicas, lagging }: Topology,
+  subscribers: readonly TopologyNode[],
   tables: KnownTables | null,
 ): boolean {
   if (replicas.some(({ name }) => !avoid?.has(name))) return true;
+  if (subscribers.some(({ name, state }) => state === 'up' && !avoid?.has(name))) return true;
   if (tables === null) return false;
   return lagging.some(({ name }) => !avoid?.has(name) && cluster.replayLsn(name) >= tables.lastChange);
 }
@@ -181,6 +194,19 @@ function bestForTables(
   const fits = (node: TopologyNode) =>
     avoid?.has(node.name) !== true && hasTables(node, tables, floor, maxStalenessMs, cluster);
   return best(replicas, fits, load, only) ?? best(lagging, fits, load, only);
+}
+
+/** Of what happened to the definition of tables beyond what the stream has told nothing is known, on a subscriber least of all. */
+function hasSubscribed(
+  request: ReadRequest,
+  cluster: Cluster,
+  node: TopologyNode,
+  floor: Lsn | null,
+  tables: KnownTables,
+): boolean {
+  if (request.avoid?.has(node.name) || (floor !== null && tables.asOf < floor)) return false;
+  if (node.state === 'up' && isFresh(request, cluster, node, floor)) return true;
+  return hasTables(node, tables, floor, request.maxStalenessMs, cluster);
 }
 
 function isFresh(request: ReadRequest, cluster: Cluster, node: TopologyNode, floor: Lsn | null): boolean {

@@ -92,6 +92,10 @@ function enter(tag: string, node: Fields, findings: Findings, scope: Scope, dept
       break;
     case 'SQLValueFunction':
       if (/DATE|TIME/.test(textOf(node.op) ?? '')) findings.tables.clock();
+      if (/SCHEMA/.test(textOf(node.op) ?? '')) findings.tables.plain = false;
+      break;
+    case 'CollateClause':
+      findings.tables.plain = false;
       break;
     case 'SubLink':
     case 'SortBy':
@@ -218,15 +222,17 @@ function attribute(fields: unknown, findings: Findings): void {
 }
 
 function operator(names: unknown, findings: Findings): void {
-  const name = namesOf(names).at(-1);
-  if (name !== undefined) findings.tables.operator(name);
+  const qualified = namesOf(names);
+  const name = qualified.at(-1);
+  if (name !== undefined) findings.tables.operator(name, qualified.at(-2) ?? null);
   const reason = name === undefined ? null : (findings.catalog?.operator(name) ?? null);
   if (reason !== null) findings.primary(reason, true);
 }
 
 function castTo(type: Fields, findings: Findings, scope: Scope, depth: number): void {
-  const name = namesOf(type.names).at(-1);
-  if (name !== undefined) findings.tables.cast(name);
+  const names = namesOf(type.names);
+  const name = names.at(-1);
+  if (name !== undefined) findings.tables.cast(name, names.at(-2) ?? null);
   const reason = name === undefined ? null : (findings.catalog?.cast(name) ?? null);
   if (reason !== null) findings.primary(reason, true);
   visit(type, findings, scope, depth);

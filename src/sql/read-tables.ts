@@ -1,5 +1,6 @@
 import type { Catalog } from './catalog.ts';
 import type { CatalogTables, TableSink } from './catalog-tables.ts';
+import { isPlainCall, isPlainOperator, isPlainType } from './plain-names.ts';
 
 /** What a walk over one statement finds that it reads. */
 export class ReadTables implements TableSink {
@@ -8,11 +9,15 @@ export class ReadTables implements TableSink {
   why: string | null = null;
   /** It tells when the transaction began. */
   tellsTime = false;
+  /** See `TablesRead`. */
+  plain = true;
+  readonly #catalog: Catalog | null;
   readonly #tables: CatalogTables | null;
   readonly #asked = new Set<number>();
   readonly #bodies: string[] = [];
 
   constructor(catalog: Catalog | null) {
+    this.#catalog = catalog;
     this.#tables = catalog?.tables ?? null;
     if (this.#tables === null) this.opaque('the catalog is not known');
     else this.#tables.anything(this);
@@ -23,22 +28,27 @@ export class ReadTables implements TableSink {
   }
 
   call(schema: string | null, name: string): void {
+    if (!isPlainCall(schema, name) || this.#catalog?.hasUserFunction(name) !== false) this.plain = false;
     this.#tables?.call(schema, name, this);
   }
 
   column(name: string): void {
+    if (name === 'tableoid') this.plain = false;
     this.#tables?.column(name, this);
   }
 
   attribute(name: string): void {
+    if (name === 'tableoid' || this.#catalog?.hasUserFunction(name) !== false) this.plain = false;
     this.#tables?.attribute(name, this);
   }
 
-  operator(name: string): void {
+  operator(name: string, schema: string | null = null): void {
+    if (!isPlainOperator(schema, name)) this.plain = false;
     this.#tables?.operator(name, this);
   }
 
-  cast(type: string): void {
+  cast(type: string, schema: string | null = null): void {
+    if (!isPlainType(schema, type)) this.plain = false;
     this.#tables?.cast(type, this);
   }
 
@@ -55,6 +65,7 @@ export class ReadTables implements TableSink {
   }
 
   body(oid: number, text: string): void {
+    this.plain = false;
     if (this.#asked.has(oid)) return;
     this.#asked.add(oid);
     this.#bodies.push(text);

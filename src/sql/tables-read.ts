@@ -11,6 +11,8 @@ export type TablesRead = {
   readonly stamp: CatalogStamp;
   /** It tells when the transaction began: `now()` and the like. */
   readonly tellsTime: boolean;
+  /** It calls, casts and compares with nothing but what is the same in every PostgreSQL: a server that has the tables answers the same. */
+  readonly plain: boolean;
 };
 
 /** What a statement that was walked reads, functions in SQL included. @returns null when that is not known: see `why` of its findings */
@@ -23,6 +25,7 @@ export function tablesRead(findings: Findings): TablesRead | null {
         oids: Object.freeze([...tables.oids]),
         stamp: catalog.stamp,
         tellsTime: tables.tellsTime,
+        plain: tables.plain,
       });
     }
     for (const body of bodies) readBody(body, catalog, tables);
@@ -51,5 +54,6 @@ export function joinTables(of: readonly (TablesRead | null)[]): TablesRead | nul
     if (one === null || one.stamp !== first.stamp) return null;
     for (const oid of one.oids) oids.add(oid);
   }
-  return { oids: [...oids], stamp: first.stamp, tellsTime: of.some((one) => one?.tellsTime === true) };
+  const tellsTime = of.some((one) => one?.tellsTime === true);
+  return { oids: [...oids], stamp: first.stamp, tellsTime, plain: of.every((one) => one?.plain === true) };
 }

@@ -2,7 +2,7 @@ import { type Migration, type MigrationProvider, Migrator } from 'kysely';
 import pg from 'pg';
 import * as fairleadSchema from '../../migrations/0001-fairlead-schema.ts';
 import * as synchrony from '../../migrations/0002-synchrony.ts';
-import { type Config, type NodeConfig, nodesOf } from '../config/config.ts';
+import { type Config, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { closeDatabase, loginOf, openDatabase } from './database.ts';
@@ -70,7 +70,7 @@ async function findPrimary(config: Config): Promise<NodeConfig> {
   const found: NodeConfig[] = [];
   const problems: string[] = [];
   await Promise.all(
-    nodesOf(config).map(async (node) => {
+    membersOf(nodesOf(config)).map(async (node) => {
       const client = new pg.Client(loginOf(config, node));
       client.on('error', () => {});
       try {

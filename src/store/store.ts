@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, membersOf } from '../config/config.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
@@ -109,7 +109,8 @@ export class Store {
 
   /** The newest epoch that any node knows of; null when none does. Nodes that do not answer are left out. */
   async loadEpoch(): Promise<EpochRecord | null> {
-    const found = await Promise.all(this.#cluster.nodes.map((n) => this.latestEpoch(n.name).catch(() => null)));
+    const members = membersOf(this.#cluster.nodes);
+    const found = await Promise.all(members.map((n) => this.latestEpoch(n.name).catch(() => null)));
     return found.reduce((best, one) => (one !== null && (best === null || one.epoch > best.epoch) ? one : best), null);
   }
 

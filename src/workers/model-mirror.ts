@@ -42,7 +42,7 @@ export class ModelMirror {
     const { nodes, observations } = this.#cluster;
     for (const { name: node } of nodes) {
       const { last, failure } = observations.of(node);
-      if (last?.role !== 'replica' || failure !== null) continue;
+      if (last === null || last.role === 'primary' || failure !== null) continue;
       const atMs = nowMs();
       const message = 'the control process of Fairlead does not tell how it is';
       observations.recordFailure({

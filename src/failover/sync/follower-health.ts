@@ -1,5 +1,6 @@
 import type { Cluster } from '../../cluster/cluster.ts';
 import { maybeDead } from '../../cluster/observation.ts';
+import { membersOf } from '../../config/config.ts';
 import type { PrimaryFacts, Walsender } from './read-primary.ts';
 import type { Follower } from './target.ts';
 
@@ -20,7 +21,7 @@ export class FollowerHealth {
 
   look(primary: string, facts: PrimaryFacts, nowMs: number): readonly Follower[] {
     const { nodes, operator } = this.#cluster;
-    return nodes
+    return membersOf(nodes)
       .filter((node) => node.name !== primary)
       .map(({ name, promotable, weight }) => {
         const senders = facts.walsenders.filter((one) => one.name.toLowerCase() === name.toLowerCase());

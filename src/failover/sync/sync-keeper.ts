@@ -4,7 +4,7 @@
  */
 import type { Cluster } from '../../cluster/cluster.ts';
 import type { Quorum } from '../../cluster/synchrony.ts';
-import type { Config } from '../../config/config.ts';
+import { type Config, membersOf } from '../../config/config.ts';
 import { nowMs, wallMs } from '../../core/clock.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
@@ -267,7 +267,7 @@ export class SyncKeeper {
   }
 
   #names(): readonly string[] {
-    return this.#deps.cluster.nodes.map(({ name }) => name);
+    return membersOf(this.#deps.cluster.nodes).map(({ name }) => name);
   }
 
   #othersThan(node: string): readonly string[] {

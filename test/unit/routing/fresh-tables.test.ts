@@ -51,7 +51,7 @@ describe('a read of known tables', () => {
         avoid: null,
         replicaReason: null,
         causality,
-        tables: oids === null ? null : { oids, stamp: catalog.stamp, tellsTime: false },
+        tables: oids === null ? null : { oids, stamp: catalog.stamp, tellsTime: false, plain: true },
         ...request,
       },
       fixture.cluster,

@@ -255,7 +255,7 @@ describe('routeRead with replicas beyond max_lag', () => {
     const request: ReadRequest = {
       ...REQUEST,
       causality: causalityAt(200n),
-      tables: { oids: [TABLE], stamp: catalog.stamp, tellsTime: false },
+      tables: { oids: [TABLE], stamp: catalog.stamp, tellsTime: false, plain: true },
     };
     return { fixture, request, decide: () => said(routeRead(request, fixture.cluster, () => 0)) };
   }

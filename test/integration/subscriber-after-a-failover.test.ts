@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { RawClient } from '../support/raw-client.ts';
+import { SUBSCRIPTION, SubscribedScene } from '../support/subscribed-scene.ts';
+import { until } from '../support/wait.ts';
+
+describe('a logical subscriber, when the primary is replaced', () => {
+  let scene: SubscribedScene;
+  let client: RawClient;
+
+  before(async () => {
+    const schema = 'CREATE TABLE t (id int PRIMARY KEY)';
+    scene = await SubscribedScene.start(schema, 'CREATE PUBLICATION pub FOR TABLE t', 'automatic');
+    client = await scene.connect();
+  });
+  after(() => scene?.stop());
+
+  const assigned = () => scene.fairlead.app.cluster.assignment.value;
+  const readable = async () => (await scene.node('sub'))?.readable === 'yes';
+
+  /** A read of one session right behind a write of it. */
+  async function writeAndRead(id: number): Promise<string> {
+    await client.query(`INSERT INTO t VALUES (${id})`);
+    assert.equal(await client.value(`SELECT count(*) FROM t WHERE id = ${id}`), '1');
+    const [route] = await client.records('SHOW fairlead.route');
+    return route?.node ?? '';
+  }
+
+  it('is neither promoted nor touched, and not read before it was made anew', async () => {
+    await until(readable, { what: 'reads on the subscriber' });
+    const before = await scene.there("SELECT name, setting FROM pg_file_settings WHERE sourcefile ~ 'auto'");
+    for (let id = 1; id <= 20; id++) await writeAndRead(id);
+    await scene.primary.kill9();
+    await until(() => assigned().primary === 'pg2' && assigned().phase === 'steady', {
+      what: 'pg2 to be the primary',
+      timeoutMs: 30_000,
+    });
+    for (let id = 101; id <= 120; id++) assert.equal(await writeAndRead(id), 'pg2');
+    assert.equal((await scene.node('sub'))?.state, 'detached');
+    assert.deepEqual([...assigned().fenced.keys()], ['pg1']);
+    assert.deepEqual(await scene.there("SELECT name, setting FROM pg_file_settings WHERE sourcefile ~ 'auto'"), before);
+
+    // turned to the new primary, where its slot was made too late: it will never get what was written before
+    const { host, port } = scene.cluster.node('pg2');
+    const { superuser, password } = scene.cluster;
+    await scene.cluster.node('pg2').query(`SELECT pg_create_logical_replication_slot('${SUBSCRIPTION}', 'pgoutput')`);
+    await until(async () => /later than what it has/.test((await scene.node('sub'))?.reason ?? ''), {
+      what: 'the gap to be seen',
+    });
+    await scene.there(
+      `ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} user=${superuser} password=${password} dbname=postgres'`,
+    );
+    const received = `SELECT FROM pg_replication_slots WHERE slot_name = '${SUBSCRIPTION}' AND active`;
+    await until(async () => (await scene.cluster.node('pg2').query(received)).length === 1, {
+      what: 'the subscriber to receive from pg2',
+      timeoutMs: 20_000,
+    });
+    for (let id = 201; id <= 220; id++) assert.equal(await writeAndRead(id), 'pg2');
+    // it has the newest rows, and not those between
+    await until(async () => (await scene.there('SELECT FROM t WHERE id = 220')).length === 1, {
+      what: 'the newest row',
+    });
+    assert.deepEqual(await scene.there('SELECT FROM t WHERE id = 101'), []);
+    assert.equal(await client.value('SELECT count(*) FROM t'), '60');
+    assert.equal(await readable(), false);
+
+    await scene.there(`DROP SUBSCRIPTION ${SUBSCRIPTION}`);
+    await scene.there('TRUNCATE t');
+    await scene.subscribe('pg2');
+    await until(readable, { what: 'reads on the subscriber', timeoutMs: 20_000 });
+    await until(async () => (await writeAndRead(Math.floor(Math.random() * 1e9) + 1000)) === 'sub', {
+      what: 'reads of what was written on the subscriber',
+    });
+  });
+});

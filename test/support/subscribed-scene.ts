@@ -1,0 +1,128 @@
+import pg from 'pg';
+import { startTestCluster, type TestCluster, type TestNode } from './cluster.ts';
+import { startFairlead, type TestFairlead } from './fairlead.ts';
+import { RawClient } from './raw-client.ts';
+import { show, untilServing } from './serving.ts';
+import { queryOnce } from './test-cluster.ts';
+import { until } from './wait.ts';
+
+export const SUBSCRIPTION = 'sub';
+
+/** A primary, a physical replica, and `sub`: a server of its own that subscribes to publication `pub` of the primary. */
+export class SubscribedScene {
+  readonly cluster: TestCluster;
+  readonly fairlead: TestFairlead;
+  readonly #other: TestCluster;
+  readonly #open: { vanish(): void }[] = [];
+
+  private constructor(cluster: TestCluster, other: TestCluster, fairlead: TestFairlead) {
+    this.cluster = cluster;
+    this.#other = other;
+    this.fairlead = fairlead;
+  }
+
+  /**
+   * @param schema run on both sides
+   * @param publish run on the primary: makes publication `pub`
+   */
+  static async start(schema: string, publish: string, mode: 'off' | 'automatic'): Promise<SubscribedScene> {
+    const cluster = await startTestCluster({ replicas: 1 });
+    const other = await startTestCluster({ replicas: 0 });
+    const [there] = other.nodes as [TestNode];
+    await there.query(`ALTER ROLE ${cluster.superuser} PASSWORD '${cluster.password}'`);
+    const nodes = cluster.nodes.map(({ name, host, port }) => [name, `${host}:${port}`]);
+    const fairlead = await startFairlead(cluster, {
+      cluster: {
+        nodes: {
+          ...Object.fromEntries(nodes),
+          sub: { address: `${there.host}:${there.port}`, subscription: SUBSCRIPTION },
+        },
+      },
+      config: { failover: { mode, timeout: '1s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
+    });
+    await untilServing(fairlead, 1);
+    const scene = new SubscribedScene(cluster, other, fairlead);
+    await scene.primary.query(`${schema}; ${publish}`);
+    await scene.there(schema);
+    await scene.subscribe('pg1');
+    return scene;
+  }
+
+  async stop(): Promise<void> {
+    for (const one of this.#open) one.vanish();
+    await this.fairlead.stop();
+    await this.cluster.stop();
+    await this.#other.stop();
+  }
+
+  get primary(): TestNode {
+    return this.cluster.node('pg1');
+  }
+
+  get #thereUrl(): string {
+    const url = new URL((this.#other.nodes[0] as TestNode).url);
+    url.password = this.cluster.password;
+    return url.href;
+  }
+
+  /** On the subscriber itself. */
+  there<Row extends pg.QueryResultRow = Record<string, unknown>>(text: string): Promise<Row[]> {
+    return queryOnce<Row>(this.#thereUrl, text);
+  }
+
+  async subscribe(publisher: string): Promise<void> {
+    const { host, port } = this.cluster.node(publisher);
+    const login = `user=${this.cluster.superuser} password=${this.cluster.password} dbname=postgres`;
+    await this.there(
+      `CREATE SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} ${login}' PUBLICATION pub`,
+    );
+  }
+
+  /** While it runs the apply worker can write nothing into the table; whoever reads it is not disturbed. */
+  async whileLocked(table: string, run: () => Promise<void>): Promise<void> {
+    const client = new pg.Client({ connectionString: this.#thereUrl });
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      await client.query(`BEGIN; LOCK TABLE ${table} IN SHARE MODE`);
+      await run();
+    } finally {
+      await client.end();
+    }
+  }
+
+  async connect(): Promise<RawClient> {
+    const client = await RawClient.connect(this.fairlead.url);
+    this.#open.push(client);
+    return client;
+  }
+
+  async node(name: string): Promise<Readonly<Record<string, string | null>> | undefined> {
+    return (await show(this.fairlead.url, 'SHOW NODES')).find((row) => row.name === name);
+  }
+
+  /** Where the read ran, and why. */
+  async routeOf(client: RawClient, read: string): Promise<string> {
+    await client.query(read);
+    const [route] = await client.records('SHOW fairlead.route');
+    return `${route?.node} ${route?.reason}`;
+  }
+
+  /** Tables of the subscription that are not read there, and why. */
+  get leftOut(): readonly string[] {
+    return this.fairlead.app.cluster.observations.of('sub').last?.subscription?.leftOut ?? [];
+  }
+
+  async untilOn(node: string, client: RawClient, read: string): Promise<void> {
+    let route = '';
+    await until(
+      async () => {
+        route = await this.routeOf(client, read);
+        if (route.startsWith(`${node} `)) return true;
+        const { state, reason } = (await this.node('sub')) ?? {};
+        throw new Error(`${route}; sub: ${state}, ${reason}`);
+      },
+      { what: `${read} on ${node}`, timeoutMs: 20_000 },
+    );
+  }
+}
