@@ -42,13 +42,12 @@ describe('a logical subscriber, when the primary is replaced', () => {
 
     // turned to the new primary, where its slot was made too late: it will never get what was written before
     const { host, port } = scene.cluster.node('pg2');
-    const { superuser, password } = scene.cluster;
     await scene.cluster.node('pg2').query(`SELECT pg_create_logical_replication_slot('${SUBSCRIPTION}', 'pgoutput')`);
     await until(async () => /later than what it has/.test((await scene.node('sub'))?.reason ?? ''), {
       what: 'the gap to be seen',
     });
     await scene.there(
-      `ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} user=${superuser} password=${password} dbname=postgres'`,
+      `ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} user=everywhere password=everywhere dbname=postgres'`,
     );
     const received = `SELECT FROM pg_replication_slots WHERE slot_name = '${SUBSCRIPTION}' AND active`;
     await until(async () => (await scene.cluster.node('pg2').query(received)).length === 1, {

@@ -8,6 +8,10 @@ import { until } from './wait.ts';
 
 export const SUBSCRIPTION = 'sub';
 
+/** Superuser on both sides, with this for a password. */
+const USER = 'everywhere';
+const MAKE_USER = `CREATE ROLE ${USER} SUPERUSER LOGIN PASSWORD '${USER}'`;
+
 /** A primary, a physical replica, and `sub`: a server of its own that subscribes to publication `pub` of the primary. */
 export class SubscribedScene {
   readonly cluster: TestCluster;
@@ -29,10 +33,14 @@ export class SubscribedScene {
     const cluster = await startTestCluster({ replicas: 1 });
     const other = await startTestCluster({ replicas: 0 });
     const [there] = other.nodes as [TestNode];
-    await there.query(`ALTER ROLE ${cluster.superuser} PASSWORD '${cluster.password}'`);
+    await there.query(MAKE_USER);
+    await (cluster.nodes[0] as TestNode).query(MAKE_USER);
     const nodes = cluster.nodes.map(({ name, host, port }) => [name, `${host}:${port}`]);
     const fairlead = await startFairlead(cluster, {
+      auth: { users: { [cluster.superuser]: cluster.password, [USER]: USER }, admins: [cluster.superuser] },
       cluster: {
+        user: USER,
+        password: USER,
         nodes: {
           ...Object.fromEntries(nodes),
           sub: { address: `${there.host}:${there.port}`, subscription: SUBSCRIPTION },
@@ -60,9 +68,7 @@ export class SubscribedScene {
   }
 
   get #thereUrl(): string {
-    const url = new URL((this.#other.nodes[0] as TestNode).url);
-    url.password = this.cluster.password;
-    return url.href;
+    return (this.#other.nodes[0] as TestNode).url;
   }
 
   /** On the subscriber itself. */
@@ -70,9 +76,16 @@ export class SubscribedScene {
     return queryOnce<Row>(this.#thereUrl, text);
   }
 
+  /** Kills the subscriber's server and starts it again: what it has not flushed is lost. */
+  async crash(): Promise<void> {
+    const [there] = this.#other.nodes as [TestNode];
+    await there.kill9();
+    await there.start();
+  }
+
   async subscribe(publisher: string): Promise<void> {
     const { host, port } = this.cluster.node(publisher);
-    const login = `user=${this.cluster.superuser} password=${this.cluster.password} dbname=postgres`;
+    const login = `user=${USER} password=${USER} dbname=postgres`;
     await this.there(
       `CREATE SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} ${login}' PUBLICATION pub`,
     );
@@ -92,7 +105,10 @@ export class SubscribedScene {
   }
 
   async connect(): Promise<RawClient> {
-    const client = await RawClient.connect(this.fairlead.url);
+    const url = new URL(this.fairlead.url);
+    url.username = USER;
+    url.password = USER;
+    const client = await RawClient.connect(url.href);
     this.#open.push(client);
     return client;
   }
