@@ -40,6 +40,16 @@ describe('tables of a subscription', () => {
       assert.equal(compare(there, here), expected));
   }
 
+  it('stay out after another table was given the name, until they are copied anew', () => {
+    const known = new SubscribedTables();
+    known.compare('16400', [THERE], [HERE]);
+    const other = { ...HERE, oid: 20_001 };
+    assert.deepEqual(known.compare('16400', [THERE], [other]).leftOut, [
+      'public.t is another table on the primary now',
+    ]);
+    assert.deepEqual([...known.compare('16400', [{ ...THERE, copied: '0/200' }], [other]).tables], [20_001]);
+  });
+
   it('stay out after they were published in part, until they are copied anew', () => {
     const known = new SubscribedTables();
     known.compare('16400', [THERE], [{ ...HERE, whole: false }]);
