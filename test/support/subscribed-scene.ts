@@ -83,12 +83,19 @@ export class SubscribedScene {
     await there.start();
   }
 
-  async subscribe(publisher: string): Promise<void> {
+  async subscribe(publisher: string, options = ''): Promise<void> {
+    const connection = `CONNECTION '${this.#conninfo(publisher)}'`;
+    await this.there(`CREATE SUBSCRIPTION ${SUBSCRIPTION} ${connection} PUBLICATION pub ${options}`);
+  }
+
+  /** Lets it receive from another node. */
+  async turnTo(publisher: string): Promise<void> {
+    await this.there(`ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION '${this.#conninfo(publisher)}'`);
+  }
+
+  #conninfo(publisher: string): string {
     const { host, port } = this.cluster.node(publisher);
-    const login = `user=${USER} password=${USER} dbname=postgres`;
-    await this.there(
-      `CREATE SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} ${login}' PUBLICATION pub`,
-    );
+    return `host=${host} port=${port} user=${USER} password=${USER} dbname=postgres`;
   }
 
   /** While it runs the apply worker can write nothing into the table; whoever reads it is not disturbed. */
