@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { preflight } from '../../src/monitor/preflight.ts';
 import type { RawClient } from '../support/raw-client.ts';
 import { show } from '../support/serving.ts';
 import { SUBSCRIPTION, SubscribedScene } from '../support/subscribed-scene.ts';
@@ -53,6 +54,19 @@ describe('a logical subscriber', () => {
       'public.namesake has a namesake there',
       'public.narrow is published in part',
     ]);
+  });
+
+  it('is looked at by fairlead check', async () => {
+    const findings = await preflight(scene.config);
+    assert.deepEqual(
+      findings.filter(({ level }) => level === 'error').map(({ message }) => message),
+      [],
+    );
+    assert.ok(findings.some(({ node, message }) => node === 'sub' && /, subscriber$/.test(message)));
+    const { sub } = scene.config.cluster.nodes;
+    const nodes = { ...scene.config.cluster.nodes, sub: { ...(sub as NonNullable<typeof sub>), subscription: 'none' } };
+    const others = await preflight({ ...scene.config, cluster: { ...scene.config.cluster, nodes } });
+    assert.match(others.find(({ node }) => node === 'sub')?.message ?? '', /there is no subscription none/);
   });
 
   it('shows each session what it has written', async () => {

@@ -1,6 +1,7 @@
 import pg from 'pg';
+import type { Config } from '../../src/config/config.ts';
 import { startTestCluster, type TestCluster, type TestNode } from './cluster.ts';
-import { startFairlead, type TestFairlead } from './fairlead.ts';
+import { configFor, startFairlead, type TestFairlead, type TestFairleadOptions } from './fairlead.ts';
 import { RawClient } from './raw-client.ts';
 import { show, untilServing } from './serving.ts';
 import { queryOnce } from './test-cluster.ts';
@@ -16,10 +17,12 @@ const MAKE_USER = `CREATE ROLE ${USER} SUPERUSER LOGIN PASSWORD '${USER}'`;
 export class SubscribedScene {
   readonly cluster: TestCluster;
   readonly fairlead: TestFairlead;
+  readonly config: Config;
   readonly #other: TestCluster;
   readonly #open: { vanish(): void }[] = [];
 
-  private constructor(cluster: TestCluster, other: TestCluster, fairlead: TestFairlead) {
+  private constructor(cluster: TestCluster, other: TestCluster, fairlead: TestFairlead, config: Config) {
+    this.config = config;
     this.cluster = cluster;
     this.#other = other;
     this.fairlead = fairlead;
@@ -36,7 +39,7 @@ export class SubscribedScene {
     await there.query(MAKE_USER);
     await (cluster.nodes[0] as TestNode).query(MAKE_USER);
     const nodes = cluster.nodes.map(({ name, host, port }) => [name, `${host}:${port}`]);
-    const fairlead = await startFairlead(cluster, {
+    const options: TestFairleadOptions = {
       auth: { users: { [cluster.superuser]: cluster.password, [USER]: USER }, admins: [cluster.superuser] },
       cluster: {
         user: USER,
@@ -47,9 +50,10 @@ export class SubscribedScene {
         },
       },
       config: { failover: { mode, timeout: '1s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
-    });
+    };
+    const fairlead = await startFairlead(cluster, options);
     await untilServing(fairlead, 1);
-    const scene = new SubscribedScene(cluster, other, fairlead);
+    const scene = new SubscribedScene(cluster, other, fairlead, configFor(cluster, options));
     await scene.primary.query(`${schema}; ${publish}`);
     await scene.there(schema);
     await scene.subscribe('pg1');
