@@ -123,6 +123,9 @@ describe('a logical subscriber', () => {
     'SELECT count(*) FROM t, pg_class',
     'SELECT tableoid FROM t',
     'SELECT id, current_schema FROM t',
+    'SELECT calm FROM calm',
+    'SELECT array_agg(c) FROM calm c',
+    'SELECT id FROM t ORDER BY note COLLATE "C"',
     'SELECT 1',
   ]) {
     it(`is not asked ${read}`, async () => {
