@@ -68,7 +68,7 @@ const node = z.preprocess(
     promotable: z.boolean().default(true).describe('false: never promoted'),
     subscription: z
       .string()
-      .min(1)
+      .regex(/^[\x20-\x7e]{1,63}$/, 'write a name of 1 to 63 ASCII characters')
       .nullable()
       .default(null)
       .describe('it is no replica but a logical subscriber, by this subscription in cluster.database'),

@@ -6,6 +6,7 @@ import { type Finding, fine, problem, warning } from './finding.ts';
 import { judgeDoor } from './preflight-door.ts';
 import { type NodeFacts, readFacts } from './preflight-facts.ts';
 import { judgeCluster, judgeNode } from './preflight-judge.ts';
+import { judgeSubscriber } from './preflight-subscriber.ts';
 import { judgeUsers } from './preflight-users.ts';
 
 /** Connects to every node and judges what it finds. Never rejects: what cannot be asked is a finding. */
@@ -27,6 +28,9 @@ export async function preflight(config: Config): Promise<Finding[]> {
     findings.push(...judgeNode(node, answer, config));
   }
   const answering = nodes.find(({ name }) => facts.has(name));
+  for (const node of nodesOf(config)) {
+    if (node.subscription !== undefined) findings.push(...(await askSubscriber(config, node, node.subscription)));
+  }
   findings.push(...judgeCluster(nodes, facts, config), ...judgeDoor(config), ...(await judgeUsers(config, answering)));
   return findings;
 }
@@ -37,6 +41,17 @@ async function ask(config: Config, node: NodeConfig): Promise<NodeFacts | { read
     return await readFacts(connection);
   } catch (error) {
     return { error };
+  } finally {
+    connection.close();
+  }
+}
+
+async function askSubscriber(config: Config, node: NodeConfig, subscription: string): Promise<Finding[]> {
+  const connection = new ControlConnection(controlTarget(config, node), 'fairlead-check');
+  try {
+    return await judgeSubscriber(connection, subscription, config);
+  } catch (error) {
+    return [unreachable(node, config, error, false)];
   } finally {
     connection.close();
   }

@@ -7,6 +7,8 @@ export type TablesThere = { readonly tables: ReadonlySet<number>; readonly leftO
 export class SubscribedTables {
   /** Subscription and table → where it had been copied when it was seen to be published in part. */
   readonly #partial = new Map<string, string>();
+  /** Which table of the primary it was copied from, as far as that was seen. */
+  readonly #sources = new Map<string, { readonly copied: string; readonly oid: number }>();
 
   compare(subscription: string, there: readonly SubscribedTable[], published: readonly PublishedTable[]): TablesThere {
     const byName = new Map(published.map((table) => [nameOf(table), table]));
@@ -29,6 +31,9 @@ export class SubscribedTables {
     if (source === undefined) return 'is not published';
     if (!source.whole) return 'is published in part';
     if (this.#partial.get(key) === table.copied) return 'was published in part';
+    const before = this.#sources.get(key);
+    if (before?.copied !== table.copied) this.#sources.set(key, { copied: table.copied, oid: Number(source.oid) });
+    else if (before.oid !== Number(source.oid)) return 'is another table on the primary now';
     if (!table.only) return 'has a namesake there';
     if (source.definition === null || table.definition === null) return 'is of a kind that is not read there';
     return source.definition === table.definition ? null : 'differs in columns or privileges';

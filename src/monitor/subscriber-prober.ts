@@ -177,7 +177,7 @@ export class SubscriberProber {
       known !== undefined && known.obstacle === null && last?.timeline === timeline && known.worker === worker;
     const reachLsn = this.#reached(row, timeline, maxLsn(appliedLsn, progressLsn));
     const not = (obstacle: string): Subscription => ({ ...NOTHING, obstacle, worker, reachLsn });
-    const { schema } = this.#cluster.freshness;
+    const { schema, lastChangeOfAll } = this.#cluster.freshness;
 
     if (published === null) {
       const obstacle = this.#unsound(row);
@@ -198,15 +198,17 @@ export class SubscriberProber {
     if (row.surroundings !== published.surroundings) {
       return not('its encoding, collation, settings, or settings of roles differ from those of the primary');
     }
-    const shown = schema.live && schema.shows(published.snapshot);
-    return {
-      ...this.#tables.compare(row.subscription ?? '', row.tables, published.tables),
-      obstacle: null,
-      worker,
-      reachLsn,
-      schemaVersion: shown ? schema.version : -1,
-      comparedLsn: parseLsn(published.lsn),
-    };
+    const compared = this.#tables.compare(row.subscription ?? '', row.tables, published.tables);
+    const schemaVersion = schema.live && schema.shows(published.snapshot) ? schema.version : -1;
+    // a comparison that still holds is not later than the stream, as a new one may be for a moment
+    const holds =
+      same &&
+      known.schemaVersion === schemaVersion &&
+      known.comparedLsn >= lastChangeOfAll &&
+      known.tables.size === compared.tables.size &&
+      [...compared.tables].every((oid) => known.tables.has(oid));
+    const comparedLsn = holds ? known.comparedLsn : parseLsn(published.lsn);
+    return { ...compared, obstacle: null, worker, reachLsn, schemaVersion, comparedLsn };
   }
 
   /** What was copied with a table may be later than what was applied; and a new worker begins to count anew. */

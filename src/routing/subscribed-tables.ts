@@ -6,7 +6,7 @@ const NOBODY: readonly TopologyNode[] = [];
 
 /**
  * Logical subscribers that have everything a statement reads, which must be nothing but tables that they have as the primary has them: compared
- * with the schema that the stream tells of now, and not later than the stream has come.
+ * with the schema that the stream tells of now, not later than the stream has come, and not before anything that may have changed everything.
  */
 export function subscribersOf(
   tables: TablesRead | null,
@@ -20,6 +20,7 @@ export function subscribersOf(
     const known = observations.of(name).last?.subscription;
     if (known === undefined || known.obstacle !== null) return false;
     if (known.schemaVersion !== freshness.schema.version || known.comparedLsn > freshness.asOf) return false;
+    if (known.comparedLsn < freshness.lastChangeOfAll) return false;
     return tables.oids.every((oid) => known.tables.has(oid));
   });
 }

@@ -169,6 +169,7 @@ function relation(node: Fields, findings: Findings, scope: Scope): void {
   const schema = textOf(node.schemaname);
   const name = textOf(node.relname) ?? '';
   if (schema === null && scope.has(name)) return;
+  findings.tables.called(textOf((node.alias as Fields | undefined)?.aliasname) ?? name);
   findings.relation(schema, name);
 }
 

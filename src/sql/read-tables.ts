@@ -15,12 +15,24 @@ export class ReadTables implements TableSink {
   readonly #tables: CatalogTables | null;
   readonly #asked = new Set<number>();
   readonly #bodies: string[] = [];
+  /** What tables are called in the statement, and columns. */
+  readonly #called = new Set<string>();
+  readonly #columns = new Set<string>();
 
   constructor(catalog: Catalog | null) {
     this.#catalog = catalog;
     this.#tables = catalog?.tables ?? null;
     if (this.#tables === null) this.opaque('the catalog is not known');
     else this.#tables.anything(this);
+  }
+
+  /** A row as a value has the type of its table, which is another one on each server. */
+  get mayTellRows(): boolean {
+    return [...this.#called].some((name) => this.#columns.has(name));
+  }
+
+  called(name: string): void {
+    this.#called.add(name);
   }
 
   relation(schema: string | null, name: string): void {
@@ -34,6 +46,7 @@ export class ReadTables implements TableSink {
 
   column(name: string): void {
     if (name === 'tableoid') this.plain = false;
+    this.#columns.add(name);
     this.#tables?.column(name, this);
   }
 

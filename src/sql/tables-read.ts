@@ -25,7 +25,7 @@ export function tablesRead(findings: Findings): TablesRead | null {
         oids: Object.freeze([...tables.oids]),
         stamp: catalog.stamp,
         tellsTime: tables.tellsTime,
-        plain: tables.plain,
+        plain: tables.plain && !tables.mayTellRows,
       });
     }
     for (const body of bodies) readBody(body, catalog, tables);

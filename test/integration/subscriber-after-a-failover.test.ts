@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { untilReplayed } from '../support/paused-replay.ts';
 import type { RawClient } from '../support/raw-client.ts';
 import { SUBSCRIPTION, SubscribedScene } from '../support/subscribed-scene.ts';
 import { until } from '../support/wait.ts';
@@ -8,15 +9,23 @@ describe('a logical subscriber, when the primary is replaced', () => {
   let scene: SubscribedScene;
   let client: RawClient;
 
-  before(async () => {
+  beforeEach(async () => {
     const schema = 'CREATE TABLE t (id int PRIMARY KEY)';
     scene = await SubscribedScene.start(schema, 'CREATE PUBLICATION pub FOR TABLE t', 'automatic');
     client = await scene.connect();
   });
-  after(() => scene?.stop());
+  afterEach(() => scene?.stop());
 
   const assigned = () => scene.fairlead.app.cluster.assignment.value;
   const readable = async () => (await scene.node('sub'))?.readable === 'yes';
+
+  async function killPrimary(): Promise<void> {
+    await scene.primary.kill9();
+    await until(() => assigned().primary === 'pg2' && assigned().phase === 'steady', {
+      what: 'pg2 to be the primary',
+      timeoutMs: 30_000,
+    });
+  }
 
   /** A read of one session right behind a write of it. */
   async function writeAndRead(id: number): Promise<string> {
@@ -30,26 +39,18 @@ describe('a logical subscriber, when the primary is replaced', () => {
     await until(readable, { what: 'reads on the subscriber' });
     const before = await scene.there("SELECT name, setting FROM pg_file_settings WHERE sourcefile ~ 'auto'");
     for (let id = 1; id <= 20; id++) await writeAndRead(id);
-    await scene.primary.kill9();
-    await until(() => assigned().primary === 'pg2' && assigned().phase === 'steady', {
-      what: 'pg2 to be the primary',
-      timeoutMs: 30_000,
-    });
+    await killPrimary();
     for (let id = 101; id <= 120; id++) assert.equal(await writeAndRead(id), 'pg2');
     assert.equal((await scene.node('sub'))?.state, 'detached');
     assert.deepEqual([...assigned().fenced.keys()], ['pg1']);
     assert.deepEqual(await scene.there("SELECT name, setting FROM pg_file_settings WHERE sourcefile ~ 'auto'"), before);
 
     // turned to the new primary, where its slot was made too late: it will never get what was written before
-    const { host, port } = scene.cluster.node('pg2');
-    const { superuser, password } = scene.cluster;
     await scene.cluster.node('pg2').query(`SELECT pg_create_logical_replication_slot('${SUBSCRIPTION}', 'pgoutput')`);
     await until(async () => /later than what it has/.test((await scene.node('sub'))?.reason ?? ''), {
       what: 'the gap to be seen',
     });
-    await scene.there(
-      `ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} user=${superuser} password=${password} dbname=postgres'`,
-    );
+    await scene.turnTo('pg2');
     const received = `SELECT FROM pg_replication_slots WHERE slot_name = '${SUBSCRIPTION}' AND active`;
     await until(async () => (await scene.cluster.node('pg2').query(received)).length === 1, {
       what: 'the subscriber to receive from pg2',
@@ -71,5 +72,34 @@ describe('a logical subscriber, when the primary is replaced', () => {
     await until(async () => (await writeAndRead(Math.floor(Math.random() * 1e9) + 1000)) === 'sub', {
       what: 'reads of what was written on the subscriber',
     });
+  });
+
+  it('is read again when its slot has survived, and it misses nothing', async (t) => {
+    if (scene.cluster.major < 17) return t.skip('slots do not survive before PostgreSQL 17');
+    const pg2 = scene.cluster.node('pg2');
+    await scene.there(`DROP SUBSCRIPTION ${SUBSCRIPTION}`);
+    await scene.subscribe('pg1', 'WITH (failover = true, copy_data = true)');
+    const [row] = await pg2.query<{ conninfo: string }>("SELECT current_setting('primary_conninfo') AS conninfo");
+    const conninfo = `${row?.conninfo} dbname=postgres`.replaceAll("'", "''");
+    await pg2.query(`ALTER SYSTEM SET primary_conninfo = '${conninfo}'`);
+    await pg2.query('ALTER SYSTEM SET sync_replication_slots = on');
+    await pg2.query('SELECT pg_reload_conf()');
+    const synced = `SELECT FROM pg_replication_slots WHERE slot_name = '${SUBSCRIPTION}' AND synced AND NOT temporary`;
+    let id = 0;
+    await until(
+      async () => {
+        await writeAndRead(++id);
+        return (await pg2.query(synced)).length === 1;
+      },
+      { what: 'the slot on pg2', timeoutMs: 60_000 },
+    );
+    await until(readable, { what: 'reads on the subscriber' });
+    await untilReplayed(scene.cluster, pg2);
+    await killPrimary();
+    for (let i = 0; i < 20; i++) assert.equal(await writeAndRead(++id), 'pg2');
+    await until(async () => /does not receive/.test((await scene.node('sub'))?.reason ?? ''), { what: 'it to be fit' });
+    await scene.turnTo('pg2');
+    await until(async () => (await writeAndRead(++id)) === 'sub', { what: 'reads on it', timeoutMs: 20_000 });
+    assert.equal(await client.value('SELECT count(*) FROM t'), String(id));
   });
 });

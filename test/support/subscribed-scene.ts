@@ -1,6 +1,7 @@
 import pg from 'pg';
+import type { Config } from '../../src/config/config.ts';
 import { startTestCluster, type TestCluster, type TestNode } from './cluster.ts';
-import { startFairlead, type TestFairlead } from './fairlead.ts';
+import { configFor, startFairlead, type TestFairlead, type TestFairleadOptions } from './fairlead.ts';
 import { RawClient } from './raw-client.ts';
 import { show, untilServing } from './serving.ts';
 import { queryOnce } from './test-cluster.ts';
@@ -8,14 +9,20 @@ import { until } from './wait.ts';
 
 export const SUBSCRIPTION = 'sub';
 
+/** Superuser on both sides, with this for a password. */
+const USER = 'everywhere';
+const MAKE_USER = `CREATE ROLE ${USER} SUPERUSER LOGIN PASSWORD '${USER}'`;
+
 /** A primary, a physical replica, and `sub`: a server of its own that subscribes to publication `pub` of the primary. */
 export class SubscribedScene {
   readonly cluster: TestCluster;
   readonly fairlead: TestFairlead;
+  readonly config: Config;
   readonly #other: TestCluster;
   readonly #open: { vanish(): void }[] = [];
 
-  private constructor(cluster: TestCluster, other: TestCluster, fairlead: TestFairlead) {
+  private constructor(cluster: TestCluster, other: TestCluster, fairlead: TestFairlead, config: Config) {
+    this.config = config;
     this.cluster = cluster;
     this.#other = other;
     this.fairlead = fairlead;
@@ -29,19 +36,24 @@ export class SubscribedScene {
     const cluster = await startTestCluster({ replicas: 1 });
     const other = await startTestCluster({ replicas: 0 });
     const [there] = other.nodes as [TestNode];
-    await there.query(`ALTER ROLE ${cluster.superuser} PASSWORD '${cluster.password}'`);
+    await there.query(MAKE_USER);
+    await (cluster.nodes[0] as TestNode).query(MAKE_USER);
     const nodes = cluster.nodes.map(({ name, host, port }) => [name, `${host}:${port}`]);
-    const fairlead = await startFairlead(cluster, {
+    const options: TestFairleadOptions = {
+      auth: { users: { [cluster.superuser]: cluster.password, [USER]: USER }, admins: [cluster.superuser] },
       cluster: {
+        user: USER,
+        password: USER,
         nodes: {
           ...Object.fromEntries(nodes),
           sub: { address: `${there.host}:${there.port}`, subscription: SUBSCRIPTION },
         },
       },
       config: { failover: { mode, timeout: '1s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
-    });
+    };
+    const fairlead = await startFairlead(cluster, options);
     await untilServing(fairlead, 1);
-    const scene = new SubscribedScene(cluster, other, fairlead);
+    const scene = new SubscribedScene(cluster, other, fairlead, configFor(cluster, options));
     await scene.primary.query(`${schema}; ${publish}`);
     await scene.there(schema);
     await scene.subscribe('pg1');
@@ -60,9 +72,7 @@ export class SubscribedScene {
   }
 
   get #thereUrl(): string {
-    const url = new URL((this.#other.nodes[0] as TestNode).url);
-    url.password = this.cluster.password;
-    return url.href;
+    return (this.#other.nodes[0] as TestNode).url;
   }
 
   /** On the subscriber itself. */
@@ -70,12 +80,26 @@ export class SubscribedScene {
     return queryOnce<Row>(this.#thereUrl, text);
   }
 
-  async subscribe(publisher: string): Promise<void> {
+  /** Kills the subscriber's server and starts it again: what it has not flushed is lost. */
+  async crash(): Promise<void> {
+    const [there] = this.#other.nodes as [TestNode];
+    await there.kill9();
+    await there.start();
+  }
+
+  async subscribe(publisher: string, options = ''): Promise<void> {
+    const connection = `CONNECTION '${this.#conninfo(publisher)}'`;
+    await this.there(`CREATE SUBSCRIPTION ${SUBSCRIPTION} ${connection} PUBLICATION pub ${options}`);
+  }
+
+  /** Lets it receive from another node. */
+  async turnTo(publisher: string): Promise<void> {
+    await this.there(`ALTER SUBSCRIPTION ${SUBSCRIPTION} CONNECTION '${this.#conninfo(publisher)}'`);
+  }
+
+  #conninfo(publisher: string): string {
     const { host, port } = this.cluster.node(publisher);
-    const login = `user=${this.cluster.superuser} password=${this.cluster.password} dbname=postgres`;
-    await this.there(
-      `CREATE SUBSCRIPTION ${SUBSCRIPTION} CONNECTION 'host=${host} port=${port} ${login}' PUBLICATION pub`,
-    );
+    return `host=${host} port=${port} user=${USER} password=${USER} dbname=postgres`;
   }
 
   /** While it runs the apply worker can write nothing into the table; whoever reads it is not disturbed. */
@@ -92,7 +116,10 @@ export class SubscribedScene {
   }
 
   async connect(): Promise<RawClient> {
-    const client = await RawClient.connect(this.fairlead.url);
+    const url = new URL(this.fairlead.url);
+    url.username = USER;
+    url.password = USER;
+    const client = await RawClient.connect(url.href);
     this.#open.push(client);
     return client;
   }
