@@ -38,6 +38,8 @@ type Case = {
   readonly what: string;
   readonly write: string;
   readonly read: string;
+  /** Before PostgreSQL 17. */
+  readonly before17?: string;
   /** Who reads; left out: the superuser. */
   readonly as?: 'reader';
 };
@@ -89,6 +91,8 @@ const CASES: readonly Case[] = [
     what: 'DDL while event triggers are off',
     write:
       'SET event_triggers = off; CREATE OR REPLACE VIEW shown AS SELECT 100 + count(*) AS n FROM quiet; RESET event_triggers',
+    before17:
+      'BEGIN; ALTER EVENT TRIGGER fairlead_ddl_end DISABLE; CREATE OR REPLACE VIEW shown AS SELECT 100 + count(*) AS n FROM quiet; ALTER EVENT TRIGGER fairlead_ddl_end ENABLE ALWAYS; COMMIT',
     read: 'SELECT n FROM shown',
   },
   {
@@ -160,14 +164,13 @@ describe('changes of which no row of the stream tells', () => {
     await scene.settle(client);
   });
 
-  for (const { what, write, read, as } of CASES) {
-    it(`count: ${what}`, async (t) => {
-      if (write.includes('event_triggers') && version < 170_000) return t.skip('event_triggers is of PostgreSQL 17');
+  for (const { what, write, before17, read, as } of CASES) {
+    it(`count: ${what}`, async () => {
       const [own, reader] = [await scene.connect(), await scene.connect(as)];
       await scene.settle(own);
       await reader.value(read);
       await scene.whilePaused(async () => {
-        await own.query(write);
+        await own.query(version < 170_000 ? (before17 ?? write) : write);
         const expected = await scene.expectedOf(read, as);
         await reader.query("SET fairlead.consistency = 'strong'");
         assert.equal(await reader.value(read), expected, await scene.routeOf(reader));
