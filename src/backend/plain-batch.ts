@@ -1,6 +1,7 @@
 import { SERVER } from '../wire/message-type.ts';
 import type { Counts } from './database-counters.ts';
 import type { StatementEntry, Undone } from './exchange.ts';
+import type { PreparedStatement } from './prepared-statement.ts';
 import type { ServerStatements } from './server-statements.ts';
 
 const NO_UNNAMED: readonly Undone[] = [{ name: '', statement: null }];
@@ -12,7 +13,30 @@ export class PlainBatch {
   binds = 0;
   /** What the Describe is about, where somebody relies on it. */
   described: StatementEntry | null = null;
+  /** The statement it names, and what the client calls that. */
+  #named: PreparedStatement | null = null;
+  #name = '';
+  /** Where there are several: by their names on the server. */
+  #names: Map<string, string> | null = null;
   #parsed = false;
+
+  /** It executes a statement that has a name. Mostly there is one, and nothing is made up for it. */
+  names(statement: PreparedStatement, clientName: string): void {
+    if (this.#named === null) {
+      this.#named = statement;
+      this.#name = clientName;
+      return;
+    }
+    this.#names ??= new Map([[this.#named.serverName, this.#name]]);
+    this.#names.set(statement.serverName, clientName);
+  }
+
+  /** What the client calls the statement that a server's text names; null: it names none of these. */
+  clientName(text: string): string | null {
+    if (this.#names === null) return this.#named === null ? null : this.#name;
+    for (const [serverName, name] of this.#names) if (text.includes(`"${serverName}"`)) return name;
+    return null;
+  }
 
   /** A reply that goes along, at `start`..`end`. */
   heard(type: number, statements: ServerStatements, buffer: Buffer, start: number, end: number): void {

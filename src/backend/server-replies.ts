@@ -192,7 +192,7 @@ export class ServerReplies {
   #errorSeen(exchange: Exchange, buffer: Buffer, from: number, pos: number, end: number): number {
     const fields = readErrorFields(buffer, pos, end);
     const { ownFault } = exchange;
-    const name = exchange.names[exchange.head] ?? null;
+    const name = exchange.plain?.clientName(fields.message) ?? exchange.names[exchange.head] ?? null;
     if (exchange.extended) {
       // a Parse under the empty name that fails leaves none there
       if (exchange.parsesUnnamed) this.#connection.statements.dropUnnamed();

@@ -30,6 +30,7 @@ export function encodePlain(batch: Batch, statements: ServerStatements, variant:
         if (name !== '') {
           const prepared = variant(statement.prepared);
           if (!statements.use(prepared)) return null;
+          plain.names(prepared, name ?? '');
           // at most: the client's name is at least one byte long
           size += prepared.wireName.length;
         } else if (!plain.parses) return null;

@@ -135,6 +135,17 @@ describe('reads of many sessions share server connections', { timeout: 120_000 }
     );
   });
 
+  it('an error names statements as the client does', async () => {
+    const connection = await Connection.open(fairlead.url);
+    try {
+      const mine = (values: unknown[]) => connection.rows('SELECT v FROM items WHERE id = 1', values, 'mine');
+      for (let i = 0; i < 10; i++) await mine([]);
+      await assert.rejects(mine([300]), /prepared statement "mine" requires 0/);
+    } finally {
+      await connection.close();
+    }
+  });
+
   it('sessions with other settings never meet on one', async () => {
     const zones = ['UTC', 'Asia/Tokyo', 'America/Lima'];
     const groups = await Promise.all(zones.map((TimeZone) => connect(12, fairlead, { TimeZone })));
