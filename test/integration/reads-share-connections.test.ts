@@ -136,14 +136,21 @@ describe('reads of many sessions share server connections', { timeout: 120_000 }
   });
 
   it('an error names statements as the client does', async () => {
-    const connection = await Connection.open(fairlead.url);
-    try {
-      const mine = (values: unknown[]) => connection.rows('SELECT v FROM items WHERE id = 1', values, 'mine');
-      for (let i = 0; i < 10; i++) await mine([]);
-      await assert.rejects(mine([300]), /prepared statement "mine" requires 0/);
-    } finally {
-      await connection.close();
-    }
+    const clients = await connect(12, narrow);
+    for (const client of clients) await client.ask(parse('SELECT v FROM items WHERE id = 1', 'mine'), sync);
+    const before = await total('shared_reads', narrow);
+    const shared = async () => {
+      // without the Describe that drivers send
+      await Promise.all(clients.map((client) => client.ask(bind('mine'), execute(), sync)));
+      return (await total('shared_reads', narrow)) > before + 50;
+    };
+    await until(shared, { what: 'reads that share a connection' });
+    const errors = clients.map(async (client) => {
+      client.send(bind('mine', { values: ['300'] }), execute(), sync);
+      const answer = await client.untilReady();
+      return answer.find(({ type }) => type === 'E')?.body.toString() ?? 'no error';
+    });
+    for (const said of await Promise.all(errors)) assert.match(said, /prepared statement "mine" requires 0/);
   });
 
   it('sessions with other settings never meet on one', async () => {
