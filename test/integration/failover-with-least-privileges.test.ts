@@ -2,20 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { type Controlled, startControlled } from '../support/controlled.ts';
+import { STEWARD } from '../support/steward.ts';
 import { until } from '../support/wait.ts';
-
-const PARAMETERS = [
-  'primary_conninfo',
-  'primary_slot_name',
-  'synchronous_standby_names',
-  'default_transaction_read_only',
-  'wal_receiver_timeout',
-  'wal_receiver_status_interval',
-];
-
-const ROLE = `CREATE ROLE steward LOGIN REPLICATION PASSWORD 'p' IN ROLE pg_monitor, pg_signal_backend;
-  GRANT EXECUTE ON FUNCTION pg_promote, pg_reload_conf TO steward;
-  GRANT ALTER SYSTEM ON PARAMETER ${PARAMETERS.join(', ')} TO steward`;
 
 /** The role is not a superuser; it may do what PostgreSQL 15 and later can grant, and not read server files. */
 describe('failover with the least privileges', () => {
@@ -25,7 +13,7 @@ describe('failover with the least privileges', () => {
   before(async () => {
     cluster = await startTestCluster();
     if (cluster.major < 15) return;
-    await cluster.node('pg1').query(ROLE);
+    await cluster.node('pg1').query(STEWARD);
     const known = async () =>
       (await cluster.node('pg3').query(`SELECT FROM pg_roles WHERE rolname = 'steward'`)).length === 1;
     await until(known, { what: 'the role on pg3' });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { whileReplayIsPaused } from '../support/paused-replay.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
@@ -44,21 +45,7 @@ for (const workers of [1, 2]) {
     }
 
     /** While it stands still a replica shows what was before. */
-    async function whileReplicaIsPaused(run: () => Promise<void>): Promise<void> {
-      const replica = cluster.node('pg2');
-      const at = (await cluster.node('pg1').query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn'))[0]
-        ?.lsn;
-      await until(
-        async () => (await replica.query('SELECT 1 WHERE pg_last_wal_replay_lsn() >= $1::pg_lsn', [at])).length === 1,
-        { what: 'the replica to have everything' },
-      );
-      await replica.query('SELECT pg_wal_replay_pause()');
-      try {
-        await run();
-      } finally {
-        await replica.query('SELECT pg_wal_replay_resume()');
-      }
-    }
+    const whileReplicaIsPaused = (run: () => Promise<void>) => whileReplayIsPaused(cluster, ['pg2'], run);
 
     it('read what any of them wrote', async () => {
       const [phone, laptop] = [await connect('user:42'), await connect('user:42')];
