@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
+import type { Synchrony } from '../../src/cluster/synchrony.ts';
 import { ApiFixture, failoverEvent } from '../support/api-fixture.ts';
 import { browserPath, launchBrowser } from '../support/browser.ts';
 import { play } from '../support/dashboard-scene.ts';
@@ -103,6 +104,46 @@ describe('dashboard shows the cluster', {
       await page.waitForSelector('#events >> text=nothing was lost');
       await page.waitForSelector('#upstream .node.primary >> text=pg2');
       await page.waitForSelector('#banner', { state: 'hidden' });
+      await page.close();
+      assert.deepEqual(complaints, []);
+    } finally {
+      scene.stop();
+      await fixture.stop();
+    }
+  });
+
+  it('and where acknowledged commits are', async () => {
+    const fixture = new ApiFixture();
+    const complaints: string[] = [];
+    const url = await fixture.start();
+    const scene = play(fixture, 'healthy');
+    const keep = (change: Partial<Synchrony>) =>
+      fixture.cluster.synchrony.set({
+        ...{ mode: 'quorum', copies: 1, degrade: 'block', state: 'confirmed', reason: 'as configured', setting: null },
+        guarantee: [{ copies: 1, nodes: ['pg2', 'pg3'] }],
+        nodes: new Map([
+          ['pg2', 'quorum'],
+          ['pg3', 'async'],
+        ]),
+        ...change,
+      });
+    try {
+      const page = await open(url, 'laptop', 'dark', complaints);
+      await page.waitForSelector('#connection.live');
+      assert.equal(await page.locator('#synchronous').isVisible(), false, 'nothing is promised');
+      keep({});
+      await page.waitForSelector('#synchronous.good >> text=1 of pg2, pg3');
+      assert.deepEqual(await page.locator('.node .sync:visible').allTextContents(), ['quorum']);
+      await shot(page, 'synchronous-laptop-dark');
+      keep({
+        state: 'blocked',
+        reason: 'commits wait: pg2 does not acknowledge',
+        nodes: new Map([['pg2', 'failing']]),
+      });
+      await page.waitForSelector('#synchronous.bad >> text=new ones wait');
+      await page.waitForSelector('#banner:not([hidden]) >> text=pg2 does not acknowledge');
+      await page.waitForSelector('.node .sync.bad >> text=failing');
+      await shot(page, 'blocked-laptop-dark');
       await page.close();
       assert.deepEqual(complaints, []);
     } finally {

@@ -4,7 +4,10 @@ import * as format from './format.js';
 
 const MOST = 100;
 /** Those that one looks for; the others say how they came about. */
-const MAJOR = new Set(['failover', 'switchover', 'halted', 'promotion-failed', 'diverged', 'repoint-incomplete']);
+const MAJOR = new Set([
+  ...['failover', 'switchover', 'halted', 'promotion-failed', 'diverged', 'repoint-incomplete'],
+  ...['sync-blocked', 'sync-degraded', 'sync-lost', 'data-loss-allowed'],
+]);
 
 export function addEvents(state, events) {
   const known = new Map(state.events.map((e) => [e.id, e]));

@@ -3,6 +3,7 @@ import { $, className, h, keyed, text } from './dom.js';
 import * as format from './format.js';
 
 const PHASE_CLASS = { steady: 'good', starting: '', halted: 'bad' };
+const SYNC_CLASS = { confirmed: 'good', unknown: '', blocked: 'bad' };
 
 export function renderBar(state) {
   const { cluster } = state;
@@ -17,7 +18,21 @@ export function renderBar(state) {
   text($('replication'), mode === 'streaming' ? `live, ${format.plural(commits, 'commit')}` : mode);
   className($('replication'), mode === 'streaming' ? 'good' : 'warn');
   $('replication').title = reason;
+  renderSynchronous(cluster.synchronous);
   document.title = `${cluster.primary ?? 'no primary'} · ${cluster.phase} · Fairlead`;
+}
+
+/** Where every acknowledged commit is, where Fairlead sees to that. */
+function renderSynchronous(synchronous) {
+  $('synchronous-fact').hidden = synchronous === null;
+  if (synchronous === null) return;
+  const { state, reason, confirmed } = synchronous;
+  const places = (confirmed ?? []).map(({ copies, nodes }) => `${copies} of ${nodes.join(', ')}`);
+  const where = places.length === 0 ? 'the primary alone' : places.join(' or ');
+  const words = { unknown: format.DASH, confirmed: where, blocked: `${where}; new ones wait` };
+  text($('synchronous'), words[state] ?? `${where} (${state})`);
+  className($('synchronous'), SYNC_CLASS[state] ?? 'warn');
+  $('synchronous').title = reason;
 }
 
 /** What somebody who walks past must know. The clock runs here, between two messages too. */
@@ -41,7 +56,16 @@ function bannerOf({ cluster, receivedMs, lostSinceMs }, nowMs) {
       clock: ago,
     };
   }
-  if (cluster === null || (cluster.holding === null && cluster.phase !== 'halted')) return null;
+  if (cluster === null) return null;
+  if (cluster.holding === null && cluster.synchronous?.state === 'blocked') {
+    return {
+      level: 'bad',
+      title: 'Commits wait',
+      text: cluster.synchronous.reason.replace(/^commits wait: /, ''),
+      clock: '',
+    };
+  }
+  if (cluster.holding === null && cluster.phase !== 'halted') return null;
   if (cluster.holding === null) return { level: 'bad', title: 'Halted', text: cluster.reason, clock: '' };
   const { why, sessions, forMs } = cluster.holding;
   const clock = seconds(forMs + nowMs - receivedMs);

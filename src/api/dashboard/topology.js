@@ -12,6 +12,8 @@ const STATE_CLASS = {
   detached: 'warn',
 };
 
+const SYNC_CLASS = { sync: 'good', quorum: 'good', failing: 'bad', joining: 'warn' };
+
 export function renderTopology({ cluster, traffic, lag }) {
   if (cluster === null) return;
   // while there is none, whoever was primary last keeps its place
@@ -45,7 +47,7 @@ function makeCard() {
   return h(
     'li',
     'node',
-    h('div', 'title', h('span', 'name'), h('span', 'role'), h('span', 'state')),
+    h('div', 'title', h('span', 'name'), h('span', 'role'), h('span', 'sync'), h('span', 'state')),
     h('div', 'why'),
     h('div', 'place'),
     h('dl', 'numbers', number(), number(), number(), number(), number(), number()),
@@ -54,11 +56,15 @@ function makeCard() {
 
 function updateCard(card, node) {
   const [title, why, place, numbers] = card.children;
-  const [name, role, state] = title.children;
+  const [name, role, sync, state] = title.children;
   const off = node.top ? !node.assigned : !node.readable;
   className(card, `node ${nodeClass(node.index)}${node.assigned ? ' primary' : ''}${off ? ' off' : ''}`);
   text(name, node.name);
   text(role, node.role === 'unknown' ? 'never seen' : node.role);
+  // every acknowledged commit relies on it, or will
+  sync.hidden = node.sync === null || node.sync === 'async';
+  text(sync, node.sync ?? '');
+  className(sync, `sync ${SYNC_CLASS[node.sync] ?? ''}`);
   text(state, node.replayPaused && node.state === 'up' ? 'replay paused' : node.state);
   className(state, `state ${node.replayPaused ? 'warn' : (STATE_CLASS[node.state] ?? '')}`);
   // "up" needs no words; every other state does
