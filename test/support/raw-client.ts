@@ -280,7 +280,9 @@ export class RawClient {
 
   /** Vanishes without a word, with a reset. */
   vanish(): void {
-    this.socket.resetAndDestroy();
+    // Node 20 never closes a socket that is reset while its end is on the way, and then cannot end its own process
+    if (this.socket.writableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   #data(chunk: Buffer): void {
