@@ -1,5 +1,6 @@
 import type { ControlConnection } from '../../src/backend/control-connection.ts';
 import { CommitLog } from '../../src/cluster/commit-log.ts';
+import { KeptRows } from '../../src/cluster/kept-rows.ts';
 import { RecentCommits } from '../../src/cluster/recent-commits.ts';
 import { TableFreshness } from '../../src/cluster/table-freshness.ts';
 import { LSN_ZERO, lsn } from '../../src/core/lsn.ts';
@@ -16,6 +17,7 @@ const SHAPES = [
   { tables: 10_000, commits: 1 },
 ];
 const LOG_ENTRIES = 65_536;
+const NO_ROWS = { copiedBytes: 0, leftOut: false };
 
 /** What the logical stream costs per commit, on either side of the worker's door; what it costs to ask the tables that it fills. */
 export async function commitCosts(forMs: number): Promise<Cost[]> {
@@ -24,7 +26,7 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
     const names = Array.from({ length: tables }, (_, i) => `public.table_${i}`);
     // as the decoder hands it on: one of very many tables counts as a change of all
     const opaque = tables > MAX_TABLES;
-    const commit = { commitMs: 0, xid: 1, untold: false, opaque, tables: opaque ? [] : names, ddl: [] };
+    const commit = { commitMs: 0, xid: 1, untold: false, opaque, tables: opaque ? [] : names, ddl: [], rows: NO_ROWS };
     const builder = new BatchBuilder();
     const collect = (): CommitBatch => {
       for (let i = 1; i <= commits; i++) builder.add(BigInt(i), commit);
@@ -32,7 +34,7 @@ export async function commitCosts(forMs: number): Promise<Cost[]> {
     };
     const batch = collect();
     const freshness = new TableFreshness();
-    const model = { commits: new CommitLog(), freshness, recent: new RecentCommits() };
+    const model = { commits: new CommitLog(), freshness, recent: new RecentCommits(), kept: new KeptRows() };
     const known = await namesOf(opaque ? [] : names, batch);
     const record = () => {
       // the same commits further on: those that were seen are ignored

@@ -11,6 +11,7 @@ import { AcknowledgedWrites } from './acknowledged-writes.ts';
 import { type Assignment, UNASSIGNED } from './assignment.ts';
 import { CommitLog } from './commit-log.ts';
 import { deriveTopology, sameTopology } from './derive-topology.ts';
+import { KeptRows } from './kept-rows.ts';
 import { type Lag, lagOf } from './lag.ts';
 import { LsnWaiters } from './lsn-waiters.ts';
 import { Observations } from './observations.ts';
@@ -18,6 +19,7 @@ import { NO_INTENT, type OperatorIntent } from './operator.ts';
 import { PrimarySamples } from './primary-samples.ts';
 import { provenUntil } from './proven-until.ts';
 import { ReadAudit } from './read-audit.ts';
+import { receivedByAll } from './received-by-all.ts';
 import { RecentCommits } from './recent-commits.ts';
 import type { Synchrony } from './synchrony.ts';
 import { TableFreshness } from './table-freshness.ts';
@@ -33,6 +35,8 @@ export class Cluster {
   readonly commits = new CommitLog();
   /** Writer: replication; read when a failover names what was lost. */
   readonly recent = new RecentCommits();
+  /** Writer: replication; read when a failover writes down what was lost. */
+  readonly kept = new KeptRows();
   /** Writer: frontend. */
   readonly acknowledged = new AcknowledgedWrites();
   /** Writer: replication. */
@@ -109,6 +113,11 @@ export class Cluster {
         ? maxLsn(this.observations.lsnAt(primary, position.answeredMs), this.commits.newestAt(primaryAtMs))
         : this.primaryLsn();
     return lagOf(position.lsn, primaryLsn, this.commits, primaryAtMs);
+  }
+
+  /** What every replica has received that may be promoted. */
+  receivedByAll(): Lsn {
+    return receivedByAll(this.nodes, this.assignment.value, (node) => this.observations.of(node).last);
   }
 
   /** How far the logical stream is behind the primary, milliseconds, as of the primary's last answer; Infinity when that is not known. */

@@ -255,6 +255,14 @@ export const configSchema = z.strictObject({
       timeout: timeMs.default(3000).describe('how long the primary may be silent before it is suspected'),
       max_loss: sizeBytes.default(16 * 1024 * 1024).describe('most WAL that an automatic promotion may lose'),
       hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
+      keep_rows: sizeBytes
+        .default(64 * 1024 * 1024)
+        .describe('memory for rows of commits that not every replica has yet, to be told when they are lost; 0: none'),
+      journal_directory: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe('where lost transactions are written to; none: $STATE_DIRECTORY, or the state directory of the user'),
     })
     .prefault({}),
   replication: z

@@ -96,7 +96,8 @@ export function textOf(path: readonly string[], value: unknown): string {
   const name = path.at(-1) ?? '';
   if (typeof value === 'number' && /(_|^)(interval|timeout|wait|hold|lifetime|delay|period)$/.test(name))
     return timeText(value);
-  if (typeof value === 'number' && /^max_loss$|_backlog$|^(warn|drop)_at$/.test(name)) return sizeText(value);
+  if (typeof value === 'number' && /^max_loss$|^keep_rows$|_backlog$|^(warn|drop)_at$/.test(name))
+    return sizeText(value);
   return String(value);
 }
 

@@ -4,6 +4,8 @@
 export const OPAQUE = 1;
 /** It changed what neither tables nor messages tell. */
 export const UNTOLD = 2;
+/** It changed more rows than are kept. */
+export const ROWS_LEFT_OUT = 4;
 
 export type CommitBatch = {
   readonly kind: 'commits';
@@ -21,12 +23,15 @@ export type CommitBatch = {
   readonly ddl: readonly { readonly commit: number; readonly content: string }[];
   /** Ids of the transactions, 32 bits each. */
   readonly xids: Uint32Array<ArrayBuffer>;
+  /** Rows as the stream told them, and how many bytes of that commit i has; those of a commit may have come with earlier batches. */
+  readonly rows: readonly Uint8Array<ArrayBuffer>[];
+  readonly rowBytes: Uint32Array<ArrayBuffer>;
 };
 
 /** What the worker tells. */
 export type StreamMessage =
   /** The slot exists: everything that commits after `consistentLsn` will be told. */
-  | { readonly kind: 'started'; readonly slot: string; readonly consistentLsn: string }
+  | { readonly kind: 'started'; readonly slot: string; readonly consistentLsn: string; readonly encoding: string }
   | CommitBatch
   /** Everything up to here was read; nothing that is told later ended before. */
   | { readonly kind: 'position'; readonly lsn: bigint }
@@ -41,6 +46,7 @@ export type BatchedCommit = {
   readonly untold: boolean;
   readonly tables: Iterable<string>;
   readonly ddl: readonly string[];
+  readonly rows: { readonly copiedBytes: number; readonly leftOut: boolean };
 };
 
 /** Collects commits until `take`. */
@@ -54,6 +60,7 @@ export class BatchBuilder {
   #names: string[] = [];
   #ddl: { commit: number; content: string }[] = [];
   #xids: number[] = [];
+  #rowBytes: number[] = [];
 
   get length(): number {
     return this.#endLsns.length;
@@ -62,15 +69,18 @@ export class BatchBuilder {
   add(endLsn: bigint, commit: BatchedCommit): void {
     for (const content of commit.ddl) this.#ddl.push({ commit: this.#endLsns.length, content });
     this.#xids.push(commit.xid);
+    this.#rowBytes.push(commit.rows.copiedBytes);
     this.#endLsns.push(endLsn);
     this.#commitMs.push(commit.commitMs);
-    this.#flags.push((commit.opaque ? OPAQUE : 0) | (commit.untold ? UNTOLD : 0));
+    this.#flags.push(
+      (commit.opaque ? OPAQUE : 0) | (commit.untold ? UNTOLD : 0) | (commit.rows.leftOut ? ROWS_LEFT_OUT : 0),
+    );
     if (!commit.opaque) for (const name of commit.tables) this.#tables.push(this.#numberOf(name));
     this.#tableEnds.push(this.#tables.length);
   }
 
-  /** What was collected; the builder is empty afterwards. */
-  take(): CommitBatch {
+  /** What was collected; the builder is empty afterwards. @param rows copied since the last call */
+  take(rows: readonly Uint8Array<ArrayBuffer>[] = []): CommitBatch {
     const batch: CommitBatch = {
       kind: 'commits',
       endLsns: BigUint64Array.from(this.#endLsns),
@@ -82,6 +92,8 @@ export class BatchBuilder {
       firstName: this.#numbers.size - this.#names.length,
       ddl: this.#ddl,
       xids: Uint32Array.from(this.#xids),
+      rows,
+      rowBytes: Uint32Array.from(this.#rowBytes),
     };
     this.#endLsns = [];
     this.#commitMs = [];
@@ -91,6 +103,7 @@ export class BatchBuilder {
     this.#names = [];
     this.#ddl = [];
     this.#xids = [];
+    this.#rowBytes = [];
     return batch;
   }
 
@@ -106,5 +119,6 @@ export class BatchBuilder {
 
 /** The arrays of a batch that change hands instead of being copied. */
 export function transferOf(batch: CommitBatch): ArrayBuffer[] {
-  return [batch.endLsns, batch.commitMs, batch.flags, batch.tableEnds, batch.tables, batch.xids].map((a) => a.buffer);
+  const { endLsns, commitMs, flags, tableEnds, tables, xids, rows, rowBytes } = batch;
+  return [endLsns, commitMs, flags, tableEnds, tables, xids, rowBytes, ...rows].map((a) => a.buffer);
 }

@@ -1,12 +1,15 @@
 import type { Client } from 'pg';
+import { RowArena } from './row-arena.ts';
 
 /** What a message of the stream was, as far as positions care. */
 export type DecodedKind = 'begin' | 'change' | 'message' | 'commit' | 'other';
 
 export type DecoderOptions = {
   readonly slot: string;
-  /** Called when the slot exists, with the position from which on everything is told. */
-  started(consistentLsn: string): void;
+  /** So much is kept of the rows of one transaction. */
+  readonly rowBytes: number;
+  /** Called when the slot exists, with the position from which on everything is told, and the encoding of what is told. */
+  started(consistentLsn: string, encoding: string): void;
 };
 
 /** Prefix of the messages that the DDL event triggers emit. */
@@ -23,9 +26,11 @@ const QUOTE = 0x22;
 const COLON = 0x3a;
 const COMMA = 0x2c;
 const TABLE_PREFIX_BYTES = 'table '.length;
+/** Fairlead's own tables: what it writes there it writes again where it is missing. */
+const OWN = /^fairlead\./;
 
 /**
- * Reads what the output plugin `test_decoding` writes, no further than the names of tables: row data is skipped. An instance holds the
+ * Reads what the output plugin `test_decoding` writes, no further than the names of tables: row data is copied at most. An instance holds the
  * transaction that is being read; after 'commit' its fields tell about it, until the next 'begin'.
  *
  * Formats are those of contrib/test_decoding/test_decoding.c (13 to 18): `BEGIN 741`, `table public.t: INSERT: a[integer]:1`,
@@ -40,6 +45,8 @@ export class CommitDecoder {
   readonly tables = new Set<string>();
   /** Contents of the DDL messages in it. */
   readonly ddl: string[] = [];
+  /** Rows it changed, undecoded. */
+  readonly rows: RowArena;
   /** True when it touched more tables than are counted. */
   opaque = false;
   /** True when it changed something that no table and no message tells about: a system catalog without DDL (ANALYZE, GRANT of a role), a large object. */
@@ -51,14 +58,18 @@ export class CommitDecoder {
   #changes = 0;
   #messages = 0;
   #lastTable: Buffer = Buffer.alloc(0);
+  #own = false;
 
   constructor(options: DecoderOptions) {
     this.options = options;
+    this.rows = new RowArena(options.rowBytes);
   }
 
   /** Makes the temporary slot on the stream's own connection and starts reading it. Resolves when the stream ends. */
   async start(client: Client): Promise<unknown> {
     const { slot, started } = this.options;
+    // what the plugin writes is not converted to the client's
+    const encoding = await client.query<{ server_encoding: string }>('SHOW server_encoding');
     // waits until every transaction that is open now has ended: nothing of the stream is promised until `started`
     const made = await client.query<{ consistent_point: string }>(
       `CREATE_REPLICATION_SLOT "${slot}" TEMPORARY LOGICAL test_decoding NOEXPORT_SNAPSHOT`,
@@ -67,7 +78,7 @@ export class CommitDecoder {
     const stream = client.query(
       `START_REPLICATION SLOT "${slot}" LOGICAL ${from} ("include-xids" '1', "include-timestamp" '1', "skip-empty-xacts" '0')`,
     );
-    started(from);
+    started(from, encoding.rows[0]?.server_encoding as string);
     return stream;
   }
 
@@ -97,6 +108,7 @@ export class CommitDecoder {
     this.untold = false;
     this.#changes = 0;
     this.#messages = 0;
+    this.rows.begin();
   }
 
   #change(message: Buffer): void {
@@ -104,10 +116,16 @@ export class CommitDecoder {
     const last = this.#lastTable;
     // rows of one table come in runs: one comparison each
     const again = this.#changes > 1 && last.length > 0 && message.length >= last.length;
-    if (again && message.compare(last, 0, last.length, 0, last.length) === 0) return;
+    if (!again || message.compare(last, 0, last.length, 0, last.length) !== 0) this.#named(message);
+    if (!this.#own) this.rows.append(message);
+  }
+
+  #named(message: Buffer): void {
     const end = endOfNames(message);
     this.#lastTable = Buffer.from(message.subarray(0, end + 1));
-    for (const name of splitNames(message.toString('utf8', TABLE_PREFIX_BYTES, end))) this.tables.add(name);
+    const names = splitNames(message.toString('utf8', TABLE_PREFIX_BYTES, end));
+    this.#own = names.every((name) => OWN.test(name));
+    for (const name of names) this.tables.add(name);
     if (this.tables.size > MAX_TABLES) this.opaque = true;
   }
 
@@ -139,7 +157,7 @@ function endOfNames(message: Buffer): number {
   return message.length;
 }
 
-function splitNames(text: string): string[] {
+export function splitNames(text: string): string[] {
   if (!text.includes(',')) return [text];
   const names: string[] = [];
   let quoted = false;

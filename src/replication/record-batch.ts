@@ -1,8 +1,9 @@
 import type { CommitLog } from '../cluster/commit-log.ts';
+import type { KeptRows } from '../cluster/kept-rows.ts';
 import type { RecentCommits } from '../cluster/recent-commits.ts';
 import type { TableFreshness } from '../cluster/table-freshness.ts';
 import type { Lsn } from '../core/lsn.ts';
-import { type CommitBatch, OPAQUE, UNTOLD } from './commit-batch.ts';
+import { type CommitBatch, OPAQUE, ROWS_LEFT_OUT, UNTOLD } from './commit-batch.ts';
 import type { DdlWatch } from './ddl-watch.ts';
 import type { RelationNames } from './relation-names.ts';
 
@@ -11,6 +12,7 @@ export type CommitTables = {
   readonly commits: CommitLog;
   readonly freshness: TableFreshness;
   readonly recent: RecentCommits;
+  readonly kept: KeptRows;
 };
 
 /**
@@ -26,7 +28,8 @@ export function recordBatch(
   watch: Pick<DdlWatch, 'markedFrom' | 'untold' | 'marked'>,
 ): void {
   const { markedFrom } = watch;
-  const { commits, freshness, recent } = tables;
+  const { commits, freshness, recent, kept } = tables;
+  kept.receive(batch.rows);
   names.learn(batch.names, batch.firstName);
   let from = 0;
   let nextDdl = 0;
@@ -39,6 +42,7 @@ export function recordBatch(
     const xid = batch.xids[i] as number;
     if ((flags & UNTOLD) !== 0) watch.untold(endLsn, xid);
     const oids: number[] = [];
+    let ddl = false;
     let all = markedFrom === null || endLsn <= markedFrom || (flags & OPAQUE) !== 0;
     for (let mark = batch.ddl[nextDdl]; mark?.commit === i; mark = batch.ddl[++nextDdl]) {
       const marked = markedOids(mark.content);
@@ -46,6 +50,7 @@ export function recordBatch(
       else oids.push(...marked);
       // data only: names mean what they meant
       if (mark.content.startsWith('=')) continue;
+      ddl = true;
       freshness.schemaChanged(xid);
       watch.marked();
       names.forget();
@@ -59,10 +64,16 @@ export function recordBatch(
     }
     for (const oid of oids) freshness.touch(oid, endLsn);
     if (all) freshness.touchAll(endLsn);
+    const named = names.named(batch.tables.subarray(from, to));
+    kept.record(
+      { endLsn, commitMs, xid, tables: named, ddl },
+      batch.rowBytes[i] as number,
+      (flags & ROWS_LEFT_OUT) !== 0,
+    );
     recent.record({
       endLsn,
       commitMs,
-      tables: names.named(batch.tables.subarray(from, to)),
+      tables: named,
       oids: all ? null : oids,
       ...((flags & UNTOLD) === 0 ? {} : { untold: true }),
     });

@@ -88,6 +88,8 @@ export class Replication {
 
   constructor(cluster: Cluster, options: ReplicationOptions) {
     this.#cluster = cluster;
+    // whoever promotes nobody loses nothing
+    cluster.kept.budgetBytes = options.config.failover.mode === 'off' ? 0 : options.config.failover.keep_rows;
     this.#user = options.config.cluster.user;
     this.#log = options.log;
     this.#targetOf = options.target;
@@ -121,6 +123,7 @@ export class Replication {
       // positions beyond the fork mean something else now
       this.#cluster.commits.reset();
       this.#cluster.recent.reset();
+      this.#cluster.kept.reset();
       this.#cluster.freshness.reset(LSN_ZERO, timeline);
       this.#received = LSN_ZERO;
     }
@@ -167,7 +170,7 @@ export class Replication {
       this.#failed({ permanent: false, message: failure.message, fix: null });
       return;
     }
-    const stream = new Stream(target, (message) => {
+    const stream = new Stream(target, this.#cluster.kept.transactionBytes, (message) => {
       if (this.#stream === stream) this.#hear(message);
     });
     this.#stream = stream;
@@ -178,7 +181,7 @@ export class Replication {
   #hear(message: StreamMessage): void {
     if (message.kind === 'commits') this.#record(message);
     else if (message.kind === 'position') this.#receive(lsn(message.lsn));
-    else if (message.kind === 'started') this.#started(parseLsn(message.consistentLsn));
+    else if (message.kind === 'started') this.#started(parseLsn(message.consistentLsn), message.encoding);
     else {
       void this.#stream?.stop();
       this.#stream = null;
@@ -187,13 +190,15 @@ export class Replication {
   }
 
   /** What committed before the slot existed was not told: it may have changed everything. */
-  #started(consistentLsn: Lsn): void {
+  #started(consistentLsn: Lsn, encoding: string): void {
     this.#streaming = true;
     this.#lastError = null;
     this.#permanent = false;
     this.#backoff.reset();
     this.#names?.reset();
     this.#cluster.recent.gap(consistentLsn);
+    this.#cluster.kept.gap(consistentLsn);
+    this.#cluster.kept.encoding = encoding;
     this.#cluster.freshness.reset(consistentLsn, this.#cluster.assignment.value.timeline);
     this.#receive(consistentLsn);
     this.#log.info({ node: this.#target?.name, slot: this.#stream?.slot }, 'following the logical stream');
@@ -245,6 +250,7 @@ export class Replication {
 
   /** Each probe of the primary: what its flush position bounds where the stream does not tell, or not yet. */
   #observed(node: string): void {
+    this.#cluster.kept.release(this.#cluster.receivedByAll());
     if (node !== this.#target?.name || node !== this.#cluster.assignment.value.primary) return;
     const { last, failure } = this.#cluster.observations.of(node);
     if (failure !== null && this.#stream !== null && !this.#streaming) {

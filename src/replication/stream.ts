@@ -12,12 +12,15 @@ export class Stream {
   readonly #worker: Worker;
   #ended = false;
 
-  /** @param hear called with every message; after 'failed' with none */
-  constructor(target: ControlTarget, hear: (message: StreamMessage) => void) {
+  /**
+   * @param rowBytes so much is kept of the rows of one transaction
+   * @param hear called with every message; after 'failed' with none
+   */
+  constructor(target: ControlTarget, rowBytes: number, hear: (message: StreamMessage) => void) {
     // a name of its own for each attempt: the slot of a connection that hangs outlives the attempt
     this.slot = `fairlead_${randomBytes(6).toString('hex')}`;
     const encryption = encryptionsFor(target)[0] as Encryption;
-    const workerData: StreamOrder = { target, encryption, slot: this.slot };
+    const workerData: StreamOrder = { target, encryption, slot: this.slot, rowBytes };
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData });
     const tell = (message: StreamMessage) => {
       if (this.#ended) return;

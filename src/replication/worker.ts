@@ -11,12 +11,15 @@ import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
 import type { Encryption } from '../transport/server-socket.ts';
 import { BatchBuilder, type StreamMessage, transferOf } from './commit-batch.ts';
 import { CommitDecoder, type DecodedKind } from './commit-decoder.ts';
+import { PLAIN_OUTPUT } from './plain-output.ts';
 
 export type StreamOrder = {
   readonly target: ControlTarget;
   /** What the main thread has found to be let in. */
   readonly encryption: Encryption;
   readonly slot: string;
+  /** So much is kept of the rows of one transaction. */
+  readonly rowBytes: number;
 };
 
 /** Commits wait this long for company on their way to the main thread. */
@@ -28,7 +31,7 @@ const CONFIRM_MS = 1000;
 /** After this much silence the server is asked for a sign of life, after twice as much it counts as gone. */
 const SILENCE_MS = 5000;
 
-const { target, encryption, slot } = workerData as StreamOrder;
+const { target, encryption, slot, rowBytes } = workerData as StreamOrder;
 const port = parentPort;
 if (port === null) throw new Error('worker.ts runs in a worker thread only');
 
@@ -49,7 +52,7 @@ function tell(message: StreamMessage): void {
 function flush(): void {
   flushTimer = undefined;
   if (builder.length > 0) {
-    const batch = builder.take();
+    const batch = builder.take(decoder.rows.take());
     port?.postMessage(batch, transferOf(batch));
   }
   if (position > told) {
@@ -81,8 +84,8 @@ const service = new LogicalReplicationService(
   {
     ...controlLogin(target, 'fairlead-stream', encryption),
     connectionTimeoutMillis: 5000,
-    // commit times are printed in the session's zone
-    options: '-c timezone=UTC -c statement_timeout=0',
+    // commit times are printed in the session's zone; rows as they can be read again anywhere
+    options: `-c statement_timeout=0 ${PLAIN_OUTPUT}`,
   } as pg.ClientConfig & { replication: 'database' },
   // its timer would confirm what was received but not processed
   { acknowledge: { auto: false, timeoutSeconds: 0 } },
@@ -96,11 +99,12 @@ function confirm(ping: boolean): void {
 
 const decoder = new CommitDecoder({
   slot,
-  started(consistentLsn) {
+  rowBytes,
+  started(consistentLsn, encoding) {
     started = true;
     position = parseLsn(consistentLsn);
     heardMs = performance.now();
-    tell({ kind: 'started', slot, consistentLsn });
+    tell({ kind: 'started', slot, consistentLsn, encoding });
   },
 });
 

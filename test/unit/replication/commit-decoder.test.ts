@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { CommitDecoder, parseCommitTime } from '../../../src/replication/commit-decoder.ts';
 
 function decode(...messages: string[]): CommitDecoder {
-  const decoder = new CommitDecoder({ slot: 's', started() {} });
+  const decoder = new CommitDecoder({ slot: 's', rowBytes: 0, started() {} });
   for (const message of messages) decoder.parse(Buffer.from(message));
   return decoder;
 }

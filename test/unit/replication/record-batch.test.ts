@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ControlConnection } from '../../../src/backend/control-connection.ts';
 import { CommitLog } from '../../../src/cluster/commit-log.ts';
+import { KeptRows } from '../../../src/cluster/kept-rows.ts';
 import { RecentCommits } from '../../../src/cluster/recent-commits.ts';
 import { TableFreshness } from '../../../src/cluster/table-freshness.ts';
 import { LSN_ZERO, lsn } from '../../../src/core/lsn.ts';
@@ -26,11 +27,17 @@ const commit = (tables: string[], ddl: string[] = []) => ({
   untold: false,
   tables,
   ddl,
+  rows: { copiedBytes: 0, leftOut: false },
 });
 
 describe('recording a batch of commits', () => {
   it('takes a table that is not known for all, until its name was looked up at an earlier position', async () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
+    const tables = {
+      commits: new CommitLog(),
+      freshness: new TableFreshness(),
+      recent: new RecentCommits(),
+      kept: new KeptRows(),
+    };
     const known = names('0/200');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
@@ -49,7 +56,12 @@ describe('recording a batch of commits', () => {
   });
 
   it('forgets names with a DDL mark, and touches what the mark says', async () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
+    const tables = {
+      commits: new CommitLog(),
+      freshness: new TableFreshness(),
+      recent: new RecentCommits(),
+      kept: new KeptRows(),
+    };
     const known = names('0/1');
     const builder = new BatchBuilder();
     builder.add(0x100n, commit(['public.t']));
@@ -66,7 +78,12 @@ describe('recording a batch of commits', () => {
   });
 
   it('takes every commit for a change of everything where DDL leaves no marks', () => {
-    const tables = { commits: new CommitLog(), freshness: new TableFreshness(), recent: new RecentCommits() };
+    const tables = {
+      commits: new CommitLog(),
+      freshness: new TableFreshness(),
+      recent: new RecentCommits(),
+      kept: new KeptRows(),
+    };
     const builder = new BatchBuilder();
     builder.add(0x100n, commit([]));
     recordBatch(builder.take(), tables, names('0/1'), { ...MARKED, markedFrom: null });
