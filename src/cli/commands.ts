@@ -13,6 +13,7 @@ export type CommandName =
   | 'rejoin'
   | 'replica'
   | 'agent'
+  | 'recover'
   | 'reload'
   | 'import'
   | 'help'
@@ -103,6 +104,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     usage: 'agent [-c FILE] --data-dir D --pg-bin DIR [--config-file F] [--listen A] [--log-level L]',
     summary:
       'beside one PostgreSQL server: starts, stops, rewinds and clones it; the token comes from FAIRLEAD_AGENT_TOKEN',
+  },
+  {
+    name: 'recover',
+    usage: 'recover FILE -c FILE [--apply] [--conflicts stop|skip-row] [--json]',
+    summary:
+      'what a journal of lost transactions would change on the primary, and what stands against it; --apply does it',
   },
   {
     name: 'reload',

@@ -1,4 +1,5 @@
 /** `fairlead demo`: a real cluster, Fairlead before it, and what to try with them; nothing of it stays. */
+import { join } from 'node:path';
 import { configSchema } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log, LogThreshold } from '../core/log.ts';
@@ -128,6 +129,7 @@ class Demonstration {
         ),
       },
       agent: { token },
+      failover: { journal_directory: join(cluster.scratch, 'lost') },
       auth: { users: { [logins.app.user]: logins.app.password }, admins: [logins.app.user] },
     });
     await migrate(config, log);

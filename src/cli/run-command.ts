@@ -19,6 +19,7 @@ const LOAD: Record<CommandName, () => Promise<Command>> = {
   rejoin: async () => (await import('./rejoin.ts')).rejoin,
   replica: async () => (await import('./replica.ts')).replica,
   agent: async () => (await import('./agent.ts')).agent,
+  recover: async () => (await import('./recover.ts')).recover,
   reload: async () => (await import('./reload.ts')).reload,
   import: async () => (await import('./import.ts')).importCommand,
   help: async () => (await import('./help.ts')).help,

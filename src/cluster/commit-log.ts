@@ -12,6 +12,10 @@ export type CommitPosition = {
   readonly oids: readonly number[] | null;
   /** It changed something that neither tables nor marks tell. */
   readonly untold?: boolean;
+  /** It touched more tables than are counted: `tables` is empty. */
+  readonly opaque?: boolean;
+  /** Transaction id, 32 bits. */
+  readonly xid?: number;
 };
 
 /** Is told of everything that is written, before it is. */

@@ -28,6 +28,11 @@ export class RecentCommits {
     return ordered.filter((commit) => commit.endLsn > position);
   }
 
+  /** Commits that end after this are all here. */
+  get completeFrom(): Lsn {
+    return this.#completeFrom;
+  }
+
   /** Of what committed before `position` something may not have been told. */
   gap(position: Lsn): void {
     this.#completeFrom = maxLsn(this.#completeFrom, position);

@@ -66,6 +66,11 @@ export class EmbeddedCluster {
     this.#forget = forget;
   }
 
+  /** A directory for what goes with the cluster; removed with it. */
+  get scratch(): string {
+    return this.#directory.scratch;
+  }
+
   /** @throws RangeError when there is no such node. */
   node(name: string): EmbeddedNode {
     const found = this.nodes.find((node) => node.name === name);

@@ -16,6 +16,8 @@ const GRAVE: ReadonlySet<string> = new Set([
   'suspect',
   'repoint-incomplete',
   'data-loss-allowed',
+  'journal-written',
+  'journal-failed',
 ]);
 
 /** Tells the log and the store what happened. Nothing waits for it: a slow store must not hold a failover up. */

@@ -15,6 +15,7 @@ import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
 import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
+import { LostJournal } from './lost/lost-journal.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
 import { keeperFor, type SyncKeeper } from './sync/sync-keeper.ts';
@@ -65,6 +66,7 @@ export class Controller {
   /** Null where synchronous replication is not ours to keep. */
   readonly #keeper: SyncKeeper | null;
   readonly #chronicle: Chronicle;
+  readonly #journal: LostJournal;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #unsubscribe: () => void = () => {};
@@ -82,8 +84,12 @@ export class Controller {
     const { config, log, store, clients } = deps;
     this.#keeper = keeperFor({ cluster, config, nodes: this.#nodes, store, log });
     const [nodes, signs, keeper] = [this.#nodes, this.#signs, this.#keeper];
-    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper });
-    this.#chronicle = new Chronicle(store, log);
+    const chronicle = new Chronicle(store, log);
+    this.#chronicle = chronicle;
+    const event = (kind: string, message: string, detail: object) => chronicle.event(kind, message, detail);
+    this.#journal = new LostJournal({ cluster, config, event });
+    const journal = this.#journal;
+    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper, journal });
     this.#upkeep = new Upkeep({
       cluster,
       config,
@@ -124,6 +130,7 @@ export class Controller {
     this.#nodes.close();
     await kept;
     await this.#working;
+    await this.#journal.stop();
     await this.#chronicle.stop();
   }
 

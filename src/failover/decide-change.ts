@@ -195,6 +195,7 @@ function promoted(
       tables: commit.tables,
     })),
     lostCommitCount: outcome.lostCommits.length,
+    journal: outcome.journal ?? null,
     unprovenWrites: unproven.slice(0, NAMED_COMMITS).map(({ wallMs, tables, client }) => ({
       acknowledgedAt: new Date(wallMs).toISOString(),
       tables,

@@ -10,7 +10,8 @@ import { type Covered, lift, quell } from './fence.ts';
 import { freeze, receiverSilenceMs, thaw } from './freeze.ts';
 import { handOver } from './hand-over.ts';
 import { inspectPrimary } from './inspect.ts';
-import { PromotionError, promote } from './promote.ts';
+import type { LostJournal } from './lost/lost-journal.ts';
+import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
@@ -26,6 +27,7 @@ export type EffectDeps = {
   readonly store: FailoverStore;
   readonly clients: Clients;
   readonly keeper: SyncKeeper | null;
+  readonly journal: LostJournal;
 };
 
 /** Whatever serves clients, as far as a change of primary concerns it. */
@@ -149,7 +151,7 @@ export class Effects {
         // synchronous from its first commit on
         await keeper?.prepare(node);
       };
-      const done = await promote(nodes, node, expected, prepare, signal);
+      const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
       this.#frozen.delete(node);
@@ -159,6 +161,7 @@ export class Effects {
         node,
         ...done,
         lostCommits,
+        journal: await this.#writeDown(state, node, { ...done, firstXid }),
         ...(await this.#unproven(state, done.forkLsn)),
         refused: null,
       };
@@ -229,6 +232,17 @@ export class Effects {
     const { keeper } = this.#deps;
     const covered = this.#covered.get(node);
     return keeper === null ? covered : { synchronous_standby_names: keeper.preset(node), ...covered };
+  }
+
+  /** Writes down the transactions that were lost. A planned change waited until the target had everything. */
+  async #writeDown({ plan, systemId, epoch }: State, to: string, promoted: Promoted): Promise<string | null> {
+    if (plan === null || plan.kind === 'planned' || systemId === null) return null;
+    const { timeline, parentTimeline, forkLsn, firstXid } = promoted;
+    const timelines = { oldTimeline: parentTimeline, newTimeline: timeline };
+    const { former, newestLsn } = plan;
+    return this.#deps.journal.write({
+      ...{ systemId, epoch, from: former, to, ...timelines, forkLsn, oldPrimaryLsn: newestLsn, firstXid },
+    });
   }
 
   /** Acknowledged writes that nothing proves to have survived. A planned change waited until the target had everything. */

@@ -11,7 +11,13 @@ const POLL_MS = 10;
 /** Unreachable this long after it was told to promote, the candidate is given up for good. */
 const LOST_MS = 3000;
 
-export type Promoted = { readonly timeline: number; readonly parentTimeline: number; readonly forkLsn: Lsn };
+export type Promoted = {
+  readonly timeline: number;
+  readonly parentTimeline: number;
+  readonly forkLsn: Lsn;
+  /** Transactions that began after the promotion have this id, 64 bits, or a later one. */
+  readonly firstXid: string;
+};
 
 /** Promotion did not happen; `uncertain` when it may have. */
 export class PromotionError extends Error {
@@ -24,10 +30,11 @@ export class PromotionError extends Error {
   }
 }
 
-type AfterRow = { recovery: boolean; system_id: string; timeline: number | null };
+type AfterRow = { recovery: boolean; system_id: string; timeline: number | null; first_xid: string | null };
 
 const AFTER = `SELECT pg_is_in_recovery() AS recovery, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
-  CASE WHEN pg_is_in_recovery() THEN NULL ELSE ${TIMELINE_OF_PRIMARY} END AS timeline`;
+  CASE WHEN pg_is_in_recovery() THEN NULL ELSE ${TIMELINE_OF_PRIMARY} END AS timeline,
+  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text END AS first_xid`;
 
 /**
  * Promotes a replica and verifies what came of it: not in recovery, the same cluster, a higher timeline. As long as the candidate
@@ -70,6 +77,7 @@ export async function promote(
     timeline,
     parentTimeline: last?.timeline ?? expected.timeline,
     forkLsn: last?.endLsn ?? expected.receiveLsn,
+    firstXid: after.first_xid ?? '0',
   };
 }
 

@@ -111,6 +111,8 @@ export type Outcome =
       readonly parentTimeline: number;
       readonly forkLsn: Lsn;
       readonly lostCommits: readonly LostCommit[];
+      /** File that they are being written to, with their rows. */
+      readonly journal?: string | null;
       /** Acknowledged through us, and nothing proves that they survived. */
       readonly unproven?: readonly UnprovenWrite[];
       readonly provenUntilMs?: number;

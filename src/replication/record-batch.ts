@@ -76,6 +76,8 @@ export function recordBatch(
       tables: named,
       oids: all ? null : oids,
       ...((flags & UNTOLD) === 0 ? {} : { untold: true }),
+      ...((flags & OPAQUE) === 0 ? {} : { opaque: true }),
+      xid,
     });
     from = to;
   }

@@ -2,6 +2,7 @@ import { type Migration, type MigrationProvider, Migrator } from 'kysely';
 import pg from 'pg';
 import * as fairleadSchema from '../../migrations/0001-fairlead-schema.ts';
 import * as synchrony from '../../migrations/0002-synchrony.ts';
+import * as recovered from '../../migrations/0003-recovered.ts';
 import { type Config, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -12,6 +13,7 @@ import { installDdlMarks } from './ddl-marks.ts';
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-fairlead-schema': fairleadSchema,
   '0002-synchrony': synchrony,
+  '0003-recovered': recovered,
 };
 
 const PROVIDER: MigrationProvider = { getMigrations: async () => ({ ...MIGRATIONS }) };

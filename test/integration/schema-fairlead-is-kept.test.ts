@@ -30,7 +30,7 @@ describe('schema fairlead', () => {
     const config = configOf(cluster);
     const reports = await Promise.all([migrate(config, SILENT), migrate(config, SILENT)]);
     const applied = reports.flatMap((r) => r.applied);
-    assert.deepEqual(applied, ['0001-fairlead-schema', '0002-synchrony', 'ddl-marks']);
+    assert.deepEqual(applied, ['0001-fairlead-schema', '0002-synchrony', '0003-recovered', 'ddl-marks']);
     assert.deepEqual((await migrate(config, SILENT)).applied, []);
     const findings = await preflight(config);
     assert.deepEqual(

@@ -39,6 +39,7 @@ export async function startFairleadProcess(
     workers: TEST_WORKERS,
     auth: { users: { [superuser]: password } },
     ...config,
+    failover: { journal_directory: directory, ...config.failover },
     cluster: { user: superuser, password, nodes },
   };
   // JSON is YAML

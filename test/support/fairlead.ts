@@ -1,4 +1,7 @@
 /** Fairlead itself, in the test's own process, before a test cluster. */
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type App, startApp } from '../../src/app.ts';
 import { type Config, type ConfigInput, configSchema } from '../../src/config/config.ts';
 import { type Log, SILENT } from '../../src/core/log.ts';
@@ -6,6 +9,10 @@ import type { TestCluster } from './test-cluster.ts';
 
 /** FAIRLEAD_TEST_WORKERS=2 runs whatever says nothing else with two workers; tests whose pools have one connection cannot pass then. */
 export const TEST_WORKERS = Number(process.env.FAIRLEAD_TEST_WORKERS ?? 1);
+
+/** Where this process has lost transactions written to. */
+const JOURNALS = join(tmpdir(), `fairlead-test-journals-${process.pid}`);
+process.once('exit', () => rmSync(JOURNALS, { recursive: true, force: true }));
 
 type Sections = Omit<ConfigInput, 'cluster' | 'auth'>;
 
@@ -34,6 +41,7 @@ export function configFor(cluster: TestCluster, options: TestFairleadOptions = {
     http: '127.0.0.1:0',
     workers: TEST_WORKERS,
     ...options.config,
+    failover: { journal_directory: JOURNALS, ...options.config?.failover },
     auth: options.auth ?? { users: { [superuser]: password } },
     cluster: {
       user: superuser,
