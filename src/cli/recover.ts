@@ -1,7 +1,7 @@
 /** `fairlead recover FILE`: replays transactions that a failover lost, from the journal that it wrote. */
-import pg from 'pg';
+import type pg from 'pg';
 import { findPrimary } from '../agent/find-primary.ts';
-import { controlLogin, controlTarget } from '../backend/control-connection.ts';
+import { controlTarget } from '../backend/control-connection.ts';
 import { type Config, membersOf, type NodeConfig, nodesOf } from '../config/config.ts';
 import { FairleadError } from '../core/errors.ts';
 import { ControlNodes } from '../failover/control-nodes.ts';
@@ -9,8 +9,8 @@ import { inspectPrimary } from '../failover/inspect.ts';
 import type { JournalHeader } from '../failover/lost/journal-format.ts';
 import { readJournal } from '../failover/recover/read-journal.ts';
 import { type ReplayedTransaction, recover as replay } from '../failover/recover/recover.ts';
+import { openSession } from '../failover/recover/session.ts';
 import { forkOf } from '../failover/timeline-history.ts';
-import { PLAIN_OUTPUT } from '../replication/plain-output.ts';
 import { parseOptions } from './arguments.ts';
 import type { Command } from './command.ts';
 import { CONFIG_OPTIONS, configFrom } from './config-options.ts';
@@ -34,15 +34,7 @@ export const recover: Command = async (args, { print, note, environment }) => {
   const journal = await readJournal(file);
   const config = configFrom(values, environment);
   const primary = await primaryFor(config, journal.header);
-  const client = new pg.Client({
-    ...controlLogin(controlTarget(config, primary), 'fairlead-recover'),
-    connectionTimeoutMillis: 5000,
-    options: PLAIN_OUTPUT,
-    // values are compared as the server prints them
-    types: { getTypeParser: () => (value: string) => value },
-  } as pg.ClientConfig);
-  client.on('error', () => {});
-  await client.connect();
+  const client = await openSession(controlTarget(config, primary));
   try {
     await requireRecord(client, config);
     const { header } = journal;

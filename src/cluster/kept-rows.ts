@@ -61,10 +61,7 @@ export class KeptRows {
     const kept: KeptCommit = { ...commit, rows };
     this.#commits.push(kept);
     this.#bytes += sizeOf(kept);
-    while (this.#bytes > this.budgetBytes) {
-      const { endLsn } = this.#drop();
-      this.#keptFrom = maxLsn(this.#keptFrom, endLsn);
-    }
+    while (this.#bytes > this.budgetBytes) this.#drop();
   }
 
   /** Whoever may be promoted has everything up to there. */
@@ -94,10 +91,10 @@ export class KeptRows {
     this.#keptFrom = LSN_ZERO;
   }
 
-  #drop(): KeptCommit {
+  #drop(): void {
     const commit = this.#commits.shift() as KeptCommit;
     this.#bytes -= sizeOf(commit);
-    return commit;
+    this.#keptFrom = maxLsn(this.#keptFrom, commit.endLsn);
   }
 
   #skip(bytes: number): null {

@@ -62,11 +62,9 @@ function unfit(shape: TableShape, change: Exclude<RowChange, { op: 'truncate' }>
     (name) => !shape.known.has(name),
   );
   if (missing !== undefined) return `there is no column ${missing}`;
-  if (references !== null) {
-    return shape.deferrable
-      ? 'it has a deferrable unique constraint, which nobody checks where triggers do not fire'
-      : null;
-  }
+  // neither ON CONFLICT nor a session without triggers checks it
+  if (shape.deferrable) return 'it has a deferrable unique constraint: replay its rows by hand';
+  if (references !== null) return null;
   const fires = shape.triggers
     ? 'its triggers'
     : change.op !== 'insert' && shape.cascades

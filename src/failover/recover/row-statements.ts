@@ -88,5 +88,5 @@ export function inWords(change: RowChange, shape: TableShape | null): string {
 function literal(value: string | null): string {
   if (value === null) return 'NULL';
   const shown = value.length > SHOWN ? `${value.slice(0, SHOWN)}…` : value;
-  return `'${shown.replaceAll("'", "''").replaceAll(/\s+/g, ' ')}'`;
+  return `'${shown.replaceAll("'", "''").replaceAll(/[\s\p{Cc}]+/gu, ' ')}'`;
 }
