@@ -1,4 +1,5 @@
 import { checkAgents } from '../agent/check-agents.ts';
+import { checkJournal } from '../failover/lost/check-journal.ts';
 import { preflight } from '../monitor/preflight.ts';
 import { parseOptions } from './arguments.ts';
 import type { Command } from './command.ts';
@@ -9,7 +10,7 @@ const MARK = { error: 'ERROR', warning: 'warning', ok: 'ok' } as const;
 export const check: Command = async (args, { print, environment }) => {
   const { values } = parseOptions(args, { ...CONFIG_OPTIONS, json: { type: 'boolean' } } as const);
   const config = configFrom(values, environment);
-  const findings = [...(await preflight(config)), ...(await checkAgents(config))];
+  const findings = [...(await preflight(config)), ...(await checkAgents(config)), ...(await checkJournal(config))];
   const wouldRun = findings.every((finding) => finding.level !== 'error');
   if (values.json) {
     print(JSON.stringify({ ok: wouldRun, findings }));

@@ -6,7 +6,7 @@ const MOST = 100;
 /** Those that one looks for; the others say how they came about. */
 const MAJOR = new Set([
   ...['failover', 'switchover', 'halted', 'promotion-failed', 'diverged', 'repoint-incomplete'],
-  ...['sync-blocked', 'sync-degraded', 'sync-lost', 'data-loss-allowed'],
+  ...['sync-blocked', 'sync-degraded', 'sync-lost', 'data-loss-allowed', 'journal-written', 'journal-failed'],
 ]);
 
 export function addEvents(state, events) {

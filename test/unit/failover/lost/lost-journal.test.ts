@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../../../../src/cluster/cluster.ts';
 import { configSchema } from '../../../../src/config/config.ts';
 import { LSN_ZERO, lsn } from '../../../../src/core/lsn.ts';
+import { checkJournal } from '../../../../src/failover/lost/check-journal.ts';
 import { journalDirectory } from '../../../../src/failover/lost/journal-directory.ts';
 import { type Lost, LostJournal } from '../../../../src/failover/lost/lost-journal.ts';
 import { RowArena } from '../../../../src/replication/row-arena.ts';
@@ -134,5 +135,19 @@ describe('the journal of lost transactions', () => {
     assert.equal(journalDirectory(null, {}, true), '/var/lib/fairlead');
     assert.equal(journalDirectory(null, { XDG_STATE_HOME: '/s' }, false), '/s/fairlead');
     assert.match(journalDirectory(null, { XDG_STATE_HOME: 'relative' }, false), /\/\.local\/state\/fairlead$/);
+  });
+});
+
+describe('fairlead check', () => {
+  it('says whether the directory can be written, or made', async () => {
+    const check = (failover: object) =>
+      checkJournal(configSchema.parse({ cluster: { user: 'u', nodes: {} }, failover }));
+    const [made] = await check({ journal_directory: join(tmpdir(), 'not', 'there', 'yet') });
+    assert.equal(made?.level, 'ok');
+    const file = join(import.meta.dirname, 'lost-journal.test.js');
+    const [below] = await check({ journal_directory: join(file, 'below') });
+    assert.equal(below?.level, 'warning');
+    assert.deepEqual(await check({ keep_rows: 0 }), []);
+    assert.deepEqual(await check({ mode: 'off' }), []);
   });
 });
