@@ -198,6 +198,29 @@ describe('recover overwrites nothing', () => {
     assert.deepEqual(await rows('bare'), ['(1)', '(1)']);
   });
 
+  it('keys of any type, and values that have more than one form', async () => {
+    await node.query(`CREATE TYPE colour AS ENUM ('red', 'dark "green"')`);
+    await node.query('CREATE DOMAIN positive AS numeric CHECK (VALUE > 0)');
+    await node.query(`CREATE TABLE k (c colour, p positive, u uuid, a int[], v varchar(20), r int4range, t timestamptz, f float4, note text,
+      PRIMARY KEY (c, p, u, a, v, r, t, f))`);
+    const uuid = '0a0a0a0a-0000-4000-8000-000000000001';
+    await node.query(
+      `INSERT INTO k VALUES ('dark "green"', 1.50, '${uuid}', '{1,NULL}', 'é', '[1,3)', '2026-01-01 00:00:00.5+02', 0.1, 'old')`,
+    );
+    const of = (change: Values) => ({
+      ...{ c: 'dark "green"', p: '1.50', u: uuid, a: '{1,NULL}', v: 'é', r: '[1,3)', t: '2025-12-31 22:00:00.5+00' },
+      ...{ f: '0.1', ...change },
+    });
+    const journal = await journalOf(
+      [update('k', of({ note: 'new' }))],
+      [update('k', of({ c: 'red', note: 'new' }), of({}))],
+      [remove('k', of({ c: 'red' })), insert('k', of({ p: '2', note: null }))],
+    );
+    assert.deepEqual(await journal.states(), [['replayed'], ['replayed'], ['replayed']]);
+    const [row] = await node.query<{ p: string; note: string | null }>('SELECT p, note FROM k');
+    assert.deepEqual(row, { p: '2', note: null });
+  });
+
   it('a TRUNCATE only where every row is from before the fork', async () => {
     await node.query('CREATE TABLE t1 (a int)');
     await node.query('CREATE TABLE t2 (a int)');
