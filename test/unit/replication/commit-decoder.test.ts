@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { CommitDecoder, parseCommitTime } from '../../../src/replication/commit-decoder.ts';
+import { messagesIn } from '../../../src/replication/row-arena.ts';
 
 function decode(...messages: string[]): CommitDecoder {
-  const decoder = new CommitDecoder({ slot: 's', rowBytes: 0, started() {} });
+  const decoder = new CommitDecoder({ slot: 's', rowBytes: 1000, started() {} });
   for (const message of messages) decoder.parse(Buffer.from(message));
   return decoder;
 }
@@ -75,6 +76,26 @@ describe('commit decoder', () => {
       COMMIT,
     );
     assert.deepEqual(d.ddl, ['16384,16385']);
+  });
+
+  it('copies what was said of rows, but for tables of its own', () => {
+    const said = [
+      'table public.t: INSERT: a[integer]:1',
+      'table public.t: INSERT: a[integer]:2',
+      'table fairlead.events: INSERT: a[integer]:3',
+      'table fairlead.events: INSERT: a[integer]:4',
+      'table "fairlead.x".t: DELETE: (no-tuple-data)',
+      'table fairlead.events, public.u: TRUNCATE: (no-flags)',
+    ];
+    const d = decode('BEGIN', ...said, COMMIT);
+    const copied = d.rows
+      .take()
+      .flatMap((piece) => Array.from(messagesIn(piece), (message) => `${Buffer.from(message)}`));
+    assert.deepEqual(copied, [said[0], said[1], said[4], said[5]]);
+    d.parse(Buffer.from('BEGIN'));
+    assert.equal(d.rows.copiedBytes, 0);
+    d.parse(Buffer.from(`table public.t: INSERT: a[text]:'${'x'.repeat(2000)}'`));
+    assert.equal(d.rows.leftOut, true);
   });
 
   it('reads times without a fraction', () => {
