@@ -123,6 +123,9 @@ async function requireRecord(client: pg.Client, config: Config): Promise<void> {
   throw new FairleadError('refused', text, 'run `fairlead migrate` first');
 }
 
+/** Of one transaction; --json has more. */
+const STATEMENTS_SHOWN = 20;
+
 const TOLD: Readonly<Record<ReplayedTransaction['state'], readonly [string, string]>> = {
   replayed: ['would be replayed', 'replayed'],
   before: ['was replayed before', 'was replayed before'],
@@ -133,12 +136,14 @@ const TOLD: Readonly<Record<ReplayedTransaction['state'], readonly [string, stri
 };
 
 function* linesOf(transaction: ReplayedTransaction, apply: boolean): Generator<string> {
-  const { endLsn, commitTime, xid, tables, state, statements, problems, rows, skipped } = transaction;
+  const { endLsn, commitTime, xid, tables, state, statements, problems, changes, skipped } = transaction;
   const which = `${endLsn}  ${commitTime}  xid ${xid}  ${tables.join(', ')}`;
   const left = skipped > 0 ? `, ${skipped} rows left out` : '';
   yield `${which}: ${TOLD[state][apply ? 1 : 0]}${left}`;
-  if (state !== 'before') for (const statement of statements) yield `  ${statement}`;
-  if (rows > statements.length) yield `  … ${rows - statements.length} more`;
+  if (state !== 'before') {
+    for (const statement of statements.slice(0, STATEMENTS_SHOWN)) yield `  ${statement}`;
+    if (changes > STATEMENTS_SHOWN) yield `  … and ${changes - STATEMENTS_SHOWN} more`;
+  }
   for (const { statement, why } of problems) yield statement === null ? `  ! ${why}` : `  ! ${why}: ${statement}`;
 }
 

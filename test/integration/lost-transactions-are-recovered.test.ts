@@ -219,6 +219,15 @@ describe('lost transactions are recovered', () => {
     assert.deepEqual(told.transactions[7]?.statements, [
       `INSERT INTO public.contested (id, what) VALUES ('2', 'lost')`,
     ]);
+    const { code, stdout } = await runCommandLine(['recover', file, '-c', configFile]);
+    assert.equal(code, 1);
+    assert.match(stdout, /^12 transactions of pg1 that were lost at .*; tried, and taken back, on pg[23]\n/);
+    assert.match(
+      stdout,
+      /public\.contested: would be replayed\n {2}INSERT INTO public\.contested \(id, what\) VALUES \('2', 'lost'\)\n/,
+    );
+    assert.match(stdout, /public\.bulk: ROWS UNKNOWN\n {2}! it has more rows than are kept/);
+    assert.match(stdout, /\nin all: 10 would be replayed, 1 CONFLICT, 1 ROWS UNKNOWN; --apply replays them\n$/);
     assert.deepEqual(await rowsOf(primary as string), fork);
   });
 

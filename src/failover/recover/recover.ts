@@ -26,6 +26,8 @@ export type ReplayState = 'replayed' | 'before' | 'there' | 'conflict' | 'failed
 
 export type ReplayedTransaction = Pick<JournalTransaction, 'endLsn' | 'commitTime' | 'xid' | 'tables'> & {
   readonly state: ReplayState;
+  /** Changes of rows in it. */
+  readonly changes: number;
   /** Rows replayed, and rows left out with `skipRows`. */
   readonly rows: number;
   readonly skipped: number;
@@ -111,7 +113,7 @@ class Replay {
   async transaction(lost: JournalTransaction): Promise<ReplayedTransaction> {
     const { endLsn, commitTime, xid, tables, rows } = lost;
     const about = { endLsn, commitTime, xid, tables };
-    const nothing = { ...about, rows: 0, skipped: 0, statements: [], problems: [] };
+    const nothing = { ...about, changes: rows?.length ?? 0, rows: 0, skipped: 0, statements: [], problems: [] };
     if (rows === null) {
       this.#skipped.addTables(tables);
       return { ...nothing, state: 'unknown', problems: [{ statement: null, why: lost.reason ?? 'no rows' }] };
@@ -135,10 +137,10 @@ class Replay {
       for (const id of written) this.#ours.add(id);
       for (const { change, outcome: one } of done) await this.#settle(change, one);
     } else if (state !== 'before') await this.#skipAll(rows);
-    const statements = await this.#statements(rows.slice(0, STATEMENTS_TOLD));
+    const statements = await this.#statements(rows.slice(0, STATEMENTS_TOLD), done);
     const replayed = done.filter(({ outcome: one }) => one.kind === 'done').length;
     const skipped = keep ? done.length - replayed : 0;
-    return { ...about, state, rows: keep ? replayed : 0, skipped, statements, problems: outcome.problems };
+    return { ...nothing, state, rows: keep ? replayed : 0, skipped, statements, problems: outcome.problems };
   }
 
   /** In the open transaction, which is to be kept only where the state says so. @throws what the server answers */
@@ -237,10 +239,12 @@ class Replay {
     if (shape !== null) this.#skipped.add(change, shape);
   }
 
-  async #statements(rows: readonly RowChange[]): Promise<string[]> {
+  async #statements(rows: readonly RowChange[], done: readonly Done[]): Promise<string[]> {
     const statements: string[] = [];
-    for (const change of rows) {
-      statements.push(inWords(change, change.op === 'truncate' ? null : await this.#shapes.of(change)));
+    for (const [i, change] of rows.entries()) {
+      const outcome = done[i]?.outcome;
+      const set = outcome?.kind === 'done' ? outcome.set : undefined;
+      statements.push(inWords(change, change.op === 'truncate' ? null : await this.#shapes.of(change), set));
     }
     return statements;
   }

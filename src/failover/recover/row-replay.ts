@@ -27,7 +27,12 @@ export type ReplayContext = {
 
 /** `there`: the row is as the change would have made it, by somebody else. */
 export type RowOutcome =
-  | { readonly kind: 'done' | 'there'; readonly shape: TableShape | null }
+  | {
+      readonly kind: 'done' | 'there';
+      readonly shape: TableShape | null;
+      /** Columns that an update gave another value. */
+      readonly set?: Values;
+    }
   | { readonly kind: 'conflict'; readonly shape: TableShape | null; readonly why: string };
 
 type Row = { readonly ctid: string; readonly values: Values; readonly foreign: boolean };
@@ -107,7 +112,7 @@ async function update(
   await run(context, updateStatement(shape, set, found.ctid));
   context.references?.replaced(shape, found.values);
   context.references?.written(shape, { ...found.values, ...set });
-  return { kind: 'done', shape };
+  return { kind: 'done', shape, set };
 }
 
 async function remove(shape: TableShape, old: Values | null, context: ReplayContext): Promise<RowOutcome> {

@@ -1,4 +1,4 @@
-import type { RowChange, Values } from '../../replication/row-change.ts';
+import type { RowChange, TableName, Values } from '../../replication/row-change.ts';
 import { quoted } from './references.ts';
 import type { TableShape } from './table-shape.ts';
 
@@ -63,26 +63,40 @@ export function keyColumns({ identity, key, primary }: TableShape): TableShape['
   return identity === 'f' || key.length === 0 ? primary : key;
 }
 
-/** The change as a statement that people can read. */
-export function inWords(change: RowChange, shape: TableShape | null): string {
+/** The change as a statement that people can read. @param set the columns that an update gives another value, where that is known */
+export function inWords(change: RowChange, shape: TableShape | null, set: Values | null = null): string {
   if (change.op === 'truncate') {
-    const names = change.tables.map(({ schema, table }) => `${schema}.${table}`).join(', ');
-    return `TRUNCATE ${names}${change.restartIdentity ? ' RESTART IDENTITY' : ''}`;
+    return `TRUNCATE ${change.tables.map(tableInWords).join(', ')}${change.restartIdentity ? ' RESTART IDENTITY' : ''}`;
   }
-  const name = `${change.schema}.${change.table}`;
+  const table = tableInWords(change);
+  const written = (row: Values) =>
+    Object.entries(row).filter(([column]) => shape === null || shape.columns.some(({ name }) => name === column));
   if (change.op === 'insert') {
-    return `INSERT INTO ${name} (${Object.keys(change.new).join(', ')}) VALUES (${Object.values(change.new).map(literal).join(', ')})`;
+    const columns = written(change.new);
+    const names = columns.map(([column]) => named(column)).join(', ');
+    return `INSERT INTO ${table} (${names}) VALUES (${columns.map(([, value]) => literal(value)).join(', ')})`;
   }
   const identity = change.old ?? (change.op === 'update' ? change.new : {});
   const keys = shape === null ? [] : keyColumns(shape).map((column) => column.name);
   const found = Object.entries(identity).filter(([column]) => keys.length === 0 || keys.includes(column));
-  const where = found.map(([column, value]) => `${column} ${value === null ? 'IS NULL' : `= ${literal(value)}`}`);
+  const where = found.map(
+    ([column, value]) => `${named(column)} ${value === null ? 'IS NULL' : `= ${literal(value)}`}`,
+  );
   const which = where.length === 0 ? '?' : where.join(' AND ');
-  if (change.op === 'delete') return `DELETE FROM ${name} WHERE ${which}`;
-  const assigned = Object.entries(change.new)
-    .filter(([column, value]) => (change.old === null ? !keys.includes(column) : change.old[column] !== value))
-    .map(([column, value]) => `${column} = ${literal(value)}`);
-  return `UPDATE ${name} SET ${assigned.join(', ')} WHERE ${which}`;
+  if (change.op === 'delete') return `DELETE FROM ${table} WHERE ${which}`;
+  const { old } = change;
+  const assigned = written(set ?? change.new)
+    .filter(([column, value]) => set !== null || (old === null ? !keys.includes(column) : old[column] !== value))
+    .map(([column, value]) => `${named(column)} = ${literal(value)}`);
+  return `UPDATE ${table} SET ${assigned.join(', ')} WHERE ${which}`;
+}
+
+function tableInWords({ schema, table }: TableName): string {
+  return `${named(schema)}.${named(table)}`;
+}
+
+function named(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : quoted(name);
 }
 
 function literal(value: string | null): string {

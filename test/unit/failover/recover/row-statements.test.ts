@@ -56,18 +56,22 @@ describe('statements that replay rows', () => {
   it('are told in words that can be printed anywhere', () => {
     const long = 'y'.repeat(100);
     assert.equal(
-      inWords({ op: 'insert', ...T, new: { id: '1', 'a"b': "it's\u001b[2J\n", j: null } }, SHAPE),
-      `INSERT INTO public.T (id, a"b, j) VALUES ('1', 'it''s [2J ', NULL)`,
+      inWords({ op: 'insert', ...T, new: { id: '1', 'a"b': "it's\u001b[2J\n", j: null, made: '2' } }, SHAPE),
+      `INSERT INTO public."T" (id, "a""b", j) VALUES ('1', 'it''s [2J ', NULL)`,
     );
     assert.equal(
       inWords({ op: 'update', ...T, old: null, new: { id: '1', 'a"b': long } }, SHAPE),
-      `UPDATE public.T SET a"b = '${'y'.repeat(60)}…' WHERE id = '1'`,
+      `UPDATE public."T" SET "a""b" = '${'y'.repeat(60)}…' WHERE id = '1'`,
     );
     assert.equal(
       inWords({ op: 'update', ...T, old: { id: '1' }, new: { id: '2' } }, SHAPE),
-      `UPDATE public.T SET id = '2' WHERE id = '1'`,
+      `UPDATE public."T" SET id = '2' WHERE id = '1'`,
     );
-    assert.equal(inWords({ op: 'delete', ...T, old: null }, null), 'DELETE FROM public.T WHERE ?');
+    assert.equal(
+      inWords({ op: 'update', ...T, old: null, new: { id: '1', 'a"b': 'x', j: '{}' } }, SHAPE, { j: '{}' }),
+      `UPDATE public."T" SET j = '{}' WHERE id = '1'`,
+    );
+    assert.equal(inWords({ op: 'delete', ...T, old: null }, null), 'DELETE FROM public."T" WHERE ?');
   });
 });
 
