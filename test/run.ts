@@ -141,8 +141,8 @@ const unit = filesOf('unit', filters);
 const integration = filesOf('integration', filters);
 const results = [
   ...(await runAll(unit, UNIT_TIMEOUT_MS, 2)),
-  // clusters compete for the processor: two at once only where there is enough of it
-  ...(await runAll(integration, INTEGRATION_TIMEOUT_MS, availableParallelism() >= 4 ? 2 : 1)),
+  // clusters wait more than they compute: two at once, where there are two processors
+  ...(await runAll(integration, INTEGRATION_TIMEOUT_MS, Math.min(2, availableParallelism()))),
 ];
 // what a test file that was killed left behind
 for (const directory of removeAbandonedClusters())
