@@ -101,7 +101,10 @@ describe('when nothing may be promoted', () => {
     await cluster.node('pg2').kill9();
     await cluster.node('pg3').kill9();
     await cluster.node('pg1').kill9();
-    await until(() => /no replica answers/.test(fairlead.model.assignment.value.reason), { what: 'the reason' });
+    await until(() => /no replica answers/.test(fairlead.model.assignment.value.reason), {
+      what: 'the reason',
+      timeoutMs: 30_000,
+    });
     await cluster.node('pg1').start();
     await fairlead.steady('pg1');
     assert.equal(fairlead.model.assignment.value.timeline, 1);
