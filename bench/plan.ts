@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Workload } from './measure/pgbench.ts';
 
-export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay', 'staleness', 'micro'] as const;
+export const PARTS = ['throughput', 'latency', 'connects', 'memory', 'relay', 'staleness', 'outage', 'micro'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** What is measured, how long and how often. */
@@ -27,6 +27,10 @@ export type Plan = {
   readonly sessions: number;
   /** How far behind the replicas are kept during the bulk load. */
   readonly bulkDelayMs: number;
+  /** Of each fault that takes the primary away. */
+  readonly outages: number;
+  /** Values of failover.timeout. */
+  readonly timeoutsMs: readonly number[];
   /** Of a result and of a COPY, MB. */
   readonly relayMb: number;
   /** How long each operation of the micro-benchmarks is repeated. */
@@ -48,6 +52,8 @@ const FULL = {
   connects: 5000,
   sessions: 16,
   bulkDelayMs: 11_000,
+  outages: 20,
+  timeoutsMs: [3000, 1000],
   relayMb: 500,
   microMs: 300,
 } as const;
@@ -66,6 +72,8 @@ const QUICK = {
   connects: 1000,
   sessions: 8,
   bulkDelayMs: 2000,
+  outages: 2,
+  timeoutsMs: [1000],
   relayMb: 100,
   microMs: 30,
 } as const;
@@ -87,12 +95,13 @@ export function planFrom(args: readonly string[]): Plan {
       'idle-clients': { type: 'string' },
       connects: { type: 'string' },
       sessions: { type: 'string' },
+      outages: { type: 'string' },
       'relay-mb': { type: 'string' },
       'pg-bin': { type: 'string' },
     },
   });
   const preset = values.quick ? QUICK : FULL;
-  type Count = 'rounds' | 'seconds' | 'scale' | 'idle-clients' | 'connects' | 'sessions' | 'relay-mb';
+  type Count = 'rounds' | 'seconds' | 'scale' | 'idle-clients' | 'connects' | 'sessions' | 'outages' | 'relay-mb';
   const number = (name: Count, or: number) => (values[name] === undefined ? or : positive(name, values[name]));
   const clients = values.clients?.split(',').map((text) => positive('clients', text));
   const chosen = (numbers: readonly number[]) => numbers.filter((count) => clients?.includes(count) ?? true);
@@ -111,6 +120,7 @@ export function planFrom(args: readonly string[]): Plan {
     idleClients: number('idle-clients', preset.idleClients),
     connects: number('connects', preset.connects),
     sessions: number('sessions', preset.sessions),
+    outages: number('outages', preset.outages),
     relayMb: number('relay-mb', preset.relayMb),
     pgBin: values['pg-bin'],
   };

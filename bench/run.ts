@@ -8,6 +8,7 @@ import { connects } from './parts/connects.ts';
 import { latency } from './parts/latency.ts';
 import { memory } from './parts/memory.ts';
 import { micro } from './parts/micro.ts';
+import { outage } from './parts/outage.ts';
 import { relay } from './parts/relay.ts';
 import type { Section } from './parts/section.ts';
 import { staleness } from './parts/staleness.ts';
@@ -27,6 +28,7 @@ const IN_SCENE = {
 /** When those are gone. */
 const ALONE: Readonly<Record<Exclude<Part, keyof typeof IN_SCENE>, (plan: Plan) => Promise<Section>>> = {
   staleness: (plan) => staleness(plan, note),
+  outage: (plan) => outage(plan, note),
   micro,
 };
 

@@ -10,6 +10,7 @@ import { Clients } from './clients.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { canPartition } from './partition.ts';
 import { overlapsOf, type Sample, Sampler } from './sampler.ts';
+import { idsThere } from './truth.ts';
 import { type Counts, judge } from './verdict.ts';
 
 export type CampaignOptions = {
@@ -156,7 +157,7 @@ async function play(
     await resumed(clients);
     await clients.pause();
     samples = sampler.take();
-    const there = await rows(arena, first);
+    const there = await idsThere(arena, first);
     const judged = judge({
       ...{ mode: options.mode, entries: clients.entries, doubts: clients.doubts, there },
       ...{ drops: clients.drops, readErrors: clients.readErrors, generation: arena.fairlead.generation },
@@ -188,31 +189,6 @@ async function resumed(clients: Clients): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** Ids on the one server that is a primary; all others have to have the same. @throws Error when there is another one */
-async function rows(arena: Arena, first: number): Promise<number[]> {
-  const state = `SELECT pg_is_in_recovery() AS recovery`;
-  const { nodes } = arena.cluster;
-  const recovering = await Promise.all(nodes.map(async (node) => (await node.query(state))[0]?.recovery === true));
-  const primaries = nodes.filter((_, index) => recovering[index] === false);
-  const assigned = await arena.primary();
-  const [primary] = primaries;
-  if (primaries.length !== 1 || primary?.name !== assigned) {
-    throw new Error(`${primaries.map(({ name }) => name).join(' and ')} out of recovery, ${assigned} is assigned`);
-  }
-  const ids = async (node: (typeof nodes)[number]) =>
-    (await node.query<{ id: number }>('SELECT id FROM journal WHERE id >= $1 ORDER BY id', [first])).map(
-      ({ id }) => id,
-    );
-  const there = await ids(primary);
-  for (const node of nodes) {
-    await until(async () => String(await ids(node)) === String(there), {
-      what: `${node.name} to have the rows of ${primary.name}`,
-      timeoutMs: 20_000,
-    });
-  }
-  return there;
 }
 
 function gapOf(clients: Clients): number {
