@@ -10,7 +10,7 @@ import { type BackupProgress, ensureSlotByReplication, receiveBackup } from './b
 import { readControlFile } from './control-file.ts';
 import { requireWritable } from './drop-privileges.ts';
 import type { LocalNode } from './local-node.ts';
-import { stopServer } from './local-server.ts';
+import { REPLACED_MS, stopServer } from './local-server.ts';
 import type { Step } from './operation.ts';
 import { finishMove, makeOwned, moveIntoPlace, removeTree, requireMovable } from './places.ts';
 import { ReplicationConnection } from './replication-connection.ts';
@@ -47,7 +47,7 @@ export async function clone(node: LocalNode, source: Source, step: Step): Promis
   step('bringing it to the disk');
   await new BackupWriter(places.fresh, node.owner).sync();
   writeFileSync(places.complete, '', { flush: true });
-  await stopServer(node, 'fast', step);
+  await stopServer(node, 'fast', step, Math.min(node.config.stop_timeout, REPLACED_MS));
   step('moving it into place');
   moveIntoPlace(places);
   // what stood there is gone, and with it whatever a broken rewind had left

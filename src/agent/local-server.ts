@@ -18,6 +18,11 @@ import { makeOwned } from './places.ts';
 
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 const POLL_MS = 50;
+/**
+ * Patience with a server whose data are about to be replaced. A session of a fenced primary that had temporary tables drops them as it ends, in a
+ * transaction that waits for followers which are gone, and nothing but an immediate stop ends that wait.
+ */
+export const REPLACED_MS = 10_000;
 /** After an immediate stop, or the death of their postmaster, processes end by themselves within this. */
 const PATIENCE_MS = 5000;
 
@@ -45,9 +50,15 @@ function statusLine(data: string): string {
 
 /**
  * Stops whatever runs in the data directory, also a frozen server and processes that outlived theirs. Nothing to do is done.
+ * @param limitMs of a fast stop
  * @throws FairleadError refused when something survives SIGKILL.
  */
-export async function stopServer(node: LocalNode, mode: StopMode, step: Step): Promise<void> {
+export async function stopServer(
+  node: LocalNode,
+  mode: StopMode,
+  step: Step,
+  limitMs = node.config.stop_timeout,
+): Promise<void> {
   const { data } = node.places;
   let state = serverState(data);
   if (state === 'down') return;
@@ -56,7 +67,7 @@ export async function stopServer(node: LocalNode, mode: StopMode, step: Step): P
     // a frozen process takes no signal
     for (const pid of processesOf(data)) signalProcess(pid, 'SIGCONT');
     signalProcess(postmasterPid(data) ?? 0, SIGNALS[mode]);
-    if (!(await untilDown(data, mode === 'fast' ? node.config.stop_timeout : PATIENCE_MS)) && mode === 'fast') {
+    if (!(await untilDown(data, mode === 'fast' ? limitMs : PATIENCE_MS)) && mode === 'fast') {
       step('it does not stop: stopping it immediately');
       signalProcess(postmasterPid(data) ?? 0, SIGNALS.immediate);
     }

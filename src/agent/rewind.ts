@@ -10,7 +10,7 @@ import { serverEnvironment } from '../embedded/embedded-node.ts';
 import { formatConninfo } from '../failover/conninfo.ts';
 import { isShutDown, readControlFile } from './control-file.ts';
 import { identityOf, type LocalNode } from './local-node.ts';
-import { configArguments, startServer, stopServer } from './local-server.ts';
+import { configArguments, REPLACED_MS, startServer, stopServer } from './local-server.ts';
 import type { Step } from './operation.ts';
 import { makeOwned, writeOwnedFile } from './places.ts';
 import { type Source, withoutPassword } from './source.ts';
@@ -33,7 +33,7 @@ export async function rewind(node: LocalNode, source: Source, step: Step): Promi
   const obstacle = noRewind(node);
   if (obstacle !== null) throw new FairleadError('refused', obstacle, REMEDY);
   const former = wasPrimary(places.data);
-  await stopServer(node, 'fast', step);
+  await stopServer(node, 'fast', step, Math.min(node.config.stop_timeout, REPLACED_MS));
   await recover(node, step);
   makeOwned(places.beside, node.owner);
   keepOwnFiles(node);

@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import type { ConfigInput } from '../../src/config/config.ts';
 import { messageOf } from '../../src/core/errors.ts';
 import { sleep } from '../../src/core/sleep.ts';
+import { atExit } from '../../src/embedded/exit-cleanup.ts';
 import { freePort } from '../../src/embedded/free-port.ts';
+import { signalProcess } from '../../src/embedded/postgres-processes.ts';
 import { AGENT_TOKEN, placesOfServer, startAgent, type TestAgent } from '../support/agent.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { until } from '../support/wait.ts';
@@ -38,6 +40,7 @@ export class Arena {
   readonly #partitions: ReadonlyMap<string, Partition>;
   readonly #mode: ArenaOptions['mode'];
   #failovers = 0;
+  #forget: readonly (() => void)[] = [];
 
   private constructor(
     cluster: TestCluster,
@@ -58,11 +61,16 @@ export class Arena {
   static async start(options: ArenaOptions): Promise<Arena> {
     const cluster = await startTestCluster({ ...(options.pgBin === undefined ? {} : { pgBin: options.pgBin }) });
     const agents = new Map<string, TestAgent>();
+    const forget: (() => void)[] = [];
     try {
       const primary = cluster.node('pg1');
       await primary.query(`CREATE ROLE ${APPLICATION.user} LOGIN PASSWORD '${APPLICATION.password}'`);
       await primary.query(`GRANT ALL ON SCHEMA public TO ${APPLICATION.user}`);
-      for (const { name } of cluster.nodes) agents.set(name, await startAgent(await placesOfServer(cluster, name)));
+      for (const { name } of cluster.nodes) {
+        const agent = await startAgent(await placesOfServer(cluster, name));
+        agents.set(name, agent);
+        forget.push(atExit(() => signalProcess(agent.pid, 'SIGKILL')));
+      }
       for (const node of cluster.nodes) {
         appendFileSync(
           join((agents.get(node.name) as TestAgent).dataDirectory, 'pg_hba.conf'),
@@ -78,6 +86,7 @@ export class Arena {
       );
       await fairlead.start();
       const arena = new Arena(cluster, agents, fairlead, listen, options.mode);
+      arena.#forget = forget;
       await arena.recover();
       return arena;
     } catch (error) {
@@ -176,6 +185,7 @@ export class Arena {
     for (const name of this.names) this.thaw(name);
     for (const partition of this.#partitions.values()) await partition.stop();
     for (const agent of this.#agents.values()) await agent.stop();
+    for (const forget of this.#forget) forget();
     await this.cluster.stop();
   }
 
@@ -194,6 +204,9 @@ export class Arena {
 
   #missing({ phase, reason, primary, nodes, synchronous }: ClusterView): string | null {
     if (phase !== 'steady' || primary === null) return `${phase}: ${reason}`;
+    // Fairlead may not have noticed yet
+    const dead = this.names.find((name) => !this.isUp(name));
+    if (dead !== undefined) return `${dead} does not run`;
     const late = nodes.find((node) => node.name !== primary && !(node.readable && node.state === 'up'));
     if (late !== undefined) return `${late.name} is ${late.state}: ${late.reason}`;
     if (this.#mode !== 'async' && synchronous?.state !== 'confirmed') return `replication is ${synchronous?.state}`;

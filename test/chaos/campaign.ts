@@ -47,6 +47,7 @@ export type Played = { readonly version: string; readonly rounds: readonly Round
 
 const TIMEOUT_MS = 1500;
 const RESUME_MS = TIMEOUT_MS + 15_000;
+const AFTERMATH_MS = 300;
 const PROBES = { probe_interval: '200ms', probe_timeout: '700ms' };
 const LOAD = { writers: 6, readers: 2, pinned: 1, pauseMs: 4 };
 
@@ -183,6 +184,8 @@ async function play(
 
 /** @returns whether writes go on by themselves */
 async function resumed(clients: Clients): Promise<boolean> {
+  // servers without a postmaster go on for a moment
+  await sleep(AFTERMATH_MS);
   const nowMs = Date.now();
   const again = () => clients.acknowledgedAfter(nowMs);
   return until(again, { what: 'a write', timeoutMs: RESUME_MS }).then(
@@ -198,7 +201,11 @@ function gapOf(clients: Clients): number {
 
 function codesOf(clients: Clients): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const { code } of clients.entries) if (code !== null) counts[code] = (counts[code] ?? 0) + 1;
+  for (const { code, writer } of clients.entries) {
+    if (code === null) continue;
+    const told = writer < LOAD.writers ? code : `pinned: ${code}`;
+    counts[told] = (counts[told] ?? 0) + 1;
+  }
   return counts;
 }
 

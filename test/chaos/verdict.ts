@@ -104,12 +104,22 @@ function unlistedOf(lost: readonly Entry[], events: readonly ClusterEvent[]): En
   );
 }
 
-/** Servers take turns at acknowledging no oftener than the primary changed. @returns how much oftener they did */
-function twoWriters(entries: readonly Entry[], moves: number): number {
-  const told = entries
+/**
+ * Servers take turns at acknowledging no oftener than the primary changed. Each write happened at some moment between its start and its
+ * acknowledgement: of all orders that this allows the one with the fewest turns is taken.
+ * @returns how many turns there were beyond the changes
+ */
+export function twoWriters(entries: readonly Entry[], moves: number): number {
+  let rest = entries
     .filter((entry) => entry.outcome === 'ok' && entry.server !== null)
-    .sort((a, b) => a.startedMs - b.startedMs);
+    .sort((a, b) => a.endedMs - b.endedMs);
+  let current = rest[0]?.server;
   let turns = 0;
-  for (let i = 1; i < told.length; i++) if (told[i]?.server !== told[i - 1]?.server) turns++;
-  return Math.max(0, turns - moves);
+  for (;;) {
+    const next = rest.find(({ server }) => server !== current);
+    if (next === undefined) return Math.max(0, turns - moves);
+    rest = rest.filter(({ server, startedMs }) => server !== current || startedMs > next.endedMs);
+    current = next.server;
+    turns++;
+  }
 }
