@@ -69,7 +69,8 @@ export class Clients {
   readonly #generation: () => number;
   readonly #running: Promise<unknown>[];
   #next = 1;
-  #paused = false;
+  /** So that every write belongs to a round. */
+  #paused = true;
   #stopping = false;
   #resting = 0;
 
@@ -81,7 +82,7 @@ export class Clients {
     this.#running = Array.from({ length: writers + readers + pinned }, (_, client) => this.#run(client));
   }
 
-  /** @param generation which run of Fairlead this is */
+  /** At rest until `resume`. @param generation which run of Fairlead this is */
   static async start(url: string, options: ClientsOptions, generation: () => number): Promise<Clients> {
     const connection = await Connection.open(url);
     // no key: a number that is written twice is seen
