@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -23,5 +24,7 @@ describe('a short campaign of faults', { skip: NO_AGENTS }, () => {
     );
     assert.equal(rounds[0]?.counts?.failovers, 1);
     assert.ok((rounds[0]?.counts?.acknowledged ?? 0) > 50);
+    // logs of a round that failed stay
+    rmSync(options.logs, { recursive: true, force: true });
   });
 });
