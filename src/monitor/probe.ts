@@ -1,3 +1,4 @@
+import { FENCE_NAME, MARK_PATTERN, parseMark } from '../cluster/mark.ts';
 import type { Observation, Receiver } from '../cluster/observation.ts';
 import { endOfLastRecord, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 
@@ -22,6 +23,9 @@ SELECT r.in_recovery,
   pg_size_bytes(current_setting('wal_segment_size'))::float8 AS segment_bytes,
   current_setting('wal_level') AS wal_level,
   current_setting('default_transaction_read_only') = 'on' AS read_only,
+  substring(current_setting('synchronous_standby_names') FROM '${FENCE_NAME}([0-9]{1,9})')::int AS fence,
+  CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+    THEN substring(current_setting('primary_conninfo') FROM '${MARK_PATTERN}') END AS mark,
   w.pid AS receiver_pid, w.status AS receiver_status, w.sender_host, w.sender_port, w.slot_name, w.received_tli,
   extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 * 1000 AS receiver_silent_ms,
   extract(epoch FROM clock_timestamp())::float8 * 1000 AS clock_ms
@@ -40,6 +44,8 @@ export type ProbeRow = {
   readonly segment_bytes: number;
   readonly wal_level: string;
   readonly read_only: boolean;
+  readonly fence: number | null;
+  readonly mark: string | null;
   readonly receiver_pid: number | null;
   readonly receiver_status: string | null;
   readonly sender_host: string | null;
@@ -74,6 +80,8 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
     receiver: receiverOf(row),
     walLevel: row.wal_level,
     readOnly: row.read_only,
+    fence: row.fence,
+    mark: parseMark(row.mark),
   };
 }
 
