@@ -18,6 +18,8 @@ export type Mark = {
   readonly kind: MarkKind;
   /** Of the change that wrote it. */
   readonly epoch: number;
+  /** That of a replica's WAL: what its control file names lags behind. 0: not known, or a primary's. */
+  readonly timeline: number;
   /** What has to be remembered besides: the slot of a replica, what a fence covers. */
   readonly detail: string;
 };
@@ -25,10 +27,10 @@ export type Mark = {
 /** In `synchronous_standby_names` of a fenced primary, with the epoch behind it. */
 export const FENCE_NAME = 'fairlead_fence_';
 
-const MARK = /[ ?&]fallback_application_name=fairlead:(frozen|forward|promote|fence):(\d+):([\w-]*)/;
+const MARK = /[ ?&]fallback_application_name=fairlead:(frozen|forward|promote|fence):(\d+):(\d+):([\w-]*)/;
 
 /** The part of a marked setting that a probe reads. The detail stays where it is. */
-export const MARK_PATTERN = '[ ?&]fallback_application_name=(fairlead:[a-z]+:[0-9]+:)';
+export const MARK_PATTERN = '[ ?&]fallback_application_name=(fairlead:[a-z]+:[0-9]+:[0-9]+:)';
 
 /** @param text what MARK_PATTERN found; null: nothing */
 export function parseMark(text: string | null): Mark | null {
@@ -39,7 +41,8 @@ export function parseMark(text: string | null): Mark | null {
 export function splitMark(setting: string): { readonly original: string; readonly mark: Mark | null } {
   const found = MARK.exec(setting);
   if (found === null) return { original: setting, mark: null };
-  const mark = { kind: found[1] as MarkKind, epoch: Number(found[2]), detail: found[3] as string };
+  const [kind, epoch, timeline, detail] = found.slice(1) as [MarkKind, string, string, string];
+  const mark = { kind, epoch: Number(epoch), timeline: Number(timeline), detail };
   return { original: setting.slice(0, found.index), mark };
 }
 
@@ -47,7 +50,7 @@ export function splitMark(setting: string): { readonly original: string; readonl
 export function withMark(original: string, mark: Mark, to?: { readonly host: string; readonly port: number }): string {
   const isUri = /^postgres(ql)?:\/\//.test(original);
   const pairs: [string, string][] = [
-    ['fallback_application_name', `fairlead:${mark.kind}:${mark.epoch}:${mark.detail}`],
+    ['fallback_application_name', `fairlead:${mark.kind}:${mark.epoch}:${mark.timeline}:${mark.detail}`],
   ];
   if (to !== undefined) pairs.push(['hostaddr', ''], ['host', to.host], ['port', String(to.port)]);
   // a former primary that is being fenced, and has somewhere to go, may become a replica by somebody's hand

@@ -3,7 +3,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import { wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
-import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
@@ -278,8 +278,10 @@ export class Effects {
   async #repointOne(node: string, primary: string, state: State): Promise<string | null> {
     const timeline = this.#deps.signs.of(node).timeline;
     const forkLsn = state.forks.find((fork) => fork.parentTimeline === timeline)?.forkLsn ?? null;
+    const later = state.forks.filter((fork) => fork.parentTimeline >= timeline).map((fork) => fork.forkLsn);
+    const lastForkLsn = later.length === 0 ? null : later.reduce(maxLsn);
     try {
-      const target = { name: primary, timeline: state.timeline, forkLsn };
+      const target = { name: primary, timeline: state.timeline, forkLsn, lastForkLsn };
       const warning = await repoint(this.#deps.nodes, this.upstreams, node, timeline, target);
       this.#frozen.delete(node);
       this.#deps.signs.follows(node, state.timeline);

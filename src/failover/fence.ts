@@ -49,7 +49,7 @@ export async function quell(nodes: ControlNodes, node: string, epoch: number): P
   const detail = Object.keys(covered).length === 0 ? '' : encode(covered);
   const { conninfo } = found;
   if (!found.complete && conninfo !== null) {
-    const marked = withMark(conninfo, { kind: 'fence', epoch, detail });
+    const marked = withMark(conninfo, { kind: 'fence', epoch, timeline: 0, detail });
     await nodes.alterSystem(node, { primary_conninfo: marked }, STATEMENT_MS);
   }
   await nodes.alterSystem(node, { default_transaction_read_only: 'on' }, STATEMENT_MS);

@@ -34,7 +34,7 @@ export async function forward(
 ): Promise<{ readonly frozen: Frozen | null; readonly refused: string | null }> {
   let refused: string | null = null;
   try {
-    await turnTo(nodes, upstreams, node, source, epoch);
+    await turnTo(nodes, upstreams, { node, source, epoch, timeline: knownTimeline });
     const has = await until(limitMs, async () => {
       const [row] = await nodes.query<{ receive: string; replay: string; recovery: boolean }>(
         node,
@@ -62,14 +62,12 @@ export async function forward(
 async function turnTo(
   nodes: ControlNodes,
   upstreams: Upstreams,
-  node: string,
-  source: string,
-  epoch: number,
+  { node, source, epoch, timeline }: Pick<Forward, 'node' | 'source' | 'epoch'> & { readonly timeline: number },
 ): Promise<void> {
   const { host, port } = nodes.target(source);
   const { conninfo, slotName } = await upstreams.turned(nodes, node, STATEMENT_MS);
   const own = conninfo === '' ? upstreams.towards(node, nodes.target(source), nodes.target(node)) : conninfo;
-  const marked = withMark(own, { kind: 'forward', epoch, detail: slotName }, { host, port });
+  const marked = withMark(own, { kind: 'forward', epoch, timeline, detail: slotName }, { host, port });
   await nodes.alterSystem(node, { primary_conninfo: marked, primary_slot_name: '' }, STATEMENT_MS);
 }
 

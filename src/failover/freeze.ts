@@ -62,9 +62,10 @@ export async function freeze(
   const conninfo = turned.conninfo === '' ? (upstreams.of(node)?.conninfo ?? '') : turned.conninfo;
   // one that a run before may have told to promote stays known as such
   const kind = turned.mark?.kind === 'promote' ? 'promote' : 'frozen';
+  const marked = Math.max(knownTimeline, turned.mark?.timeline ?? 0);
   const settings = {
     primary_slot_name: turned.slotName,
-    primary_conninfo: withMark(conninfo, { kind, epoch, detail: '' }),
+    primary_conninfo: withMark(conninfo, { kind, epoch, timeline: marked, detail: '' }),
   };
   await nodes.alterSystem(node, settings, STATEMENT_MS);
   const endMs = nowMs() + SETTLE_MS;
@@ -85,7 +86,7 @@ export async function freeze(
   const replayLsn = parseLsn(settled.replay);
   return {
     node,
-    timeline: Math.max(knownTimeline, settled.timeline),
+    timeline: Math.max(marked, settled.timeline),
     // a restarted replica names the start of a segment as received until it streams again
     receiveLsn: maxLsn(parseLsn(settled.receive ?? '0/0'), replayLsn),
     replayLsn,
@@ -106,8 +107,13 @@ export async function markAs(
   kind: 'promote' | 'frozen',
   epoch: number,
 ): Promise<void> {
-  const { conninfo } = await upstreams.turned(nodes, node, STATEMENT_MS);
-  await nodes.alterSystem(node, { primary_conninfo: withMark(conninfo, { kind, epoch, detail: '' }) }, STATEMENT_MS);
+  const { conninfo, mark } = await upstreams.turned(nodes, node, STATEMENT_MS);
+  const timeline = mark?.timeline ?? 0;
+  await nodes.alterSystem(
+    node,
+    { primary_conninfo: withMark(conninfo, { kind, epoch, timeline, detail: '' }) },
+    STATEMENT_MS,
+  );
 }
 
 /** Turns a replica that a change of primary marked back to where it came from. @throws ControlError */

@@ -93,7 +93,8 @@ export class Upkeep {
       case 'lift': {
         if (await effects.lift(action, state))
           return chronicle.event('fence-lifted', `${action.node} may write again`, detail);
-        if (state.primary !== action.node) return;
+        const readOnly = this.#deps.cluster.observations.of(action.node).last?.readOnly === true;
+        if (state.primary !== action.node || !readOnly) return;
         const message = `${action.node} is the primary, but default_transaction_read_only is on there, and not by Fairlead`;
         return this.#tellOnce(`read-only ${action.node}`, 'read-only', message, action.node);
       }

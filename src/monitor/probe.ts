@@ -68,11 +68,12 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
   const position = row.position === null ? (0n as Lsn) : parseLsn(row.position);
   // a restarted standby reports the start of a segment as received until it streams: below what it has replayed
   const durable = row.durable === null ? position : parseLsn(row.durable);
+  const mark = parseMark(row.mark);
   return {
     ...rest,
     role: row.in_recovery ? 'replica' : 'primary',
     systemId: row.system_id,
-    timeline: Math.max(row.timeline ?? 0, timelineBefore),
+    timeline: Math.max(row.timeline ?? 0, timelineBefore, mark?.timeline ?? 0),
     version: row.version,
     replayLsn: row.in_recovery ? position : endOfLastRecord(position, row.block_bytes, row.segment_bytes),
     receiveLsn: row.in_recovery ? maxLsn(position, durable) : durable,
@@ -81,7 +82,7 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
     walLevel: row.wal_level,
     readOnly: row.read_only,
     fence: row.fence,
-    mark: parseMark(row.mark),
+    mark,
   };
 }
 
