@@ -10,7 +10,7 @@ import { startTestCluster, type TestCluster } from './cluster.ts';
 import { runCommandLine } from './command-line.ts';
 import { Connection } from './connection.ts';
 import { type FairleadProcess, startFairleadProcess } from './fairlead-process.ts';
-import { httpGet, httpPost } from './http.ts';
+import { httpGet, httpPost, type Json } from './http.ts';
 import { until } from './wait.ts';
 
 /** The replicas stream as this role: its password is nowhere but in their own settings. */
@@ -37,11 +37,16 @@ export type Settled = { readonly primary: string; readonly epoch: number; readon
 /** Where to kill: the number of a step, counted from 1, or the first whose statement looks so. */
 export type Where = { readonly at: number | RegExp; readonly when: 'before' | 'after' };
 
+export type KillSceneOptions = {
+  readonly replication?: ConfigInput['replication'];
+  readonly notPromotable?: string;
+};
+
 export class KillScene {
   readonly cluster: TestCluster;
   readonly breakpoints: Breakpoints;
   readonly #agents: ReadonlyMap<string, TestAgent>;
-  readonly #config: Partial<Omit<ConfigInput, 'cluster'>>;
+  readonly #options: KillSceneOptions;
   #fairlead: FairleadProcess | null = null;
   /** Ids that were acknowledged. */
   readonly acknowledged: number[] = [];
@@ -53,19 +58,19 @@ export class KillScene {
     cluster: TestCluster,
     breakpoints: Breakpoints,
     agents: ReadonlyMap<string, TestAgent>,
-    config: Partial<Omit<ConfigInput, 'cluster'>>,
+    options: KillSceneOptions,
   ) {
     this.cluster = cluster;
     this.breakpoints = breakpoints;
     this.#agents = agents;
-    this.#config = config;
+    this.#options = options;
   }
 
-  static async start(config: Partial<Omit<ConfigInput, 'cluster'>>): Promise<KillScene> {
+  static async start(options: KillSceneOptions): Promise<KillScene> {
     const cluster = await startTestCluster();
     const agents = new Map<string, TestAgent>();
     const breakpoints = await Breakpoints.before(cluster);
-    const scene = new KillScene(cluster, breakpoints, agents, config);
+    const scene = new KillScene(cluster, breakpoints, agents, options);
     try {
       for (const { name } of cluster.nodes) agents.set(name, await startAgent(await placesOfServer(cluster, name)));
       const [pg1, ...replicas] = cluster.nodes;
@@ -96,10 +101,15 @@ export class KillScene {
     const nodes = Object.fromEntries(
       this.cluster.nodes.map(({ name }) => [
         name,
-        { address: `127.0.0.1:${this.breakpoints.port(name)}`, agent: this.#agents.get(name)?.address ?? '' },
+        {
+          address: `127.0.0.1:${this.breakpoints.port(name)}`,
+          agent: this.#agents.get(name)?.address ?? '',
+          promotable: name !== this.#options.notPromotable,
+        },
       ]),
     );
-    const config = { failover: { timeout: '1s' }, agent: { token: AGENT_TOKEN }, ...this.#config };
+    const { replication } = this.#options;
+    const config = { failover: { timeout: '1s' }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
     const servers = { nodes, probe_interval: '150ms', probe_timeout: '500ms' };
     this.#fairlead = await startFairleadProcess(this.cluster, config, servers);
   }
@@ -167,6 +177,11 @@ export class KillScene {
     return body.phase === 'steady' && body.primary !== null && body.primary !== old;
   }
 
+  /** What Fairlead says of synchronous replication. */
+  async synchrony(): Promise<Json> {
+    return (await httpGet(`${this.fairlead.http}/api/cluster`)).body.synchronous;
+  }
+
   /** SIGKILL to the server, by its pid file: an agent may have started it. */
   killServer(name: string): void {
     process.kill(postmasterPid(this.#agents.get(name)?.dataDirectory ?? '') as number, 'SIGKILL');
@@ -200,7 +215,8 @@ export class KillScene {
       assert.equal(splitMark(facts.conninfo).mark, null, at);
       if (node.name === primary) {
         assert.ok(!facts.recovery && facts.readOnly === 'off' && !/fairlead_(fence|change)/.test(facts.names), at);
-        assert.deepEqual(facts.unused, [], at);
+        const unused = facts.unused.filter((slot) => !down.some((name) => slot.endsWith(name)));
+        assert.deepEqual(unused, [], at);
         const [row] = await node.query<{ primary: string; timeline: number }>(
           'SELECT "primary", timeline FROM fairlead.epochs WHERE epoch = $1',
           [epoch],
