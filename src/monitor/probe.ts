@@ -31,6 +31,13 @@ SELECT r.in_recovery,
   extract(epoch FROM clock_timestamp())::float8 * 1000 AS clock_ms
 FROM (SELECT pg_is_in_recovery() AS in_recovery) r LEFT JOIN pg_stat_wal_receiver w ON true`;
 
+/**
+ * Timeline of the newest WAL that a replica has received. Without a receiver the probe knows only the control file's, which may be that of
+ * the primary before the last. For members of pg_monitor.
+ */
+export const RECEIVED_TIMELINE_SQL = `SELECT max(('x' || left(name, 8))::bit(32)::int) AS timeline FROM pg_ls_waldir()
+  WHERE name ~ '^[0-9A-F]{24}$'`;
+
 export type ProbeRow = {
   readonly in_recovery: boolean;
   readonly version: number;
