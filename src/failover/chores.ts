@@ -38,7 +38,9 @@ export function chores(state: State, view: View, nowMs: number): Decision {
       actions.push({ kind: 'mend', node: node.name, primary: primary.name });
     }
   }
-  return { state: same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced }), actions };
+  const next = same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced });
+  // what looks unfinished may be the work of another Fairlead, which decides
+  return { state: next, actions: view.mode === 'off' ? actions.filter(({ kind }) => kind === 'event') : actions };
 }
 
 /** Notes a former primary, and once it is seen how far it had written. */

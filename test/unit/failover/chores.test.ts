@@ -26,6 +26,17 @@ describe('what a run before left', () => {
     }
   });
 
+  it('all of it is another Fairlead’s where failover.mode is off', () => {
+    const nodes = [
+      node('pg1', { seen: seen('pg1', { fence: 2, readOnly: true }) }),
+      node('pg2', { seen: seen('pg2', { receiver: null, mark: mark('frozen') }), deafSinceMs: NOW - 9000 }),
+      node('pg3', { seen: seen('pg3', { role: 'primary', receiver: null }) }),
+    ];
+    const { state, actions } = chores(STEADY, view(nodes, { mode: 'off' }), NOW);
+    assert.ok(state.fenced.has('pg3'));
+    assert.deepEqual([...new Set(actions.map(({ kind }) => kind))], ['event']);
+  });
+
   it('but not by an answer from before the change was complete', () => {
     const held = node('pg2', { seen: seen('pg2', { receiver: null, mark: mark('frozen') }), deafSinceMs: NOW - 1 });
     assert.deepEqual(chores({ ...STEADY, sinceMs: NOW - 1 }, view([node('pg1'), held]), NOW).actions, []);
