@@ -9,6 +9,7 @@ import type { Source } from './source.ts';
 const AUTO_CONF = 'postgresql.auto.conf';
 const SIGNAL = 'standby.signal';
 const HALF_FENCE: ReadonlySet<string> = new Set(['default_transaction_read_only']);
+const FENCED = /^\s*synchronous_standby_names\s*=.*fairlead_fence_/m;
 /** Configuration, certificates and keys at the top of a data directory. */
 const OWN_FILE = /\.(conf|crt|key|pem|crl)$/;
 const OWN_DIRECTORY = new Set(['conf.d']);
@@ -60,7 +61,7 @@ export function makeStandby(
   const wanted = { ...settings, primary_conninfo: source.conninfo, primary_slot_name: source.slot ?? '' };
   // a primary that died while it was being fenced is left with half a fence, which nobody would know as such. A whole one names itself,
   // and the controller lifts it when it sees who follows
-  const unfenced = former && !text.includes('fairlead_fence_') ? withoutSettings(text, HALF_FENCE) : text;
+  const unfenced = former && !FENCED.test(text) ? withoutSettings(text, HALF_FENCE) : text;
   writeOwnedFile(file, withSettings(unfenced, wanted), owner);
   writeOwnedFile(join(directory, SIGNAL), '', owner);
   rmSync(join(directory, 'recovery.signal'), { force: true });

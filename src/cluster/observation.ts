@@ -1,4 +1,5 @@
 import type { Lsn } from '../core/lsn.ts';
+import type { Mark } from './mark.ts';
 
 /** Why a probe had no answer. Only `refused`, `timeout` and `lost` may mean that the server is dead. */
 export type ProbeFailure =
@@ -63,6 +64,10 @@ export type Observation = {
   readonly walLevel: string;
   /** `default_transaction_read_only`; a fenced primary says on. */
   readonly readOnly: boolean;
+  /** Epoch of the fence in its `synchronous_standby_names`; null or absent: there is none. */
+  readonly fence?: number | null;
+  /** What an unfinished change of primary left in its `primary_conninfo`; absent also where our role may not read it. */
+  readonly mark?: Mark | null;
   /** Of a subscriber only. Its `timeline` is that of the primary that it is known to follow, or 0. */
   readonly subscription?: Subscription;
 };

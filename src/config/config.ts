@@ -64,7 +64,7 @@ const node = z.preprocess(
   z.strictObject({
     address: address.describe('HOST:PORT of the PostgreSQL server'),
     zone: z.string().nullable().default(null).describe('where it stands; shown on the dashboard'),
-    weight: z.number().positive().default(1).describe('share of reads among equals'),
+    weight: z.number().positive().default(1).describe('share of reads among equals; preference in a failover'),
     promotable: z.boolean().default(true).describe('false: never promoted'),
     subscription: z
       .string()

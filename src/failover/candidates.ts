@@ -1,5 +1,5 @@
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
-import { type Candidate, type Election, type ElectionRules, elect } from './elect.ts';
+import { type Candidate, type Election, type ElectionRules, elect, sourceOf, timelineOf } from './elect.ts';
 import type { Plan, State } from './state.ts';
 import { doubtAbout, doubtAt } from './sync/proof.ts';
 import type { NodeView, View } from './view.ts';
@@ -31,11 +31,15 @@ export function preview(
           };
     // a planned change waits until the target has everything
     const doubt = kind === 'planned' ? null : foreseenDoubt(view, position, observed);
-    return { ...basics(node), position, veto: vetoOf(state, node), doubt };
+    return { ...basics(node), position, veto: vetoOf(state, node) ?? vetoByPromise(state, view, node), doubt };
   });
   // a planned change waits for the target to catch up, and an operator who forces it accepts the loss
   const newestLsn = kind === 'automatic' ? view.newestLsn : LSN_ZERO;
-  return elect(candidates, rulesOf(state, view, { kind, allowDataLoss }, to, newestLsn));
+  const rules = { ...rulesOf(state, view, { kind, allowDataLoss }, to, newestLsn), mayForward: kind !== 'planned' };
+  return elect(
+    forwarded(candidates, rules, (position) => foreseenDoubt(view, position, observed)),
+    rules,
+  );
 }
 
 /** The election proper: by the positions at which the replicas stopped. Pure. */
@@ -46,11 +50,27 @@ export function electFrozen(state: State, view: View, plan: Plan): Election {
       frozen === undefined ? null : { ...frozen, systemId: state.systemId ?? node.seen?.systemId ?? 'unknown' };
     const everything = plan.kind === 'planned' && (position?.receiveLsn ?? LSN_ZERO) >= plan.newestLsn;
     const doubt = everything ? null : doubtOf(view, position, plan.frozen);
-    return { ...basics(node), position, veto: plan.refused.get(node.name) ?? vetoOf(state, node), doubt };
+    const veto = plan.refused.get(node.name) ?? vetoOf(state, node) ?? vetoByPromise(state, view, node, plan);
+    return { ...basics(node), position, veto, doubt, notForwarded: plan.notForwarded?.get(node.name) ?? null };
   });
   // a planned change promotes the target it made ready; should that fail, anybody may follow
   const to = plan.refused.size === 0 ? plan.to : null;
-  return elect(candidates, rulesOf(state, view, plan, to, plan.newestLsn));
+  const rules = rulesOf(state, view, plan, to, plan.newestLsn);
+  return elect(
+    forwarded(candidates, rules, (position) => doubtOf(view, position, plan.frozen)),
+    rules,
+  );
+}
+
+/** Adds what would speak against each candidate if it had everything that any of them has. */
+function forwarded(
+  candidates: readonly Candidate[],
+  rules: ElectionRules,
+  doubtAbout: (position: Candidate['position']) => string | null,
+): readonly Candidate[] {
+  const source = sourceOf(candidates, rules.systemId, timelineOf(candidates, rules));
+  const doubtForwarded = doubtAbout(source?.position ?? null);
+  return candidates.map((candidate) => ({ ...candidate, doubtForwarded }));
 }
 
 type Position = {
@@ -95,6 +115,20 @@ function vetoOf(state: State, node: NodeView): string | null {
   return node.failure === null ? null : `does not answer: ${node.failure.message}`;
 }
 
+/** One that a run before may have told to promote, and that is still in recovery, can become a primary at any time: nobody else may. */
+function vetoByPromise(state: State, view: View, node: NodeView, plan?: Plan): string | null {
+  const told = others(state, view).filter(
+    ({ name, seen }) =>
+      seen?.role === 'replica' &&
+      seen.mark?.kind === 'promote' &&
+      (state.systemId === null || seen.systemId === state.systemId) &&
+      !state.fenced.has(name) &&
+      plan?.refused.has(name) !== true,
+  );
+  const [one] = told;
+  return one === undefined || told.includes(node) ? null : `${one.name} was told to promote`;
+}
+
 function rulesOf(
   state: State,
   view: View,
@@ -111,5 +145,6 @@ function rulesOf(
     maxLossBytes: bounded ? view.maxLossBytes : Number.POSITIVE_INFINITY,
     to,
     allowDataLoss,
+    mayForward: to === null,
   };
 }

@@ -14,8 +14,9 @@ export function chores(state: State, view: View, nowMs: number): Decision {
   if (primary?.seen?.role !== 'primary') return { state, actions: [] };
   const actions: Action[] = [];
   const fenced = new Map(state.fenced);
-  // a fence of ours may be left from a switchover that was broken off
-  if (primary.quelled || primary.seen.readOnly) actions.push({ kind: 'lift', node: primary.name });
+  // a fence of ours may be left from a switchover that was broken off, or the mark of a change whose end nobody saw
+  const left = primary.seen.fence != null || primary.seen.mark != null;
+  if (primary.quelled || primary.seen.readOnly || left) actions.push({ kind: 'lift', node: primary.name });
   for (const node of view.nodes) {
     const { seen } = node;
     if (node === primary || seen === null || seen.systemId !== state.systemId) continue;
@@ -30,14 +31,16 @@ export function chores(state: State, view: View, nowMs: number): Decision {
     } else if (node.diverged !== null) {
       fenced.set(node.name, { sinceEpoch: state.epoch, reason: node.diverged });
       actions.push(event('diverged', node, `${node.name} cannot follow ${primary.name}: ${node.diverged}`));
-    } else if (node.quelled && follows(node, state)) {
-      // it was taken in, and whoever should have lifted its fence was busy, or failed
+    } else if ((node.quelled || isFenced(seen)) && follows(node, state)) {
+      // it was taken in, and whoever should have lifted its fence was busy, or failed, or does not run any more
       actions.push({ kind: 'lift', node: node.name });
-    } else if (strays(node, state, nowMs)) {
+    } else if (isHeld(node, state) || strays(node, state, nowMs)) {
       actions.push({ kind: 'mend', node: node.name, primary: primary.name });
     }
   }
-  return { state: same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced }), actions };
+  const next = same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced });
+  // what looks unfinished may be the work of another Fairlead, which decides
+  return { state: next, actions: view.mode === 'off' ? actions.filter(({ kind }) => kind === 'event') : actions };
 }
 
 /** Notes a former primary, and once it is seen how far it had written. */
@@ -61,6 +64,15 @@ function fence(
 
 function follows(node: NodeView, state: State): boolean {
   return node.timeline === state.timeline && node.seen?.receiver?.status === 'streaming' && node.deafSinceMs === null;
+}
+
+function isFenced(seen: NonNullable<NodeView['seen']>): boolean {
+  return seen.fence != null || seen.mark?.kind === 'fence';
+}
+
+/** A change that nobody completed left it without a stream. */
+function isHeld({ seen }: NodeView, state: State): boolean {
+  return seen?.mark != null && seen.startedMs >= state.sinceMs && state.work === null;
 }
 
 function strays(node: NodeView, state: State, nowMs: number): boolean {

@@ -237,6 +237,9 @@ export class Controller {
       case 'hand over':
         this.#work(effects.handOver(action, state));
         break;
+      case 'fast-forward':
+        this.#work(effects.forward(action, state));
+        break;
       case 'promote':
         this.#work(effects.promote(action, state, this.#stopping.signal));
         break;
@@ -244,7 +247,7 @@ export class Controller {
         this.#work(effects.repoint(action, state));
         break;
       case 'thaw':
-        this.#work(effects.thaw());
+        this.#work(effects.thaw(action));
         break;
       case 'fence':
       case 'lift':

@@ -22,7 +22,7 @@ export function begin(
   allowDataLoss = false,
 ): Decision {
   const { former } = state;
-  const epoch = state.epoch + 1;
+  const epoch = Math.max(state.epoch, state.markedEpoch) + 1;
   const refused = new Map<string, string>();
   const { newestLsn } = view;
   const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn, frozen: [], refused, allowDataLoss };
@@ -55,8 +55,8 @@ export function decideChange(state: State, view: View, nowMs: number): Decision 
 function step(state: State, view: View, nowMs: number): Decision {
   const { plan } = state;
   if (plan === null) throw new Error(`phase ${state.phase} without a plan`);
-  if (state.phase === 'electing') return electing(state, plan, view, nowMs);
   const { outcome } = view;
+  if (state.phase === 'electing' && state.work === null) return electing(state, plan, view, nowMs);
   if (outcome === null || outcome.work !== state.work) return stay(state);
   const idle: State = Object.freeze({ ...state, work: null });
   switch (outcome.work) {
@@ -64,6 +64,8 @@ function step(state: State, view: View, nowMs: number): Decision {
       return frozen(idle, plan, outcome, view, nowMs);
     case 'hand over':
       return handedOver(idle, plan, outcome, nowMs);
+    case 'fast-forward':
+      return forwarded(idle, plan, outcome);
     case 'promote':
       return outcome.refused === null
         ? promoted(idle, plan, outcome, view, nowMs)
@@ -91,7 +93,11 @@ function frozen(
       const change = { primary: plan.former, plan: null, reason, sinceMs: nowMs, work: 'thaw' as const };
       return {
         state: move(state, back ? 'steady' : 'suspect', change),
-        actions: [event('primary-returned', reason, { node: plan.former }), { kind: 'thaw' }],
+        actions: [
+          event('primary-returned', reason, { node: plan.former }),
+          { kind: 'record epoch', from: plan.former },
+          { kind: 'thaw', nodes: null },
+        ],
       };
     }
   }
@@ -110,7 +116,11 @@ function handedOver(
     const reason = `switchover given up: ${outcome.refused}`;
     return {
       state: move(state, 'steady', { primary: plan.former, plan: null, reason, sinceMs: nowMs }),
-      actions: [event('switchover-refused', reason, { node: plan.to }), { kind: 'refuse', reason: outcome.refused }],
+      actions: [
+        event('switchover-refused', reason, { node: plan.to }),
+        { kind: 'record epoch', from: plan.former },
+        { kind: 'refuse', reason: outcome.refused },
+      ],
     };
   }
   const next: Plan = { ...plan, frozen: outcome.frozen, newestLsn: outcome.newestLsn };
@@ -122,10 +132,19 @@ function handedOver(
 
 function electing(state: State, plan: Plan, view: View, nowMs: number): Decision {
   const election = electFrozen(state, view, plan);
+  const { forward } = election;
+  if (forward !== null) {
+    const { node, source, lsn, limitMs } = forward;
+    const reason = `${node} fetches from ${source} what it lacks up to ${formatLsn(lsn)}`;
+    return {
+      state: Object.freeze({ ...state, work: 'fast-forward', reason }),
+      actions: [event('fast-forward', reason, { node, source }), { kind: 'fast-forward', node, source, lsn, limitMs }],
+    };
+  }
   if (election.elected === null) {
-    const reason = `no replica may be promoted: ${vetoesInWords(election) || 'none answers'}`;
+    const reason = `no replica may be promoted: ${vetoesInWords(election, plan.notForwarded) || 'none answers'}`;
     const refused: Action[] = plan.kind === 'automatic' ? [] : [{ kind: 'refuse', reason }];
-    return halt(state, reason, nowMs, { work: 'thaw' }, [{ kind: 'thaw' }, ...refused]);
+    return halt(state, reason, nowMs, { work: 'thaw' }, [{ kind: 'thaw', nodes: null }, ...refused]);
   }
   const node = election.elected;
   const timeline = plan.frozen.find((f) => f.node === node)?.timeline ?? state.timeline;
@@ -141,6 +160,19 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
       event('elected', reason, detail),
       { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn },
     ],
+  };
+}
+
+/** However it ended, positions are compared once more. */
+function forwarded(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'fast-forward' }>): Decision {
+  const { node, source, refused } = outcome;
+  const frozen = plan.frozen.map((one) => (one.node === node ? (outcome.frozen ?? one) : one));
+  if (refused === null) return stay(Object.freeze({ ...state, plan: { ...plan, frozen } }));
+  const reason = `${node} did not get what ${source} has: ${refused}`;
+  const notForwarded = new Map(plan.notForwarded).set(node, reason);
+  return {
+    state: Object.freeze({ ...state, plan: { ...plan, frozen, notForwarded }, reason }),
+    actions: [event('fast-forward-failed', reason, { node, source })],
   };
 }
 

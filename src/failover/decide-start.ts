@@ -27,6 +27,25 @@ export function writableOf(state: State, view: View, systemId: string | null): r
   );
 }
 
+/** What a run before, or whoever else, left unfinished: replicas that receive nothing, and those told to promote. */
+export function unfinishedOf(view: View, systemId: string | null) {
+  const marked = view.nodes.filter(
+    ({ seen }) => seen?.role === 'replica' && seen.mark != null && (systemId === null || seen.systemId === systemId),
+  );
+  const told = marked.filter(({ seen }) => seen?.mark?.kind === 'promote');
+  return { told, held: marked.filter((node) => !told.includes(node)) };
+}
+
+/** Notes the highest epoch under which a change began, as long as it can be seen. */
+export function noteEpochs(state: State, view: View): State {
+  const systemId = systemIdOf(state, view);
+  if (systemId === null) return state;
+  const own = view.nodes.filter(({ seen }) => seen?.systemId === systemId);
+  const epochs = own.map(({ seen }) => Math.max(seen?.mark?.epoch ?? 0, seen?.fence ?? 0));
+  const markedEpoch = Math.max(state.markedEpoch, ...epochs);
+  return markedEpoch === state.markedEpoch ? state : Object.freeze({ ...state, markedEpoch });
+}
+
 /** Ends `starting`: takes the one primary there can be, or halts. */
 export function adoptFrom(
   state: State,
@@ -56,7 +75,7 @@ export function adoptFrom(
 
   const { primary } = adoption;
   const recorded = outcome.recorded.get(primary.name);
-  const epoch = epochOf(state, primary.timeline, recorded);
+  const epoch = Math.max(state.markedEpoch, epochOf(state, primary.timeline, recorded));
   const fenced = new Map<string, Fence>(state.fenced);
   fenced.delete(primary.name);
   for (const { node, reason } of adoption.former) fenced.set(node, { sinceEpoch: epoch, reason });

@@ -6,8 +6,8 @@
 import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
-import { adoptFrom, nobodyAnswers, systemIdOf, writableOf } from './decide-start.ts';
-import { vetoesInWords } from './elect.ts';
+import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
+import { isHopeless, vetoesInWords } from './elect.ts';
 import { move } from './phases.ts';
 import type { Action, Decision, Plan, State } from './state.ts';
 import { event, halt, refuse, remain, stay } from './steps.ts';
@@ -21,13 +21,17 @@ const LATE_MS = 1000;
 const FLAP_LIMIT = 5;
 const FLAP_WINDOW_MS = 600_000;
 
+/** One that was told to promote, and has nothing left to replay, is a primary long before this. */
+const TOLD_MS = 5000;
+
 /** A halted controller looks at its options again after this. */
 const HALT_MS = 2000;
 
 export function decide(before: State, view: View, nowMs: number): Decision {
   const late = view.lateMs > LATE_MS;
-  let state: State = late ? Object.freeze({ ...before, heardFromMs: nowMs }) : before;
-  if (view.outcome?.work === 'thaw' && state.work === 'thaw') state = Object.freeze({ ...state, work: null });
+  let state = noteEpochs(late ? Object.freeze({ ...before, heardFromMs: nowMs }) : before, view);
+  if (view.outcome?.work === 'thaw' && state.work === 'thaw' && state.phase !== 'starting')
+    state = Object.freeze({ ...state, work: null });
   switch (state.phase) {
     case 'starting':
       return starting(state, view, nowMs);
@@ -52,16 +56,35 @@ function starting(state: State, view: View, nowMs: number): Decision {
   if (state.work === 'inspect') {
     return view.outcome?.work === 'inspect' ? adoptFrom(state, view, view.outcome, nowMs) : stay(state);
   }
+  if (state.work === 'thaw' && view.outcome?.work === 'thaw') {
+    // they get as long as after a start to find their primary
+    return stay(Object.freeze({ ...state, work: null, heardFromMs: nowMs }));
+  }
   if (state.work !== null) return stay(state);
   const waitedMs = nowMs - Math.max(state.sinceMs, state.heardFromMs);
   const everybodyAsked = view.nodes.every((node) => node.asked);
   if (!everybodyAsked && waitedMs < view.timeoutMs) return stay(state);
   const systemId = systemIdOf(state, view);
   const writable = writableOf(state, view, systemId);
+  const { told, held } = unfinishedOf(view, systemId);
   if (writable.length > 0) {
+    const expected = told.find((node) => writable.every(({ seen }) => (seen?.timeline ?? 0) <= node.timeline));
+    if (expected !== undefined && waitedMs < TOLD_MS) {
+      // whoever is adopted before that is known might take writes that nobody else will have
+      return stay(
+        Object.freeze({ ...state, reason: `${expected.name} was told to promote: it may become the primary` }),
+      );
+    }
     return {
       state: Object.freeze({ ...state, work: 'inspect' }),
       actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name) }],
+    };
+  }
+  if (held.length > 0 && told.length === 0 && view.mode !== 'off') {
+    // as they are now their silence tells nothing: they get the chance to find a primary that we do not reach
+    return {
+      state: Object.freeze({ ...state, work: 'thaw' }),
+      actions: [{ kind: 'thaw', nodes: held.map((n) => n.name) }],
     };
   }
   if (waitedMs < view.timeoutMs) return stay(state);
@@ -128,7 +151,7 @@ function suspect(state: State, view: View, nowMs: number): Decision {
   if (obstacle !== null)
     return remain(state, `${state.former ?? 'the primary'} is dead (${testimony.reason}); ${obstacle}`);
   const election = preview(state, view, 'automatic', null);
-  if (election.elected === null) return halt(state, `no replica may be promoted: ${vetoesInWords(election)}`, nowMs);
+  if (isHopeless(election)) return halt(state, `no replica may be promoted: ${vetoesInWords(election)}`, nowMs);
   return begin(state, view, 'automatic', null, testimony.reason, nowMs);
 }
 
@@ -142,7 +165,7 @@ function halted(state: State, view: View, nowMs: number): Decision {
   const testimony = testimonyOf(state, view);
   if (!testimony.dead || automaticObstacle(state, view, nowMs) !== null) return stay(state);
   const election = preview(state, view, 'automatic', null);
-  if (election.elected !== null) return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  if (!isHopeless(election)) return begin(state, view, 'automatic', null, testimony.reason, nowMs);
   return remain(state, `no replica may be promoted: ${vetoesInWords(election)}`);
 }
 
@@ -160,7 +183,7 @@ function requested(state: State, view: View, nowMs: number): Decision {
   if (request.to !== null && request.to === state.primary) return refuse(state, `${request.to} is the primary already`);
   const allowDataLoss = request.allowDataLoss === true;
   const election = preview(state, view, kind, request.to, allowDataLoss);
-  if (election.elected === null) return refuse(state, vetoesInWords(election) || 'there is no replica');
+  if (isHopeless(election)) return refuse(state, vetoesInWords(election) || 'there is no replica');
   const reason = `an operator asked for a ${request.kind}`;
   return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs, allowDataLoss);
 }

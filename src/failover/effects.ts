@@ -3,11 +3,12 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { Config } from '../config/config.ts';
 import { wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
-import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
+import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
-import { freeze, receiverSilenceMs, thaw } from './freeze.ts';
+import { forward } from './forward.ts';
+import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
 import { handOver } from './hand-over.ts';
 import { inspectPrimary } from './inspect.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
@@ -88,7 +89,7 @@ export class Effects {
     const frozen: Extract<Outcome, { work: 'freeze' }>['frozen'][number][] = [];
     const stopping = each(action.nodes, async (node) => {
       this.#frozen.add(node);
-      frozen.push(await freeze(nodes, this.upstreams, node, signs.of(node).timeline));
+      frozen.push(await freeze(nodes, this.upstreams, node, signs.of(node).timeline, epoch));
     });
     const quelling =
       action.force && action.former !== null
@@ -150,6 +151,7 @@ export class Effects {
         await lift(nodes, node, this.#coveredBy(node));
         // synchronous from its first commit on
         await keeper?.prepare(node);
+        await markAs(nodes, this.upstreams, node, 'promote', state.epoch);
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
@@ -167,31 +169,41 @@ export class Effects {
       };
     } catch (error) {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
+      if (!uncertain) await markAs(nodes, this.upstreams, node, 'frozen', state.epoch).catch(() => {});
       return { work: 'promote', node, refused: messageOf(error), uncertain };
     }
   }
 
+  /** Lets `node` have what only `source` has. It stands still again afterwards, however that ended. */
+  async forward(action: ActionOf<'fast-forward'>, { epoch }: State): Promise<Outcome> {
+    const { nodes, signs } = this.#deps;
+    const { node, source } = action;
+    const { frozen, refused } = await forward(nodes, this.upstreams, { ...action, epoch }, signs.of(node).timeline);
+    return { work: 'fast-forward', node, source, frozen, refused };
+  }
+
   async repoint(action: ActionOf<'repoint'>, state: State): Promise<Outcome> {
-    const { nodes } = this.#deps;
     const problems = await each(action.nodes, async (node) => {
       const warning = await this.#repointOne(node, action.primary, state);
       if (warning !== null) throw new Error(warning);
     });
-    const stale = [...state.fenced.keys(), action.primary].flatMap((node) => [
-      slotNameFor(node, ''),
-      slotNameFor(node, this.upstreams.of(node)?.slotName),
-    ]);
-    const inUse = new Set(action.nodes.map((node) => slotNameFor(node, this.upstreams.of(node)?.slotName)));
-    await dropStaleSlots(
-      nodes,
-      action.primary,
-      stale.filter((slot) => !inUse.has(slot)),
-    ).catch(() => {});
+    await this.#complete(action.primary, action.nodes, state).catch(() => {});
     return { work: 'repoint', problems };
   }
 
-  async thaw(): Promise<Outcome> {
-    const problems = await each([...this.#frozen], async (node) => {
+  /** The last step of a change: slots that nobody will use go, and the new primary's mark. @throws ControlError */
+  async #complete(primary: string, followers: readonly string[], state: State): Promise<void> {
+    const { nodes } = this.#deps;
+    const slotOf = (node: string) => slotNameFor(node, this.upstreams.of(node)?.slotName);
+    const inUse = new Set(followers.map(slotOf));
+    const stale = [...state.fenced.keys(), primary].flatMap((node) => [slotNameFor(node, ''), slotOf(node)]);
+    const unused = stale.filter((slot) => !inUse.has(slot));
+    await dropStaleSlots(nodes, primary, unused).catch(() => {});
+    await thaw(nodes, this.upstreams, primary);
+  }
+
+  async thaw(action: ActionOf<'thaw'>): Promise<Outcome> {
+    const problems = await each(action.nodes ?? [...this.#frozen], async (node) => {
       await thaw(this.#deps.nodes, this.upstreams, node);
       this.#frozen.delete(node);
     });
@@ -205,8 +217,16 @@ export class Effects {
   }
 
   /** @returns false when there was no fence of ours. @throws ControlError | Error */
-  async lift(action: ActionOf<'lift'>): Promise<boolean> {
+  async lift(action: ActionOf<'lift'>, state: State): Promise<boolean> {
     const lifted = await lift(this.#deps.nodes, action.node, this.#coveredBy(action.node));
+    if (state.primary === action.node) {
+      const followers = this.#deps.cluster.nodes.map(({ name }) => name).filter((name) => !state.fenced.has(name));
+      await this.#complete(
+        action.node,
+        followers.filter((name) => name !== action.node),
+        state,
+      );
+    }
     this.#covered.delete(action.node);
     this.#diverged.delete(action.node);
     return lifted;
@@ -218,9 +238,9 @@ export class Effects {
    */
   async mend(action: ActionOf<'mend'>, state: State): Promise<string | null> {
     const { nodes } = this.#deps;
-    const upstream = await this.upstreams.read(nodes, action.node, 2000);
+    const { conninfo, mark } = await this.upstreams.turned(nodes, action.node, 2000);
     const { host, port } = nodes.target(action.primary);
-    const turned = upstream !== null && new RegExp(`port='?${port}\\b`).test(upstream.conninfo);
+    const turned = mark === null && new RegExp(`port='?${port}\\b`).test(conninfo);
     const current = this.#deps.signs.of(action.node).timeline >= state.timeline;
     if (turned && current) return null;
     const warning = await this.#repointOne(action.node, action.primary, state);
@@ -258,8 +278,10 @@ export class Effects {
   async #repointOne(node: string, primary: string, state: State): Promise<string | null> {
     const timeline = this.#deps.signs.of(node).timeline;
     const forkLsn = state.forks.find((fork) => fork.parentTimeline === timeline)?.forkLsn ?? null;
+    const later = state.forks.filter((fork) => fork.parentTimeline >= timeline).map((fork) => fork.forkLsn);
+    const lastForkLsn = later.length === 0 ? null : later.reduce(maxLsn);
     try {
-      const target = { name: primary, timeline: state.timeline, forkLsn };
+      const target = { name: primary, timeline: state.timeline, forkLsn, lastForkLsn };
       const warning = await repoint(this.#deps.nodes, this.upstreams, node, timeline, target);
       this.#frozen.delete(node);
       this.#deps.signs.follows(node, state.timeline);

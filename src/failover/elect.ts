@@ -18,6 +18,10 @@ export type Candidate = {
   readonly veto: string | null;
   /** Why it may lack an acknowledged commit; null: it has all, or none was promised to be anywhere. */
   readonly doubt?: string | null;
+  /** The same if it had all that the most advanced one has. */
+  readonly doubtForwarded?: string | null;
+  /** Why it cannot get what it lacks: that was tried. */
+  readonly notForwarded?: string | null;
 };
 
 export type ElectionRules = {
@@ -32,6 +36,16 @@ export type ElectionRules = {
   readonly to: string | null;
   /** Doubts are no veto. */
   readonly allowDataLoss?: boolean;
+  /** One replica may fetch what it lacks from another before it is promoted. */
+  readonly mayForward?: boolean;
+};
+
+/** `node` is to fetch what it lacks from `source`, then positions are compared again. */
+export type Forwarding = {
+  readonly node: string;
+  readonly source: string;
+  readonly lsn: Lsn;
+  readonly limitMs: number;
 };
 
 export type Election = {
@@ -42,15 +56,21 @@ export type Election = {
   readonly vetoes: readonly { readonly node: string; readonly reason: string }[];
   /** Of the one that is elected all the same, or of the best one that is not because of it. */
   readonly doubt: string | null;
+  /** Comes first where it is not null: nobody is promoted yet. */
+  readonly forward: Forwarding | null;
 };
 
 /** Replay that is paused this far behind what was received would hold everybody for too long. */
 const PAUSED_BACKLOG_BYTES = 64 * 1024 * 1024;
 
-/** The most advanced replica that nothing speaks against. Pure. */
+/** A replica that is preferred to the most advanced one, and lacks no more than this, gets it. */
+const PREFERENCE_BYTES = 16 * 1024 * 1024;
+/** Where nobody else has what it lacks, it is waited for longer than where it is only preferred. */
+const FORWARD_MS = { needed: 10_000, preferred: 2000 } as const;
+
+/** The most advanced replica that nothing speaks against; what it lacks and another one has it fetches first. Pure. */
 export function elect(candidates: readonly Candidate[], rules: ElectionRules): Election {
-  const timeline =
-    rules.timeline === 0 ? Math.max(0, ...candidates.map((c) => c.position?.timeline ?? 0)) : rules.timeline;
+  const timeline = timelineOf(candidates, rules);
   const vetoes: { node: string; reason: string }[] = [];
   const eligible = candidates.filter((candidate) => {
     const reason = vetoOf(candidate, rules, timeline);
@@ -58,17 +78,73 @@ export function elect(candidates: readonly Candidate[], rules: ElectionRules): E
     return reason === null;
   });
   const best = [...eligible].sort(byMerit)[0];
+  const forward = forwardingOf(candidates, best, rules, timeline);
   if (best === undefined) {
     const doubt =
       candidates.find((c) => vetoOf(c, { ...rules, allowDataLoss: true }, timeline) === null)?.doubt ?? null;
-    return { elected: null, receiveLsn: LSN_ZERO, lossBytes: 0, vetoes, doubt };
+    return { elected: null, receiveLsn: LSN_ZERO, lossBytes: 0, vetoes, doubt, forward };
   }
   const doubt = best.doubt ?? null;
   const receiveLsn = (best.position as NonNullable<Candidate['position']>).receiveLsn;
   const lossBytes = bytesBetween(receiveLsn, rules.newestLsn);
-  if (lossBytes <= rules.maxLossBytes) return { elected: best.name, receiveLsn, lossBytes, vetoes, doubt };
+  if (lossBytes <= rules.maxLossBytes) return { elected: best.name, receiveLsn, lossBytes, vetoes, doubt, forward };
   const reason = `up to ${lossBytes} bytes would be lost, failover.max_loss is ${rules.maxLossBytes}: it has ${formatLsn(receiveLsn)}, the primary was at ${formatLsn(rules.newestLsn)}`;
-  return { elected: null, receiveLsn, lossBytes, vetoes: [...vetoes, { node: best.name, reason }], doubt };
+  return { elected: null, receiveLsn, lossBytes, vetoes: [...vetoes, { node: best.name, reason }], doubt, forward };
+}
+
+/** Of the primary that is replaced; the highest among the candidates where that is not known. */
+export function timelineOf(candidates: readonly Candidate[], { timeline }: Pick<ElectionRules, 'timeline'>): number {
+  return timeline === 0 ? Math.max(0, ...candidates.map((c) => c.position?.timeline ?? 0)) : timeline;
+}
+
+/** Whom the others could fetch WAL from: the most advanced one, promotable or not. */
+export function sourceOf(
+  candidates: readonly Candidate[],
+  systemId: string | null,
+  timeline: number,
+): Candidate | null {
+  const usable = candidates.filter(
+    ({ veto, position }) =>
+      veto === null &&
+      position !== null &&
+      position.timeline === timeline &&
+      (systemId === null || position.systemId === systemId),
+  );
+  return [...usable].sort(byMerit)[0] ?? null;
+}
+
+function forwardingOf(
+  candidates: readonly Candidate[],
+  best: Candidate | undefined,
+  rules: ElectionRules,
+  timeline: number,
+): Forwarding | null {
+  const source = rules.mayForward === true ? sourceOf(candidates, rules.systemId, timeline) : null;
+  if (source === null || source.position === null) return null;
+  const lsn = source.position.receiveLsn;
+  if (bytesBetween(lsn, rules.newestLsn) > rules.maxLossBytes) return null;
+  const lacking = candidates.filter(
+    (c) =>
+      (c.notForwarded ?? null) === null &&
+      c.position !== null &&
+      c.position.receiveLsn < lsn &&
+      vetoOf({ ...c, doubt: c.doubtForwarded ?? null }, rules, timeline) === null,
+  );
+  const near = (c: Candidate) => bytesBetween(c.position?.receiveLsn ?? LSN_ZERO, lsn) <= PREFERENCE_BYTES;
+  const [preferred] = lacking.filter(near).sort((a, b) => byPreference(a, b) || byMerit(a, b));
+  // the most advanced one may be promoted: another goes before it only where somebody said so
+  if (best?.position?.receiveLsn === lsn) {
+    if (preferred === undefined || byPreference(preferred, best) >= 0) return null;
+    return { node: preferred.name, source: source.name, lsn, limitMs: FORWARD_MS.preferred };
+  }
+  const needed = preferred ?? lacking.sort(byMerit)[0];
+  return needed === undefined ? null : { node: needed.name, source: source.name, lsn, limitMs: FORWARD_MS.needed };
+}
+
+/** What people said: those in use, then weight. */
+function byPreference(a: Candidate, b: Candidate): number {
+  if (a.drained !== b.drained) return a.drained ? 1 : -1;
+  return b.weight - a.weight;
 }
 
 function vetoOf(candidate: Candidate, rules: ElectionRules, timeline: number): string | null {
@@ -96,14 +172,20 @@ function byMerit(a: Candidate, b: Candidate): number {
   const left = a.position?.receiveLsn ?? LSN_ZERO;
   const right = b.position?.receiveLsn ?? LSN_ZERO;
   if (left !== right) return left > right ? -1 : 1;
-  if (a.drained !== b.drained) return a.drained ? 1 : -1;
-  if (a.weight !== b.weight) return b.weight - a.weight;
+  const preference = byPreference(a, b);
+  if (preference !== 0) return preference;
   return a.name < b.name ? -1 : 1;
 }
 
+/** Nobody can be promoted, not even after fetching what it lacks. */
+export function isHopeless(election: Election): boolean {
+  return election.elected === null && election.forward === null;
+}
+
 /** All reasons in one sentence, and what to do where an operator may want to. */
-export function vetoesInWords(election: Election): string {
-  const reasons = election.vetoes.map((v) => `${v.node}: ${v.reason}`).join('; ');
+export function vetoesInWords(election: Election, notForwarded: ReadonlyMap<string, string> = new Map()): string {
+  const vetoes = election.vetoes.map((v) => `${v.node}: ${v.reason}`);
+  const reasons = [...vetoes, ...notForwarded.values()].join('; ');
   if (election.elected !== null || election.doubt === null) return reasons;
   return `${reasons}. Start the primary, or the followers that are missing; or accept the loss: fairlead failover --allow-data-loss`;
 }

@@ -1,3 +1,4 @@
+import { withMark } from '../cluster/mark.ts';
 import { nowMs } from '../core/clock.ts';
 import { maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
@@ -45,7 +46,8 @@ export async function receiverSilenceMs(nodes: ControlNodes, node: string): Prom
 }
 
 /**
- * Stops a replica from receiving and tells where it stands. The receiver ends and is not started again while `primary_conninfo` is empty.
+ * Stops a replica from receiving and tells where it stands. The receiver ends, and none connects while `primary_conninfo` is marked; what
+ * it was stands there still, for whoever turns it back.
  * @param knownTimeline what it showed before; the control file lags until the next restartpoint
  * @throws ControlError
  */
@@ -54,9 +56,18 @@ export async function freeze(
   upstreams: Upstreams,
   node: string,
   knownTimeline: number,
+  epoch: number,
 ): Promise<Frozen> {
-  await upstreams.read(nodes, node, STATEMENT_MS);
-  await nodes.alterSystem(node, { primary_conninfo: '' }, STATEMENT_MS);
+  const turned = await upstreams.turned(nodes, node, STATEMENT_MS);
+  const conninfo = turned.conninfo === '' ? (upstreams.of(node)?.conninfo ?? '') : turned.conninfo;
+  // one that a run before may have told to promote stays known as such
+  const kind = turned.mark?.kind === 'promote' ? 'promote' : 'frozen';
+  const marked = Math.max(knownTimeline, turned.mark?.timeline ?? 0);
+  const settings = {
+    primary_slot_name: turned.slotName,
+    primary_conninfo: withMark(conninfo, { kind, epoch, timeline: marked, detail: '' }),
+  };
+  await nodes.alterSystem(node, settings, STATEMENT_MS);
   const endMs = nowMs() + SETTLE_MS;
   let waitingBefore = false;
   let complete = false;
@@ -75,7 +86,7 @@ export async function freeze(
   const replayLsn = parseLsn(settled.replay);
   return {
     node,
-    timeline: Math.max(knownTimeline, settled.timeline),
+    timeline: Math.max(marked, settled.timeline),
     // a restarted replica names the start of a segment as received until it streams again
     receiveLsn: maxLsn(parseLsn(settled.receive ?? '0/0'), replayLsn),
     replayLsn,
@@ -85,8 +96,29 @@ export async function freeze(
   };
 }
 
-/** Turns a frozen replica back to where it came from. @throws ControlError */
+/**
+ * Notes on a frozen replica what becomes of it: from `promote` on, whoever starts next promotes no other.
+ * @throws ControlError
+ */
+export async function markAs(
+  nodes: ControlNodes,
+  upstreams: Upstreams,
+  node: string,
+  kind: 'promote' | 'frozen',
+  epoch: number,
+): Promise<void> {
+  const { conninfo, mark } = await upstreams.turned(nodes, node, STATEMENT_MS);
+  const timeline = mark?.timeline ?? 0;
+  await nodes.alterSystem(
+    node,
+    { primary_conninfo: withMark(conninfo, { kind, epoch, timeline, detail: '' }) },
+    STATEMENT_MS,
+  );
+}
+
+/** Turns a replica that a change of primary marked back to where it came from. @throws ControlError */
 export async function thaw(nodes: ControlNodes, upstreams: Upstreams, node: string): Promise<void> {
-  const upstream = upstreams.of(node);
-  if (upstream !== null) await nodes.alterSystem(node, { primary_conninfo: upstream.conninfo }, STATEMENT_MS);
+  const { conninfo, slotName, mark } = await upstreams.turned(nodes, node, STATEMENT_MS);
+  if (mark === null) return;
+  await nodes.alterSystem(node, { primary_slot_name: slotName, primary_conninfo: conninfo }, STATEMENT_MS);
 }

@@ -46,7 +46,7 @@ export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: 
     for (const other of plan.others) {
       try {
         touched.push(other);
-        frozen.push(await freeze(nodes, upstreams, other, plan.timelineOf(other)));
+        frozen.push(await freeze(nodes, upstreams, other, plan.timelineOf(other), plan.epoch));
       } catch {
         // one that does not answer is turned to the new primary when it comes back
       }
@@ -54,21 +54,12 @@ export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: 
     const newest = frozen.reduce((lsn, f) => maxLsn(lsn, f.replayLsn), finalLsn);
     await caughtUp(nodes, to, newest, AFTERMATH_MS).catch(() => {});
     touched.push(to);
-    frozen.push(await freeze(nodes, upstreams, to, plan.timelineOf(to)));
+    frozen.push(await freeze(nodes, upstreams, to, plan.timelineOf(to), plan.epoch));
     return { finalLsn, frozen, covered };
   } catch (error) {
-    await Promise.allSettled([
-      lift(nodes, from, covered),
-      unread(nodes, from),
-      ...touched.map((n) => thaw(nodes, upstreams, n)),
-    ]);
+    await Promise.allSettled([lift(nodes, from, covered), ...touched.map((n) => thaw(nodes, upstreams, n))]);
     throw error;
   }
-}
-
-/** The fence may have failed half-way, before it had its name. */
-async function unread(nodes: ControlNodes, node: string): Promise<void> {
-  await nodes.alterSystem(node, { default_transaction_read_only: null }, STATEMENT_MS);
 }
 
 /** End of the last record: the insert position alone may stand behind a page header that no replica reaches. */

@@ -17,8 +17,10 @@ export class DivergedError extends Error {
 export type NewPrimary = {
   readonly name: string;
   readonly timeline: number;
-  /** Where the new timeline left the one that the replica may still be on; null when it is not known. */
+  /** Where the new timeline left the one that the replica shows; null when it is not known. */
   readonly forkLsn: Lsn | null;
+  /** The same of the latest one that it may be on: what a replica shows without a receiver lags behind. */
+  readonly lastForkLsn: Lsn | null;
 };
 
 const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
@@ -42,11 +44,12 @@ export async function repoint(
   const [has] = await nodes.query<{ recovery: boolean; replay: string; target: string }>(node, HAS, [], STATEMENT_MS);
   if (has === undefined || !has.recovery) throw new Error('it is not a replica');
   const replayLsn = parseLsn(has.replay);
-  if (timeline < primary.timeline && primary.forkLsn !== null && replayLsn > primary.forkLsn) {
-    throw new DivergedError(
-      `it has replayed timeline ${timeline} to ${formatLsn(replayLsn)}, but timeline ${primary.timeline} left it at ${formatLsn(primary.forkLsn)}: pg_rewind or a new base backup`,
+  const beyond = (forkLsn: Lsn | null) => timeline < primary.timeline && forkLsn !== null && replayLsn > forkLsn;
+  const diverged = () =>
+    new DivergedError(
+      `it has replayed timeline ${timeline} to ${formatLsn(replayLsn)}, but timeline ${primary.timeline} left it at ${formatLsn(primary.forkLsn ?? replayLsn)}: pg_rewind or a new base backup`,
     );
-  }
+  if (beyond(primary.lastForkLsn)) throw diverged();
   const current = await upstreams.read(nodes, node, STATEMENT_MS);
   const slot = slotNameFor(node, (current ?? upstreams.of(node))?.slotName);
   const noSlot = await ensureSlot(nodes, primary.name, slot);
@@ -66,6 +69,7 @@ export async function repoint(
     );
     return row?.status === 'streaming' && row.timeline === primary.timeline && row.port === target.port ? true : null;
   });
+  if (streams === null && beyond(primary.forkLsn)) throw diverged();
   if (streams === null)
     throw new Error(`it does not stream from ${primary.name} within ${STREAM_MS} ms; its log tells why`);
   await upstreams.read(nodes, node, STATEMENT_MS);

@@ -30,6 +30,8 @@ export type Plan = {
   readonly frozen: readonly Frozen[];
   /** Candidates that failed to be promoted in this run, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
+  /** Those that were to fetch what they lack and did not get it, with the reason. */
+  readonly notForwarded?: ReadonlyMap<string, string>;
   /** An operator accepts that acknowledged commits may be missing. */
   readonly allowDataLoss?: boolean;
   /** Whoever is promoted has every acknowledged commit that waited for followers. */
@@ -37,7 +39,7 @@ export type Plan = {
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
-export type Work = 'inspect' | 'freeze' | 'hand over' | 'promote' | 'repoint' | 'thaw';
+export type Work = 'inspect' | 'freeze' | 'hand over' | 'fast-forward' | 'promote' | 'repoint' | 'thaw';
 
 export type State = {
   readonly phase: Phase;
@@ -47,6 +49,8 @@ export type State = {
   /** Silence before this instant does not count: the start, or a time when we were not running ourselves. */
   readonly heardFromMs: number;
   readonly epoch: number;
+  /** Highest epoch that was found in settings: some change began under it, by whatever run of Fairlead. */
+  readonly markedEpoch: number;
   /** Whom writes go to; null: hold. */
   readonly primary: string | null;
   /** Whom writes went to last, or still go to; null when no primary was seen since the start. */
@@ -67,6 +71,7 @@ export const INITIAL: State = Object.freeze({
   sinceMs: 0,
   heardFromMs: 0,
   epoch: 0,
+  markedEpoch: 0,
   primary: null,
   former: null,
   timeline: 0,
@@ -105,6 +110,15 @@ export type Outcome =
       readonly refused: string | null;
     }
   | {
+      readonly work: 'fast-forward';
+      readonly node: string;
+      readonly source: string;
+      /** Where it stands now; null: not known, but not behind where it was. */
+      readonly frozen: Frozen | null;
+      /** Null: it has everything that `source` has. */
+      readonly refused: string | null;
+    }
+  | {
       readonly work: 'promote';
       readonly node: string;
       readonly timeline: number;
@@ -138,9 +152,18 @@ export type Action =
       readonly force: boolean;
     }
   | { readonly kind: 'hand over'; readonly from: string; readonly to: string; readonly epoch: number }
+  | {
+      readonly kind: 'fast-forward';
+      readonly node: string;
+      readonly source: string;
+      /** Where `source` stands. */
+      readonly lsn: Lsn;
+      readonly limitMs: number;
+    }
   | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
   | { readonly kind: 'repoint'; readonly nodes: readonly string[]; readonly primary: string }
-  | { readonly kind: 'thaw' }
+  /** Null: those that this run froze. */
+  | { readonly kind: 'thaw'; readonly nodes: readonly string[] | null }
   // chores: idempotent, asked for again as long as they are needed
   | { readonly kind: 'fence'; readonly node: string; readonly epoch: number }
   | { readonly kind: 'lift'; readonly node: string }

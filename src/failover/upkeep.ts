@@ -91,9 +91,10 @@ export class Upkeep {
         chronicle.event('fence-set', `${action.node} is read-only and has no client sessions`, detail);
         return;
       case 'lift': {
-        if (await effects.lift(action))
+        if (await effects.lift(action, state))
           return chronicle.event('fence-lifted', `${action.node} may write again`, detail);
-        if (state.primary !== action.node) return;
+        const readOnly = this.#deps.cluster.observations.of(action.node).last?.readOnly === true;
+        if (state.primary !== action.node || !readOnly) return;
         const message = `${action.node} is the primary, but default_transaction_read_only is on there, and not by Fairlead`;
         return this.#tellOnce(`read-only ${action.node}`, 'read-only', message, action.node);
       }

@@ -1,3 +1,4 @@
+import { FENCE_NAME, MARK_PATTERN, parseMark } from '../cluster/mark.ts';
 import type { Observation, Receiver } from '../cluster/observation.ts';
 import { endOfLastRecord, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 
@@ -22,10 +23,20 @@ SELECT r.in_recovery,
   pg_size_bytes(current_setting('wal_segment_size'))::float8 AS segment_bytes,
   current_setting('wal_level') AS wal_level,
   current_setting('default_transaction_read_only') = 'on' AS read_only,
+  substring(current_setting('synchronous_standby_names') FROM '${FENCE_NAME}([0-9]{1,9})')::int AS fence,
+  CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+    THEN substring(current_setting('primary_conninfo') FROM '${MARK_PATTERN}') END AS mark,
   w.pid AS receiver_pid, w.status AS receiver_status, w.sender_host, w.sender_port, w.slot_name, w.received_tli,
   extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 * 1000 AS receiver_silent_ms,
   extract(epoch FROM clock_timestamp())::float8 * 1000 AS clock_ms
 FROM (SELECT pg_is_in_recovery() AS in_recovery) r LEFT JOIN pg_stat_wal_receiver w ON true`;
+
+/**
+ * Timeline of the newest WAL that a replica has received. Without a receiver the probe knows only the control file's, which may be that of
+ * the primary before the last. For members of pg_monitor.
+ */
+export const RECEIVED_TIMELINE_SQL = `SELECT max(('x' || left(name, 8))::bit(32)::int) AS timeline FROM pg_ls_waldir()
+  WHERE name ~ '^[0-9A-F]{24}$'`;
 
 export type ProbeRow = {
   readonly in_recovery: boolean;
@@ -40,6 +51,8 @@ export type ProbeRow = {
   readonly segment_bytes: number;
   readonly wal_level: string;
   readonly read_only: boolean;
+  readonly fence: number | null;
+  readonly mark: string | null;
   readonly receiver_pid: number | null;
   readonly receiver_status: string | null;
   readonly sender_host: string | null;
@@ -62,11 +75,12 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
   const position = row.position === null ? (0n as Lsn) : parseLsn(row.position);
   // a restarted standby reports the start of a segment as received until it streams: below what it has replayed
   const durable = row.durable === null ? position : parseLsn(row.durable);
+  const mark = parseMark(row.mark);
   return {
     ...rest,
     role: row.in_recovery ? 'replica' : 'primary',
     systemId: row.system_id,
-    timeline: Math.max(row.timeline ?? 0, timelineBefore),
+    timeline: Math.max(row.timeline ?? 0, timelineBefore, mark?.timeline ?? 0),
     version: row.version,
     replayLsn: row.in_recovery ? position : endOfLastRecord(position, row.block_bytes, row.segment_bytes),
     receiveLsn: row.in_recovery ? maxLsn(position, durable) : durable,
@@ -74,6 +88,8 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
     receiver: receiverOf(row),
     walLevel: row.wal_level,
     readOnly: row.read_only,
+    fence: row.fence,
+    mark,
   };
 }
 

@@ -3,7 +3,7 @@ import type { Observations } from '../cluster/observations.ts';
 import { nowMs, wallMsOf } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import { ClockOffset } from './clock-offset.ts';
-import { observationOf, PROBE_SQL, type ProbeRow } from './probe.ts';
+import { observationOf, PROBE_SQL, type ProbeRow, RECEIVED_TIMELINE_SQL } from './probe.ts';
 
 /** Asks one node how it is; each answer or failure is one record in the table of observations. */
 export class Prober {
@@ -41,6 +41,19 @@ export class Prober {
     return this.#running;
   }
 
+  /** Asked where no receiver tells it, once in a run of the server: a receiver that comes later does. */
+  async #receivedTimeline(): Promise<number> {
+    try {
+      const sql = RECEIVED_TIMELINE_SQL;
+      const [row] = await this.#connection.query<{ timeline: number | null }>(sql, [], this.#timeoutMs);
+      return row?.timeline ?? 0;
+    } catch (error) {
+      if (error instanceof ControlError && error.sqlState === null) throw error;
+      // not for our role
+      return 0;
+    }
+  }
+
   /** Gives up the probe that is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -55,9 +68,11 @@ export class Prober {
     try {
       const rows = await this.#connection.query<ProbeRow>(PROBE_SQL, [], this.#timeoutMs);
       const finishedMs = nowMs();
-      if (this.#stopped) return;
       const row = rows[0] as ProbeRow;
-      if (row.started_at !== this.#startedAt) this.#timeline = 0;
+      if (row.started_at !== this.#startedAt) {
+        this.#timeline = row.in_recovery && row.receiver_pid === null ? await this.#receivedTimeline() : 0;
+      }
+      if (this.#stopped) return;
       this.#startedAt = row.started_at;
       const clockOffsetMs = this.#clock.add(row.clock_ms, wallMsOf(startedMs), wallMsOf(finishedMs));
       const seen = observationOf(row, {

@@ -20,6 +20,8 @@ export type FairleadProcess = {
   memory(): Promise<number>;
   /** Lines on stderr that are none of its log: uncaught errors, warnings of Node. */
   complaints(): string[];
+  /** SIGKILL: nothing is put in order. */
+  kill9(): Promise<void>;
   /** @returns the exit code, or null when a signal ended it */
   stop(): Promise<number | null>;
 };
@@ -28,6 +30,7 @@ export type FairleadProcess = {
 export async function startFairleadProcess(
   cluster: TestCluster,
   config: Partial<Omit<ConfigInput, 'cluster'>> = {},
+  servers: Partial<ConfigInput['cluster']> = {},
 ): Promise<FairleadProcess> {
   const { superuser, password } = cluster;
   const directory = await mkdtemp(join(tmpdir(), 'fairlead-test-'));
@@ -40,7 +43,7 @@ export async function startFairleadProcess(
     auth: { users: { [superuser]: password } },
     ...config,
     failover: { journal_directory: directory, ...config.failover },
-    cluster: { user: superuser, password, nodes },
+    cluster: { user: superuser, password, nodes, ...servers },
   };
   // JSON is YAML
   await writeFile(file, JSON.stringify(whole));
@@ -49,14 +52,16 @@ export async function startFairleadProcess(
   child.stderr.setEncoding('utf8');
   child.stderr.on('data', (text: string) => {
     stderr += text;
+    if (process.env.FAIRLEAD_TEST_LOG) process.stderr.write(text);
   });
   const ended = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
-  const stop = async () => {
-    child.kill('SIGTERM');
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
     const code = await ended;
     await rm(directory, { recursive: true, force: true });
     return code;
   };
+  const stop = () => end('SIGTERM');
   type Ready = { msg: string; listen: { host: string; port: number }; http: { host: string; port: number } };
   try {
     const line = await until(
@@ -79,6 +84,7 @@ export async function startFairleadProcess(
         const said = stderr.split('\n').filter((text) => text !== '' && !text.startsWith('{'));
         return child.exitCode === null ? said : [...said, `it ended with code ${child.exitCode}`];
       },
+      kill9: async () => void (await end('SIGKILL')),
       stop,
     };
   } catch (error) {

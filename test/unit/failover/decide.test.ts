@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { MarkKind } from '../../../src/cluster/mark.ts';
 import { decide } from '../../../src/failover/decide.ts';
 import { INITIAL, type Outcome, type State } from '../../../src/failover/state.ts';
 import type { View } from '../../../src/failover/view.ts';
@@ -24,6 +25,10 @@ function settle(state: State, first: View): { state: State; kinds: string[]; rea
   }
   throw new Error('goes in circles');
 }
+
+/** A replica as a change of primary leaves it that was broken off. */
+const held = (name: string, kind: MarkKind, epoch = 7) =>
+  orphan(name, 1000, { seen: seen(name, { receiver: null, mark: { kind, epoch, timeline: 1, detail: '' } }) });
 
 type Case = {
   readonly name: string;
@@ -235,7 +240,7 @@ const CASES: readonly Case[] = [
     view: view([node('pg1'), ...ORPHANS], { outcome: STOPPED }),
     phase: 'steady',
     primary: 'pg1',
-    does: ['event primary-returned', 'thaw'],
+    does: ['event primary-returned', 'record epoch', 'thaw'],
   },
   {
     name: '5: the last look finds a stream: back to suspicion, replicas turned back',
@@ -243,7 +248,7 @@ const CASES: readonly Case[] = [
     view: view([dead('pg1'), ...ORPHANS], { outcome: { work: 'freeze', frozen: [], alive: 'pg2 still receives WAL' } }),
     phase: 'suspect',
     primary: 'pg1',
-    does: ['event primary-returned', 'thaw'],
+    does: ['event primary-returned', 'record epoch', 'thaw'],
   },
   {
     name: 'all stand still: the most advanced is promoted',
@@ -361,6 +366,71 @@ const CASES: readonly Case[] = [
     does: ['event suspect', 'event fencing', 'freeze'],
   },
   {
+    name: 'start: replicas that a run before left without a stream get one back before their silence counts',
+    state: { ...INITIAL, sinceMs: NOW - 10 },
+    view: view([dead('pg1'), held('pg2', 'frozen'), held('pg3', 'forward')]),
+    phase: 'starting',
+    primary: null,
+    does: ['thaw'],
+  },
+  {
+    name: 'start: they are left alone where failover is off',
+    state: { ...INITIAL, sinceMs: NOW - 10 },
+    view: view([dead('pg1'), held('pg2', 'frozen'), orphan('pg3')], { mode: 'off' }),
+    phase: 'starting',
+    primary: null,
+    does: [],
+  },
+  {
+    name: 'start: one that was told to promote may become the primary: nobody is adopted meanwhile',
+    state: { ...INITIAL, sinceMs: NOW - 1000 },
+    view: view([node('pg1'), held('pg2', 'promote'), held('pg3', 'frozen')]),
+    phase: 'starting',
+    primary: null,
+    reason: /pg2 was told to promote/,
+    does: [],
+  },
+  {
+    name: 'start: after a while it was not told, or did not listen',
+    state: { ...INITIAL, sinceMs: NOW - 5001 },
+    view: view([node('pg1'), held('pg2', 'promote'), held('pg3', 'frozen')]),
+    phase: 'starting',
+    primary: null,
+    does: ['inspect'],
+  },
+  {
+    name: 'start: where no primary answers, nobody but the one that was told to promote becomes it',
+    state: {
+      ...FENCING,
+      plan: { ...PLAN, former: null },
+      former: null,
+    },
+    view: view([dead('pg1'), held('pg2', 'promote'), { ...held('pg3', 'frozen'), weight: 9 }], {
+      outcome: { work: 'freeze', frozen: [frozen('pg2', 1000), frozen('pg3', 1000)], alive: null },
+    }),
+    phase: 'promoting',
+    primary: null,
+    reason: /pg2 is promoted/,
+    does: ['event elected', 'promote'],
+  },
+  {
+    name: 'start: the primary of a switchover that was broken off, under its epoch',
+    state: { ...INITIAL, sinceMs: NOW - 3001, work: 'inspect' },
+    view: view(
+      [node('pg1', { seen: seen('pg1', { fence: 6, readOnly: true }) }), held('pg2', 'frozen', 7), node('pg3')],
+      {
+        outcome: {
+          work: 'inspect',
+          histories: new Map([['pg1', { timeline: 1, steps: [], known: true }]]),
+          recorded: new Map([['pg1', { epoch: 5, timeline: 1 }]]),
+        },
+      },
+    ),
+    phase: 'steady',
+    primary: 'pg1',
+    does: ['event adopted', 'record epoch', 'lift'],
+  },
+  {
     name: 'start: no primary answers, but a replica streams from one',
     state: { ...INITIAL, sinceMs: NOW - 3001, epoch: 4 },
     view: view([dead('pg1'), orphan('pg2'), node('pg3')]),
@@ -383,6 +453,13 @@ describe('decide', () => {
 
   it('raises the epoch before anything is touched, by one', () => {
     assert.equal(settle(STEADY, view([dead('pg1'), ...ORPHANS])).state.epoch, 2);
+  });
+
+  it('not to one under which a run before began a change', () => {
+    const left = view([dead('pg1'), held('pg2', 'frozen', 7), held('pg3', 'frozen', 7)]);
+    assert.equal(decide({ ...SUSPECT, former: null, sinceMs: NOW - 9000 }, left, NOW).state.epoch, 8);
+    const fenced = node('pg1', { seen: seen('pg1', { fence: 9 }) });
+    assert.equal(decide(STEADY, view([fenced, ...REPLICAS]), NOW).state.markedEpoch, 9);
   });
 
   it('publishes the new primary before the others are turned to it', () => {

@@ -139,3 +139,115 @@ describe('elect', () => {
     assert.equal(elect([candidate('pg2', 2000)], RULES).lossBytes, 0);
   });
 });
+
+type Forward = {
+  readonly name: string;
+  readonly candidates: readonly Candidate[];
+  readonly rules?: Partial<ElectionRules>;
+  /** Who fetches from whom; null: nobody does. */
+  readonly forward: readonly [string, string] | null;
+};
+
+const BEHIND = 16 * 1024 * 1024;
+const FAR = at(2 * BEHIND);
+
+const FORWARDS: readonly Forward[] = [
+  {
+    name: 'the most advanced is not promotable: the next one gets its WAL first',
+    candidates: [candidate('pg2', 1000, {}, { promotable: false }), candidate('pg3', 990)],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'of two the one of greater weight, although the other one is closer',
+    candidates: [
+      candidate('pg2', 1000, {}, { promotable: false }),
+      candidate('pg3', 990),
+      candidate('pg4', 980, {}, { weight: 2 }),
+    ],
+    forward: ['pg4', 'pg2'],
+  },
+  {
+    name: 'unless it lacks much',
+    candidates: [
+      candidate('pg2', 2 * BEHIND, {}, { promotable: false }),
+      candidate('pg3', 2 * BEHIND - 10),
+      candidate('pg4', 1000, {}, { weight: 2 }),
+    ],
+    rules: { newestLsn: FAR },
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'however much it lacks, where nobody else can be promoted with it',
+    candidates: [candidate('pg2', 2 * BEHIND, {}, { promotable: false }), candidate('pg3', 1000)],
+    rules: { newestLsn: FAR },
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'greater weight, a little behind',
+    candidates: [candidate('pg2', 1000), candidate('pg3', 990, {}, { weight: 2 })],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'greater weight, far behind',
+    candidates: [candidate('pg2', 2 * BEHIND), candidate('pg3', 1000, {}, { weight: 2 })],
+    rules: { newestLsn: FAR },
+    forward: null,
+  },
+  { name: 'equal weight', candidates: [candidate('pg2', 1000), candidate('pg3', 990)], forward: null },
+  {
+    name: 'a drained one is ahead',
+    candidates: [candidate('pg2', 1000, {}, { drained: true }), candidate('pg3', 990)],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'what was tried in vain is not tried again',
+    candidates: [candidate('pg2', 1000), candidate('pg3', 990, {}, { weight: 2, notForwarded: 'it died' })],
+    forward: null,
+  },
+  {
+    name: 'not from a node that is fenced, or of another timeline or cluster',
+    candidates: [
+      candidate('pg2', 1000, {}, { veto: 'was primary of timeline 1', promotable: false }),
+      candidate('pg4', 1000, { timeline: 2 }, { promotable: false }),
+      candidate('pg5', 1000, { systemId: '8' }, { promotable: false }),
+      candidate('pg3', 990),
+    ],
+    forward: null,
+  },
+  {
+    name: 'not where even the most advanced one lacks more than may be lost',
+    candidates: [candidate('pg2', 800, {}, { promotable: false }), candidate('pg3', 790)],
+    forward: null,
+  },
+  {
+    name: 'one that would lack acknowledged commits all the same gains nothing',
+    candidates: [
+      candidate('pg2', 1000, {}, { promotable: false }),
+      candidate('pg3', 990, {}, { doubt: 'x', doubtForwarded: 'pg4 does not tell' }),
+    ],
+    forward: null,
+  },
+  {
+    name: 'one that lacks acknowledged commits only until then is the one',
+    candidates: [
+      candidate('pg2', 1000, {}, { promotable: false }),
+      candidate('pg3', 990, {}, { doubt: 'pg2 is ahead', doubtForwarded: null }),
+    ],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'a planned change has made its target ready',
+    candidates: [candidate('pg2', 1000, {}, { promotable: false }), candidate('pg3', 990)],
+    rules: { mayForward: false },
+    forward: null,
+  },
+];
+
+describe('fetching what a replica lacks before it is promoted', () => {
+  for (const { name, candidates, rules, forward } of FORWARDS) {
+    it(name, () => {
+      const election = elect(candidates, { ...RULES, mayForward: true, ...rules });
+      assert.deepEqual(election.forward === null ? null : [election.forward.node, election.forward.source], forward);
+    });
+  }
+});

@@ -44,6 +44,12 @@ const stopped = (...positions: ReturnType<typeof frozen>[]): Outcome => ({
   frozen: positions,
   alive: null,
 });
+const forwarded = (
+  node: string,
+  source: string,
+  position: ReturnType<typeof frozen> | null,
+  refused: string | null,
+): Outcome => ({ work: 'fast-forward', node, source, frozen: position, refused });
 const ALL = [dead('pg1'), orphan('pg2'), orphan('pg3', 990)];
 
 describe('failover where commits were promised to be safe', () => {
@@ -56,10 +62,15 @@ describe('failover where commits were promised to be safe', () => {
     );
   });
 
-  it('promotes the one that counts, although another one is ahead of it by weight', () => {
+  it('promotes the one that counts where the one of greater weight does not get what it lacks', () => {
     const nodes = [dead('pg1'), orphan('pg2'), orphan('pg3', 1000, { weight: 9 })];
-    const outcome = stopped(frozen('pg2', 1000), frozen('pg3', 999));
-    assert.equal(settle(FENCING, nodes, { standing: standing([q(1, 'pg2')]), outcome }).promoted, 'pg2');
+    const facts = { standing: standing([q(1, 'pg2')]) };
+    const first = settle(FENCING, nodes, { ...facts, outcome: stopped(frozen('pg2', 1000), frozen('pg3', 999)) });
+    assert.deepEqual([first.promoted, first.state.work], [null, 'fast-forward']);
+    const refused = forwarded('pg3', 'pg2', null, 'it did not receive 0/3E8 of pg2 within 2000 ms');
+    assert.equal(settle(first.state, nodes, { ...facts, outcome: refused }).promoted, 'pg2');
+    const done = forwarded('pg3', 'pg2', frozen('pg3', 1000), null);
+    assert.equal(settle(first.state, nodes, { ...facts, outcome: done }).promoted, 'pg3');
   });
 
   it('does not ask for max_loss where the proof is there', () => {
@@ -89,11 +100,18 @@ describe('failover where commits were promised to be safe', () => {
     assert.equal(state.phase, 'halted');
   });
 
-  it('one that may not be promoted proves nothing for those behind it', () => {
+  it('one that may not be promoted gives those behind it what it has; else it proves nothing for them', () => {
     const nodes = [dead('pg1'), orphan('pg2', 1000, { promotable: false }), orphan('pg3', 990)];
     const outcome = stopped(frozen('pg2', 1000), frozen('pg3', 990));
-    const { state } = settle(FENCING, nodes, { standing: standing([q(1, 'pg2', 'pg3')]), outcome });
+    const facts = { standing: standing([q(1, 'pg2', 'pg3')]) };
+    const first = settle(FENCING, nodes, { ...facts, outcome });
+    assert.deepEqual([first.promoted, first.state.work], [null, 'fast-forward']);
+    const done = settle(first.state, nodes, { ...facts, outcome: forwarded('pg3', 'pg2', frozen('pg3', 1000), null) });
+    assert.deepEqual([done.promoted, done.state.plan?.proven], ['pg3', true]);
+    const { state } = settle(first.state, nodes, { ...facts, outcome: forwarded('pg3', 'pg2', null, 'it died') });
+    assert.equal(state.phase, 'halted');
     assert.match(state.reason, /pg2: configured as not promotable; pg3: .*pg2 is ahead/);
+    assert.match(state.reason, /pg3 did not get what pg2 has: it died/);
   });
 
   it('25: the candidate fails: the next one only if it has as much', () => {

@@ -16,6 +16,8 @@ const PRIMARY: ProbeRow = {
   segment_bytes: 16 * 1024 * 1024,
   wal_level: 'logical',
   read_only: false,
+  fence: null,
+  mark: null,
   receiver_pid: null,
   receiver_status: null,
   sender_host: null,
