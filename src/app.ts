@@ -84,7 +84,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const auditKeeper = new AuditKeeper(cluster, store, log);
-  const controller = new Controller(cluster, { config, log, store, target, clients: plane });
+  const demote = (node: string, primary: string) => repairs.demote(node, primary);
+  const controller = new Controller(cluster, { config, log, store, target, clients: plane, demote });
   const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
   const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
     log.info({ event: kind, ...detail }, message);

@@ -36,6 +36,8 @@ export type ControllerDeps = {
   readonly store: FailoverStore & SyncStore;
   target(node: string): ControlTarget;
   readonly clients: Clients;
+  /** Begins to make a former primary a follower; tells by itself how that ends. */
+  demote(node: string, primary: string): void;
 };
 
 /** How an operator's request ended. */
@@ -261,6 +263,9 @@ export class Controller {
           reason: state.reason,
           atMs: wallMs(),
         });
+        break;
+      case 'demote':
+        this.#deps.demote(action.node, action.primary);
         break;
       case 'event':
         this.#chronicle.event(action.name, action.message, action.detail);

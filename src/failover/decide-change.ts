@@ -209,6 +209,7 @@ function promoted(
   const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
   const name = plan.kind === 'planned' ? 'switchover' : 'failover';
+  const demoted = plan.kind === 'planned' && nodeOf(view, former)?.demotable === true ? former : null;
   return {
     state: move(state, 'repointing', {
       primary: node,
@@ -226,7 +227,9 @@ function promoted(
     actions: [
       event(name, `${reason}; ${lossInWords(plan, lostBytes, unproven.length)}`, detail),
       { kind: 'record epoch', from: former },
-      { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node },
+      // before it writes anything of its own, which would have to be rewound
+      ...(demoted === null ? [] : [{ kind: 'demote', node: demoted, primary: node } as const]),
+      { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node, demoted },
     ],
   };
 }

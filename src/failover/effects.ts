@@ -177,7 +177,8 @@ export class Effects {
       const warning = await this.#repointOne(node, action.primary, state);
       if (warning !== null) throw new Error(warning);
     });
-    const stale = [...state.fenced.keys(), action.primary].flatMap((node) => [
+    const unused = [...state.fenced.keys(), action.primary].filter((node) => node !== action.demoted);
+    const stale = unused.flatMap((node) => [
       slotNameFor(node, ''),
       slotNameFor(node, this.upstreams.of(node)?.slotName),
     ]);

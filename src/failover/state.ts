@@ -139,13 +139,21 @@ export type Action =
     }
   | { readonly kind: 'hand over'; readonly from: string; readonly to: string; readonly epoch: number }
   | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
-  | { readonly kind: 'repoint'; readonly nodes: readonly string[]; readonly primary: string }
+  | {
+      readonly kind: 'repoint';
+      readonly nodes: readonly string[];
+      readonly primary: string;
+      /** Will follow as well: its slot is not a leftover. */
+      readonly demoted: string | null;
+    }
   | { readonly kind: 'thaw' }
   // chores: idempotent, asked for again as long as they are needed
   | { readonly kind: 'fence'; readonly node: string; readonly epoch: number }
   | { readonly kind: 'lift'; readonly node: string }
   | { readonly kind: 'mend'; readonly node: string; readonly primary: string }
   // told at once
+  /** An agent makes the old primary a follower. It goes on by itself. */
+  | { readonly kind: 'demote'; readonly node: string; readonly primary: string }
   | { readonly kind: 'record epoch'; readonly from: string | null }
   | { readonly kind: 'event'; readonly name: string; readonly message: string; readonly detail: object }
   | { readonly kind: 'refuse'; readonly reason: string }
