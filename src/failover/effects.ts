@@ -8,8 +8,9 @@ import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
 import { freeze, receiverSilenceMs, thaw } from './freeze.ts';
-import { handOver } from './hand-over.ts';
+import { GivenUp, handOver } from './hand-over.ts';
 import { inspectPrimary } from './inspect.ts';
+import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
@@ -118,7 +119,8 @@ export class Effects {
     return alive;
   }
 
-  async handOver(action: ActionOf<'hand over'>, state: State): Promise<Outcome> {
+  /** @param signal aborted when an operator gives it up */
+  async handOver(action: ActionOf<'hand over'>, state: State, signal: AbortSignal): Promise<Outcome> {
     const { cluster, nodes, signs, clients } = this.#deps;
     const others = cluster.nodes
       .map(({ name }) => name)
@@ -129,19 +131,22 @@ export class Effects {
       });
     try {
       const timelineOf = (node: string) => signs.of(node).timeline;
-      const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, clients };
-      const { frozen, finalLsn, covered } = await handOver(nodes, this.upstreams, plan);
+      const { from, to, epoch, waitMs } = action;
+      const plan = { from, to, epoch, waitMs, others, timelineOf, clients, signal };
+      const { frozen, finalLsn, covered, steps } = await handOver(nodes, this.upstreams, plan);
       this.#covered.set(action.from, covered);
-      for (const { node } of frozen) this.#frozen.add(node);
-      return { work: 'hand over', frozen, newestLsn: finalLsn, refused: null };
+      for (const { node } of frozen) if (node !== to) this.#frozen.add(node);
+      return { work: 'hand over', frozen, newestLsn: finalLsn, steps, refused: null };
     } catch (error) {
-      return { work: 'hand over', frozen: [], newestLsn: LSN_ZERO, refused: messageOf(error) };
+      const cancelled = error instanceof GivenUp;
+      return { work: 'hand over', frozen: [], newestLsn: LSN_ZERO, refused: messageOf(error), cancelled };
     }
   }
 
   async promote(action: ActionOf<'promote'>, state: State, signal: AbortSignal): Promise<Outcome> {
     const { nodes, cluster, keeper } = this.#deps;
     const { node, timeline, receiveLsn } = action;
+    const laps = new Laps();
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
@@ -150,8 +155,10 @@ export class Effects {
         await lift(nodes, node, this.#coveredBy(node));
         // synchronous from its first commit on
         await keeper?.prepare(node);
+        laps.lap('prepare');
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
+      laps.lap('promote');
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
       this.#frozen.delete(node);
@@ -162,6 +169,7 @@ export class Effects {
         ...done,
         lostCommits,
         journal: await this.#writeDown(state, node, { ...done, firstXid }),
+        steps: laps.steps,
         ...(await this.#unproven(state, done.forkLsn)),
         refused: null,
       };

@@ -5,7 +5,7 @@ const STATEMENT_MS = 3000;
 const CHECK_MS = 3000;
 
 /** Sessions of clients that we may end: no walsenders, none of our own, and superusers' only when we are one. */
-const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+export const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
   WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() 
     AND (a.application_name NOT LIKE 'fairlead-%' OR a.usename <> current_user)
     AND (NOT coalesce(r.rolsuper, true) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))`;
