@@ -54,6 +54,8 @@ export class Effects {
   readonly #covered = new Map<string, Covered>();
   readonly #diverged = new Map<string, string>();
   readonly #frozen = new Set<string>();
+  /** Whom a hand-over has made ready to be promoted. */
+  #prepared: string | null = null;
 
   constructor(deps: EffectDeps) {
     this.#deps = deps;
@@ -132,8 +134,10 @@ export class Effects {
     try {
       const timelineOf = (node: string) => signs.of(node).timeline;
       const { from, to, epoch, waitMs } = action;
-      const plan = { from, to, epoch, waitMs, others, timelineOf, clients, signal };
+      const prepare = () => this.#prepare(to);
+      const plan = { from, to, epoch, waitMs, others, timelineOf, clients, signal, prepare };
       const { frozen, finalLsn, covered, steps } = await handOver(nodes, this.upstreams, plan);
+      this.#prepared = to;
       this.#covered.set(action.from, covered);
       for (const { node } of frozen) if (node !== to) this.#frozen.add(node);
       return { work: 'hand over', frozen, newestLsn: finalLsn, steps, refused: null };
@@ -151,10 +155,8 @@ export class Effects {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
       const prepare = async () => {
-        // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
-        await lift(nodes, node, this.#coveredBy(node));
-        // synchronous from its first commit on
-        await keeper?.prepare(node);
+        if (this.#prepared !== node) await this.#prepare(node);
+        this.#prepared = null;
         laps.lap('prepare');
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
@@ -177,6 +179,14 @@ export class Effects {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
       return { work: 'promote', node, refused: messageOf(error), uncertain };
     }
+  }
+
+  async #prepare(node: string): Promise<void> {
+    const { nodes, keeper } = this.#deps;
+    // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
+    await lift(nodes, node, this.#coveredBy(node));
+    // synchronous from its first commit on
+    await keeper?.prepare(node);
   }
 
   async repoint(action: ActionOf<'repoint'>, state: State): Promise<Outcome> {

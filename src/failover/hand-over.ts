@@ -1,7 +1,7 @@
 import { nowMs } from '../core/clock.ts';
 import { endOfLastRecord, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
-import { type Covered, lift, quell } from './fence.ts';
+import { type Covered, coverOf, putBack, quellAtOnce } from './fence.ts';
 import { freeze, standing, thaw } from './freeze.ts';
 import { Laps, type Steps } from './laps.ts';
 import type { Frozen } from './state.ts';
@@ -23,6 +23,8 @@ export type HandOver = {
   /** The other replicas that answer. */
   readonly others: readonly string[];
   timelineOf(node: string): number;
+  /** What has to be set on the target before it is promoted; it may be done long before. */
+  prepare(): Promise<void>;
   readonly clients: { quiesce(timeoutMs: number): Promise<void>; settled(): Promise<void> };
   /** Aborted when an operator gives it up. */
   readonly signal: AbortSignal;
@@ -42,31 +44,33 @@ export type HandedOver = {
  * @throws Error with the reason; the old primary takes writes again.
  */
 export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: HandOver): Promise<HandedOver> {
-  const { from, to, signal } = plan;
+  const { from, signal } = plan;
   const laps = new Laps();
   let covered: Covered | undefined;
   let stopping: Promise<readonly Frozen[]> | null = null;
   try {
     await plan.clients.settled();
-    await orGivenUp(Promise.race([plan.clients.quiesce(plan.waitMs), timeout(plan.waitMs + 1000)]), signal);
+    const quiet = orGivenUp(Promise.race([plan.clients.quiesce(plan.waitMs), timeout(plan.waitMs + 1000)]), signal);
+    const [cover] = await Promise.all([coverOf(nodes, from), plan.prepare(), quiet]);
     laps.lap('transactions');
-    // at once: they only have to stop before the promotion
+    covered = cover;
+    // they only have to stop before the promotion
     stopping = freezeAll(nodes, upstreams, plan);
-    covered = await quell(nodes, from, plan.epoch);
+    await quellAtOnce(nodes, from, plan.epoch);
     const finalLsn = await endOf(nodes, from);
     laps.lap('fence');
     const frozen = await stopping;
     laps.lap('stop');
-    await caughtUp(nodes, to, finalLsn, CATCH_UP_MS, signal);
-    const newest = frozen.reduce((lsn, f) => maxLsn(lsn, f.replayLsn), finalLsn);
-    if (newest > finalLsn) await caughtUp(nodes, to, newest, AFTERMATH_MS, signal).catch(() => {});
     // its receiver ends with the promotion
-    const target = await standing(nodes, to, plan.timelineOf(to));
+    let target = await caughtUp(nodes, plan, finalLsn, CATCH_UP_MS);
+    const newest = frozen.reduce((lsn, f) => maxLsn(lsn, f.replayLsn), finalLsn);
+    if (target.replayLsn < newest) target = await caughtUp(nodes, plan, newest, AFTERMATH_MS).catch(() => target);
     laps.lap('catch up');
     throwIfGivenUp(signal);
     return { finalLsn, frozen: [...frozen, target], covered, steps: laps.steps };
   } catch (error) {
-    await undo(nodes, upstreams, plan, stopping, covered);
+    // otherwise nothing was touched
+    if (stopping !== null) await undo(nodes, upstreams, plan, stopping, covered);
     throw error;
   }
 }
@@ -85,16 +89,14 @@ async function undo(
   nodes: ControlNodes,
   upstreams: Upstreams,
   { from, others }: HandOver,
-  stopping: Promise<readonly Frozen[]> | null,
+  stopping: Promise<readonly Frozen[]>,
   covered: Covered | undefined,
 ): Promise<void> {
-  // nothing was touched
-  if (stopping === null) return;
   const back = async (node: string) => {
     await stopping;
     await thaw(nodes, upstreams, node);
   };
-  await Promise.allSettled([lift(nodes, from, covered), unread(nodes, from), ...others.map(back)]);
+  await Promise.allSettled([putBack(nodes, from, covered), ...others.map(back)]);
 }
 
 /** An operator did not want it any more. */
@@ -125,11 +127,6 @@ async function orGivenUp(promise: Promise<void>, signal: AbortSignal): Promise<v
   }
 }
 
-/** The fence may have failed half-way, before it had its name. */
-async function unread(nodes: ControlNodes, node: string): Promise<void> {
-  await nodes.alterSystem(node, { default_transaction_read_only: null }, STATEMENT_MS);
-}
-
 /** End of the last record: the insert position alone may stand behind a page header that no replica reaches. */
 async function endOf(nodes: ControlNodes, node: string): Promise<Lsn> {
   const rows = await nodes.query<{ lsn: string }>(
@@ -141,26 +138,23 @@ async function endOf(nodes: ControlNodes, node: string): Promise<Lsn> {
   return endOfLastRecord(parseLsn(rows[0]?.lsn ?? '0/0'));
 }
 
+/** @returns where the target stands, with everything up to `lsn` replayed */
 async function caughtUp(
   nodes: ControlNodes,
-  node: string,
+  { to, timelineOf, signal }: HandOver,
   lsn: Lsn,
   limitMs: number,
-  signal: AbortSignal,
-): Promise<void> {
+): Promise<Frozen> {
   const startMs = nowMs();
+  const timeline = timelineOf(to);
   const asked = async () => {
-    const rows = await nodes.query<{ reached: boolean }>(
-      node,
-      'SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS reached',
-      [formatLsn(lsn)],
-      STATEMENT_MS,
-    );
-    return rows[0]?.reached === true ? true : null;
+    const at = await standing(nodes, to, timeline);
+    return at.replayLsn >= lsn ? at : null;
   };
-  if ((await until(limitMs, asked, signal)) !== null) return;
+  const reached = await until(limitMs, asked, signal);
+  if (reached !== null) return reached;
   throwIfGivenUp(signal);
-  throw new Error(`${node} did not replay ${formatLsn(lsn)} within ${Math.round(nowMs() - startMs)} ms`);
+  throw new Error(`${to} did not replay ${formatLsn(lsn)} within ${Math.round(nowMs() - startMs)} ms`);
 }
 
 function timeout(ms: number): Promise<void> {

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { NO_AGENTS } from '../support/agent.ts';
+import { needsRewind, programsWithRewind } from '../support/agent.ts';
 import { httpGet, httpPost, type Json } from '../support/http.ts';
 import { Journal } from '../support/journal.ts';
 import { RejoinScene } from '../support/rejoin-scene.ts';
 import { until } from '../support/wait.ts';
 
-describe('a switchover makes the old primary a follower, where an agent is beside it', { skip: NO_AGENTS }, () => {
+describe('a switchover makes the old primary a follower, where an agent is beside it', { skip: needsRewind() }, () => {
   let scene: RejoinScene;
   let journal: Journal;
+  const rewound: string[] = [];
 
   before(async () => {
-    scene = await RejoinScene.start({ replicas: 1 });
+    scene = await RejoinScene.start({ replicas: 1, pgBin: programsWithRewind() ?? '' });
     journal = await Journal.start(scene.fairlead.url, 6);
     await until(() => journal.acknowledged.length > 200, { what: 'writes', timeoutMs: 30_000 });
   });
@@ -28,20 +29,27 @@ describe('a switchover makes the old primary a follower, where an agent is besid
     const { status, body } = await httpPost(`${scene.fairlead.http}/api/switchover`, { to });
     assert.equal(status, 200, JSON.stringify(body));
     assert.equal(body.primary, to);
-    await until(async () => (await events('rebuilt')).some(({ node }) => node === from), {
-      what: `${from} to follow`,
-      timeoutMs: 30_000,
-    });
+    const repair = await until(
+      async () => {
+        const { rejoin } = (await httpGet(`${scene.fairlead.http}/api/nodes/${from}/rejoin`)).body;
+        return rejoin === null || rejoin.state === 'running' ? null : rejoin;
+      },
+      { what: `${from} to follow`, timeoutMs: 30_000 },
+    );
+    assert.equal(repair.error, null);
+    // once in a while PostgreSQL writes something by itself in these milliseconds: then it is rewound
+    if (repair.outcome !== `${from} was turned around and follows ${to}`) {
+      assert.equal(repair.outcome, `${from} was rewound and follows ${to}`);
+      assert.match(repair.notes.join(), /cannot follow as it is: it has WAL beyond/);
+      rewound.push(from);
+    }
     await scene.untilReadable(from);
   };
 
-  it('under writes: it follows as it is, without being rewound or cloned, and is read from again', async () => {
+  it('under writes: it follows as it is, and is read from again', async () => {
     await switchTo('pg2', 'pg1');
-    assert.deepEqual(
-      (await events('rebuilt')).map(({ message }) => message),
-      ['pg1 was turned around and follows pg2'],
-    );
     assert.equal((await events('demoting')).length, 1);
+    assert.equal((await events('rebuilt')).length, 1);
     assert.equal((await events('rejoined')).length, 1);
     assert.deepEqual(await events('rejoin-failed'), []);
     const [slot] = await scene.cluster
@@ -54,6 +62,7 @@ describe('a switchover makes the old primary a follower, where an agent is besid
 
   it('and back: what came to be there is what was acknowledged, nothing more and nothing less', async () => {
     await switchTo('pg1', 'pg2');
+    assert.ok(rewound.length < 2, 'as a rule it is not rewound');
     const { length } = journal.acknowledged;
     await until(() => journal.acknowledged.length > length + 50, { what: 'writes on pg1' });
     await journal.stop();
