@@ -19,6 +19,7 @@ import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { Schedule } from './failover/schedule.ts';
 import { SlotWatch } from './failover/slot-watch.ts';
 import { ALONE } from './frontend/neighbours.ts';
 import type { ShutdownMode } from './frontend/shutdown.ts';
@@ -84,7 +85,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const auditKeeper = new AuditKeeper(cluster, store, log);
-  const controller = new Controller(cluster, { config, log, store, target, clients: plane });
+  const demote = (node: string, primary: string) => repairs.demote(node, primary);
+  const controller = new Controller(cluster, { config, log, store, target, clients: plane, demote });
   const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
   const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
     log.info({ event: kind, ...detail }, message);
@@ -108,7 +110,11 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     if (readConfig === undefined) throw new FairleadError('refused', 'there is no configuration file to read again');
     return apply(readConfig());
   };
-  const operations = new OperatorControls(cluster, controller);
+  const schedule = new Schedule(cluster, {
+    ...{ config, log, store, event: happened },
+    switchover: (wish) => controller.switchover(wish),
+  });
+  const operations = new OperatorControls(cluster, controller, schedule);
   const events = new EventJournal(store, log);
   const version = versionOf();
   const names = nodes.map((node) => node.name);
@@ -168,6 +174,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     await api.stop();
     await repairs.stop();
     await slots.stop();
+    await schedule.stop();
     await controller.stop();
     auditKeeper.stop();
     await lagKeeper.stop().catch((error) => log.debug({ error: messageOf(error) }, 'lag history not written'));
@@ -193,6 +200,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     events.start();
     store.start();
     controller.start();
+    schedule.start();
     slots.start();
     replication.start();
     lagKeeper.start();

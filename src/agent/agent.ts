@@ -4,8 +4,10 @@ import { existsSync } from 'node:fs';
 import type { z } from 'zod';
 import { wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import { parseLsn } from '../core/lsn.ts';
 import { clone } from './clone.ts';
 import { readControlFile } from './control-file.ts';
+import { follow } from './follow.ts';
 import type { LocalNode } from './local-node.ts';
 import { serverState, startServer, stopServer } from './local-server.ts';
 import type { AgentStatus, Operation, OperationKind, REQUESTS, Step } from './operation.ts';
@@ -116,6 +118,11 @@ export class Agent implements AgentPort {
         return this.#start(step);
       case 'stop':
         return stopServer(node, requested.body?.mode ?? 'fast', step);
+      case 'follow': {
+        const { source, history } = requested.body;
+        const steps = history.map(({ timeline, endLsn }) => ({ timeline, endLsn: parseLsn(endLsn) }));
+        return follow(node, source, steps, step);
+      }
       case 'rewind':
         return rewind(node, requested.body.source, step);
       case 'clone':

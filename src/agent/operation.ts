@@ -11,10 +11,16 @@ const source = z.strictObject({
   rewindConninfo: z.string().min(1).nullable().default(null),
 });
 
-/** The bodies of `POST /start`, `/stop`, `/rewind` and `/clone`. */
+/** Where the ancestors of the source's timeline were left. */
+const history = z.array(
+  z.strictObject({ timeline: z.int().min(1), endLsn: z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/) }),
+);
+
+/** The bodies of `POST /start`, `/stop`, `/follow`, `/rewind` and `/clone`. */
 export const REQUESTS = {
   start: z.strictObject({}).optional(),
   stop: z.strictObject({ mode: z.enum(['fast', 'immediate']).default('fast') }).optional(),
+  follow: z.strictObject({ source, history }),
   rewind: z.strictObject({ source }),
   clone: z.strictObject({ source }),
 } as const;

@@ -4,9 +4,9 @@
  */
 import { ControlError } from '../backend/control-connection.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import { bytesBetween, type Lsn, parseLsn } from '../core/lsn.ts';
+import { bytesBetween, formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from '../failover/control-nodes.ts';
-import { TIMELINE_OF_PRIMARY } from '../failover/inspect.ts';
+import { readHistory, TIMELINE_OF_PRIMARY } from '../failover/inspect.ts';
 import { ensureSlot, STREAMS, slotNameFor } from '../failover/repoint.ts';
 import { until } from '../failover/until.ts';
 import { type Upstream, Upstreams } from '../failover/upstreams.ts';
@@ -15,7 +15,7 @@ import { perform } from './agent-client.ts';
 import type { AgentStatus, Operation, Step } from './operation.ts';
 import { rewindConninfo, type Source } from './source.ts';
 
-/** `auto`: what is there is started, else rewound, else cloned, whichever first succeeds. */
+/** `auto`: what is there is started, else turned around as it is, else rewound, else cloned, whichever first succeeds. */
 export type Method = 'auto' | 'rewind' | 'clone';
 
 export type RejoinTask = {
@@ -24,6 +24,8 @@ export type RejoinTask = {
   /** All configured nodes. */
   readonly names: readonly string[];
   readonly method: Method;
+  /** False: where nothing else helps it is refused; nobody asked for the copy of everything. */
+  readonly mayClone: boolean;
   readonly nodes: ControlNodes;
   readonly agent: AgentPort;
   readonly step: Step;
@@ -35,7 +37,7 @@ export type RejoinTask = {
 export type Rejoined = {
   readonly node: string;
   readonly primary: string;
-  readonly how: 'followed already' | 'started' | 'rewound' | 'cloned';
+  readonly how: 'followed already' | 'started' | 'turned around' | 'rewound' | 'cloned';
 };
 
 const STATEMENT_MS = 5000;
@@ -65,15 +67,35 @@ export async function rejoin(task: RejoinTask): Promise<Rejoined> {
     if (!status.running && (await startAlone(task, facts))) return done('started');
   }
   const source = await sourceFor(task, status.slot);
+  if (method === 'auto' && status.inRecovery === false && status.leftover === null) {
+    const obstacle = await turnedAround(task, facts, source);
+    if (obstacle === null) return done('turned around');
+    task.note(`${node} cannot follow as it is: ${messageOf(obstacle)}`);
+  }
   if (method !== 'clone') {
     const obstacle = await rewound(task, status, facts, source);
     if (obstacle === null) return done('rewound');
-    if (method === 'rewind') throw obstacle;
+    if (method === 'rewind' || !task.mayClone) throw obstacle;
     task.note(`${node} cannot be rewound, and is cloned: ${messageOf(obstacle)}`);
   }
   await ask(task, { kind: 'clone', body: { source } });
   await startAndFollow(task, facts);
   return done('cloned');
+}
+
+/** A former primary that has nothing of its own. @returns null, or why it did not come about */
+async function turnedAround(task: RejoinTask, facts: Facts, source: Source): Promise<Error | null> {
+  const { known, steps } = await readHistory(task.nodes, task.primary, facts.timeline);
+  if (!known) return new FairleadError('refused', `${task.primary} does not show the history of its timeline`);
+  const history = steps.map(({ timeline, endLsn }) => ({ timeline, endLsn: formatLsn(endLsn) }));
+  try {
+    await ask(task, { kind: 'follow', body: { source, history } });
+    await startAndFollow(task, facts);
+    return null;
+  } catch (error) {
+    if (error instanceof FairleadError && error.code === 'refused') return error;
+    throw error;
+  }
 }
 
 /** @returns null, or why it did not come about. @throws what has nothing to do with the rewind */

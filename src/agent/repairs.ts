@@ -1,5 +1,6 @@
 import type { ControlTarget } from '../backend/control-connection.ts';
 import { agentsOf, type Config, membersOf, nodesOf } from '../config/config.ts';
+import type { Address } from '../config/units.ts';
 import { wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -56,21 +57,37 @@ export class Repairs {
 
   /** Begins it; one that is under way already is joined. @throws FairleadError refused */
   rejoin(node: string, method: Method): Repair {
-    const { config, primary: assigned } = this.#deps;
     const under = this.#repairs.get(node);
     if (under?.state === 'running') return under;
-    const address = agentsOf(config).get(node);
-    if (address === undefined) {
+    const address = this.#agentOf(node);
+    if (address === null) {
       throw new FairleadError(
         'refused',
         `there is no agent beside ${node}`,
         `run \`fairlead agent\` there, and say where: cluster.nodes.${node}.agent`,
       );
     }
-    const primary = assigned();
+    const primary = this.#deps.primary();
     if (primary === null)
       throw new FairleadError('refused', 'there is no primary to follow', 'wait until there is one');
     if (primary === node) throw new FairleadError('refused', `${node} is the primary`, 'there is nothing to do');
+    this.#deps.event('rejoining', `${node} is made to follow ${primary} (${method})`, { node });
+    return this.#begin(node, method, primary, address, true);
+  }
+
+  /** After a switchover: the old primary becomes a follower, where it has an agent. It is not cloned for that: it lacks nothing. */
+  demote(node: string, primary: string): void {
+    const address = this.#agentOf(node);
+    if (address === null || this.of(node)?.state === 'running') return;
+    this.#deps.event('demoting', `${node} is made to follow ${primary}, after the switchover`, { node });
+    this.#begin(node, 'auto', primary, address, false);
+  }
+
+  #agentOf(node: string): Address | null {
+    return agentsOf(this.#deps.config).get(node) ?? null;
+  }
+
+  #begin(node: string, method: Method, primary: string, address: Address, mayClone: boolean): Repair {
     const repair: Repair = {
       ...{
         node,
@@ -85,7 +102,7 @@ export class Repairs {
       ...{ endedAt: null, notes: [], outcome: null, error: null, remedy: null },
     };
     this.#repairs.set(node, repair);
-    const running = this.#run(repair, primary, new AgentClient(address, config.agent.token));
+    const running = this.#run(repair, primary, new AgentClient(address, this.#deps.config.agent.token), mayClone);
     this.#running.set(node, running);
     return repair;
   }
@@ -96,13 +113,12 @@ export class Repairs {
     await Promise.all(this.#running.values());
   }
 
-  async #run({ node, method }: Repair, primary: string, agent: AgentClient): Promise<void> {
+  async #run({ node, method }: Repair, primary: string, agent: AgentClient, mayClone: boolean): Promise<void> {
     const { config, target, event, log } = this.#deps;
     const nodes = new ControlNodes(target);
-    event('rejoining', `${node} is made to follow ${primary} (${method})`, { node });
     try {
       const { how } = await rejoin({
-        ...{ node, primary, method, nodes, agent, signal: this.#stopping.signal },
+        ...{ node, primary, method, mayClone, nodes, agent, signal: this.#stopping.signal },
         names: membersOf(nodesOf(config)).map(({ name }) => name),
         step: (stage, bytes) =>
           this.#change(node, {

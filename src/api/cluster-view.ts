@@ -2,6 +2,7 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Lag } from '../cluster/lag.ts';
 import type { NodeRecord } from '../cluster/observations.ts';
+import type { ScheduledSwitchover } from '../cluster/operator.ts';
 import type { Synchrony } from '../cluster/synchrony.ts';
 import type { NodeState, TopologyNode } from '../cluster/topology.ts';
 import { wallMs, wallMsOf } from '../core/clock.ts';
@@ -44,9 +45,15 @@ export function clusterView(cluster: Cluster, replication: ReplicationState, hol
       receivedLsn: lsnText(replication.receivedLsn),
       commits: cluster.commits.commits,
     },
+    scheduled: scheduledView(cluster.operator.value.scheduled),
     synchronous: synchronyView(cluster.synchrony.value),
     nodes: topology.nodes.map((node) => nodeView(cluster, node)),
   };
+}
+
+/** A switchover that shall be made later. */
+export function scheduledView(scheduled: ScheduledSwitchover | null) {
+  return scheduled === null ? null : { at: scheduled.atMs, to: scheduled.to, waitMs: scheduled.waitMs };
 }
 
 export function nodeView(cluster: Cluster, node: TopologyNode) {

@@ -1,26 +1,55 @@
 import type { Cluster } from '../cluster/cluster.ts';
-import type { OperatorIntent } from '../cluster/operator.ts';
+import type { OperatorIntent, ScheduledSwitchover } from '../cluster/operator.ts';
 import { FairleadError } from '../core/errors.ts';
-import type { Moved, Operations } from './sources.ts';
+import type { SwitchoverWish } from '../failover/controller.ts';
+import type { SwitchoverPlan } from '../failover/plan-switchover.ts';
+import type { Cancelled, Moved, Operations } from './sources.ts';
 
 /** The part of the failover controller that operators reach. */
 export type FailoverControls = {
-  switchover(to?: string): Promise<Moved>;
+  switchover(wish?: SwitchoverWish): Promise<Moved>;
+  planSwitchover(wish?: SwitchoverWish): Promise<SwitchoverPlan>;
+  /** @returns false when none is under way. @throws FairleadError when it is too late */
+  cancelSwitchover(): Promise<boolean>;
   failover(allowDataLoss?: boolean): Promise<Moved>;
+};
+
+/** Where switchovers are put that shall be made later. */
+export type ScheduleControls = {
+  set(wish: SwitchoverWish, atMs: number): ScheduledSwitchover;
+  cancel(): ScheduledSwitchover | null;
 };
 
 /** What operators may ask for: planned and forced moves go to the controller, pause and drain into the model. */
 export class OperatorControls implements Operations {
   readonly #cluster: Cluster;
   readonly #failover: FailoverControls;
+  readonly #schedule: ScheduleControls;
 
-  constructor(cluster: Cluster, failover: FailoverControls) {
+  constructor(cluster: Cluster, failover: FailoverControls, schedule: ScheduleControls) {
     this.#cluster = cluster;
     this.#failover = failover;
+    this.#schedule = schedule;
   }
 
-  switchover(to?: string): Promise<Moved> {
-    return to === undefined ? this.#failover.switchover() : this.#failover.switchover(to);
+  switchover(wish: SwitchoverWish = {}): Promise<Moved> {
+    return this.#failover.switchover(wish);
+  }
+
+  planSwitchover(wish: SwitchoverWish = {}): Promise<SwitchoverPlan> {
+    return this.#failover.planSwitchover(wish);
+  }
+
+  scheduleSwitchover(wish: SwitchoverWish, atMs: number): ScheduledSwitchover {
+    if (wish.to !== undefined) this.#known(wish.to);
+    return this.#schedule.set(wish, atMs);
+  }
+
+  async cancelSwitchover(): Promise<Cancelled> {
+    const scheduled = this.#schedule.cancel();
+    const underWay = await this.#failover.cancelSwitchover();
+    if (scheduled !== null || underWay) return { scheduled, underWay };
+    throw new FairleadError('refused', 'no switchover is scheduled or under way', 'there is nothing to cancel');
   }
 
   failover(allowDataLoss = false): Promise<Moved> {

@@ -1,7 +1,10 @@
 import { type Router as ExpressRouter, json, type Request, Router } from 'express';
 import { z } from 'zod';
 import type { Cluster } from '../cluster/cluster.ts';
+import { timeMs } from '../config/units.ts';
+import { wallMs } from '../core/clock.ts';
 import { FairleadError } from '../core/errors.ts';
+import { scheduledView } from './cluster-view.ts';
 import { authorized, sameOrigin } from './guard.ts';
 import { onlyBy, sendProblem } from './problem.ts';
 import type { ApiDependencies } from './sources.ts';
@@ -10,7 +13,19 @@ type Dependencies = Pick<ApiDependencies, 'cluster' | 'operations' | 'reload' | 
 
 const NOTHING = z.strictObject({}).optional();
 const FORCE = z.strictObject({ allowDataLoss: z.boolean().optional() }).optional();
-const TARGET = z.strictObject({ to: z.string().nullish() }).optional();
+const SWITCHOVER = z
+  .strictObject({
+    to: z.string().nullish(),
+    wait: timeMs.optional(),
+    plan: z.boolean().optional(),
+    at: z.iso.datetime({ offset: true, error: 'write a time such as 2026-12-01T03:00:00Z' }).optional(),
+    in: timeMs.optional(),
+    cancel: z.boolean().optional(),
+  })
+  .refine(({ plan, cancel, at, in: after }) => [plan, cancel, at, after].filter((v) => v !== undefined).length <= 1, {
+    error: 'only one of plan, at, in and cancel',
+  })
+  .optional();
 const GUARDED = [
   '/api/reload',
   '/api/switchover',
@@ -32,12 +47,28 @@ export function operatorRoutes(dependencies: Dependencies, onLoopback: boolean):
   router
     .route('/api/switchover')
     .post(async (request, response) => {
-      const { to } = bodyOf(TARGET, request) ?? {};
+      const { to, wait, plan, at, in: after, cancel } = bodyOf(SWITCHOVER, request) ?? {};
       if (typeof to === 'string' && !cluster.topology.value.byName.has(to)) {
         return sendProblem(response, 404, `there is no node ${to}`, 'GET /api/cluster lists the nodes');
       }
+      const wish = { ...(typeof to === 'string' ? { to } : {}), ...(wait === undefined ? {} : { waitMs: wait }) };
+      if (plan === true) return void response.json({ plan: await operations.planSwitchover(wish) });
+      if (cancel === true) {
+        note(request, 'a switchover to be cancelled');
+        const { scheduled, underWay } = await operations.cancelSwitchover();
+        return void response.json({
+          ...outcome(cluster),
+          cancelled: { scheduled: scheduledView(scheduled), underWay },
+        });
+      }
+      if (at !== undefined || after !== undefined) {
+        note(request, 'a switchover later');
+        const atMs = at === undefined ? wallMs() + (after ?? 0) : Date.parse(at);
+        const scheduled = operations.scheduleSwitchover(wish, atMs);
+        return void response.status(202).json({ scheduled: scheduledView(scheduled) });
+      }
       note(request, 'a switchover');
-      const { tookMs } = await operations.switchover(to ?? undefined);
+      const { tookMs } = await operations.switchover(wish);
       response.json({ ...outcome(cluster), tookMs });
     })
     .all(onlyBy('POST'));

@@ -1,10 +1,13 @@
 /** What the HTTP side needs from the other parts. `app.ts` hands it over; nothing here opens a connection to PostgreSQL itself. */
 import type { Cluster } from '../cluster/cluster.ts';
+import type { ScheduledSwitchover } from '../cluster/operator.ts';
 import type { Change } from '../config/difference.ts';
 import type { Address } from '../config/units.ts';
 import type { LatencyCounts } from '../core/latency-histogram.ts';
 import type { Log } from '../core/log.ts';
 import type { Signal } from '../core/signal.ts';
+import type { SwitchoverWish } from '../failover/controller.ts';
+import type { SwitchoverPlan } from '../failover/plan-switchover.ts';
 import type { TrafficSnapshot } from '../frontend/traffic-snapshot.ts';
 import type { ReplicationState } from '../replication/replication.ts';
 import type { LagSample } from '../store/records.ts';
@@ -56,9 +59,18 @@ export type LagHistory = {
 /** How a move ended: from the request until the new primary had its replicas. */
 export type Moved = { readonly tookMs: number };
 
+/** What was given up. */
+export type Cancelled = { readonly scheduled: ScheduledSwitchover | null; readonly underWay: boolean };
+
 /** @throws FairleadError `refused` with the reason when it cannot be done now. */
 export type Operations = {
-  switchover(to?: string): Promise<Moved>;
+  switchover(wish?: SwitchoverWish): Promise<Moved>;
+  /** What it would do now. */
+  planSwitchover(wish?: SwitchoverWish): Promise<SwitchoverPlan>;
+  /** @param atMs wall clock, milliseconds since 1970 */
+  scheduleSwitchover(wish: SwitchoverWish, atMs: number): ScheduledSwitchover;
+  /** Whatever is scheduled, and what is under way. @throws also when there is nothing to cancel, or it is too late */
+  cancelSwitchover(): Promise<Cancelled>;
   /** @param allowDataLoss also a replica that may lack commits which synchronous replication promised */
   failover(allowDataLoss?: boolean): Promise<Moved>;
   /** @param database as clients name it; left out: all traffic */

@@ -59,8 +59,9 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'switchover',
-    usage: `switchover [--to NODE] ${REMOTE}`,
-    summary: 'hands the primary role to a replica without losing a commit',
+    usage: `switchover [--to NODE] [--wait TIME] [--plan | --at TIME | --in TIME | --cancel] ${REMOTE}`,
+    summary:
+      'hands the primary role to a replica without losing a commit: now or later; or says what that would do, or takes it back',
   },
   {
     name: 'failover',

@@ -87,7 +87,7 @@ async function directly(
     const names = all.map(({ name }) => name);
     const primary = await findPrimary(nodes, names);
     const { how } = await rejoinNode({
-      ...{ node, primary, names, method, nodes, signal: new AbortController().signal },
+      ...{ node, primary, names, method, mayClone: true, nodes, signal: new AbortController().signal },
       agent: new AgentClient(address, config.agent.token),
       step: (stage, bytes) =>
         line.show({ stage, doneBytes: bytes?.doneBytes ?? null, totalBytes: bytes?.totalBytes ?? null }),

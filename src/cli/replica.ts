@@ -51,7 +51,7 @@ export const replica: Command = async (args, context) => {
       all.map((one) => one.name).filter((other) => other !== name),
     );
     await rejoin({
-      ...{ node: name, primary, nodes, agent, method: 'clone', signal: new AbortController().signal },
+      ...{ node: name, primary, nodes, agent, method: 'clone', mayClone: true, signal: new AbortController().signal },
       names: all.map((one) => one.name),
       step: (stage, bytes) =>
         line.show({ stage, doneBytes: bytes?.doneBytes ?? null, totalBytes: bytes?.totalBytes ?? null }),

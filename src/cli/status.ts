@@ -9,6 +9,7 @@ type ClusterAnswer = {
   readonly phase: string;
   readonly reason: string | null;
   readonly paused: boolean;
+  readonly scheduled?: { readonly at: number; readonly to: string | null } | null;
   readonly nodes: readonly {
     readonly name: string;
     readonly role: string;
@@ -28,10 +29,13 @@ export const status: Command = async (args, { print, environment }) => {
     print(JSON.stringify(answer));
     return 0;
   }
-  const { primary, epoch, phase, reason, paused, nodes } = answer;
+  const { primary, epoch, phase, reason, paused, scheduled, nodes } = answer;
   print(
     `primary ${primary ?? 'none'}, epoch ${epoch}, ${phase}${reason ? `: ${reason}` : ''}${paused ? ', paused' : ''}`,
   );
+  if (scheduled) {
+    print(`switchover${scheduled.to === null ? '' : ` to ${scheduled.to}`} at ${new Date(scheduled.at).toISOString()}`);
+  }
   const rows = nodes.map((node) => [
     node.name,
     node.role,

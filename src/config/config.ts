@@ -263,6 +263,10 @@ export const configSchema = z.strictObject({
         .nullable()
         .default(null)
         .describe('where lost transactions are written to; none: $STATE_DIRECTORY, or the state directory of the user'),
+      demote: z
+        .boolean()
+        .default(true)
+        .describe('after a switchover the old primary is made a follower by its agent, where it has one'),
     })
     .prefault({}),
   replication: z

@@ -5,6 +5,7 @@ import type { ConsoleDependencies } from './dependencies.ts';
 import type { Columns } from './table.ts';
 
 const MOVED: Columns = { primary: 'text', epoch: 'int8', took_ms: 'int8' };
+const PLANNED: Columns = { step: 'text', meaning: 'text' };
 const NODE = { name: 'node', required: true } as const;
 
 export const OPERATE_COMMANDS: readonly Command[] = [
@@ -20,14 +21,39 @@ export const OPERATE_COMMANDS: readonly Command[] = [
     },
   },
   {
+    words: ['SWITCHOVER', 'PLAN'],
+    argument: { name: 'node', required: false },
+    help: 'what SWITCHOVER would do, and wait for; changes nothing',
+    columns: PLANNED,
+    async run(argument, console) {
+      const plan = await console.operations.planSwitchover(wishFor(argument, console));
+      if (!plan.possible) throw new FairleadError('refused', plan.reason ?? 'it would be refused');
+      const chosen = { step: 'target', meaning: `${plan.to}: ${plan.choice}` };
+      const vetoes = plan.vetoes.map(({ node, reason }) => ({ step: 'not', meaning: `${node}: ${reason}` }));
+      const steps = plan.steps.map(({ step, text }) => ({ step, meaning: text }));
+      return { tag: 'SWITCHOVER PLAN', rows: [chosen, ...vetoes, ...steps], notices: [] };
+    },
+  },
+  {
+    words: ['SWITCHOVER', 'CANCEL'],
+    argument: null,
+    help: 'take back the switchover that is scheduled, or under way and nobody promoted yet',
+    columns: null,
+    async run(_argument, console, operator) {
+      note(console, operator, 'a switchover to be cancelled');
+      await console.operations.cancelSwitchover();
+      return done('SWITCHOVER CANCEL');
+    },
+  },
+  {
     words: ['SWITCHOVER'],
     argument: { name: 'node', required: false },
     help: 'make another node the primary, losing nothing; answers when it is done',
     columns: MOVED,
     async run(argument, console, operator) {
-      const to = argument === null ? undefined : nodeNamed(argument, console);
-      note(console, operator, to === undefined ? 'a switchover' : `a switchover to ${to}`);
-      return moved('SWITCHOVER', console, await console.operations.switchover(to));
+      const wish = wishFor(argument, console);
+      note(console, operator, wish.to === undefined ? 'a switchover' : `a switchover to ${wish.to}`);
+      return moved('SWITCHOVER', console, await console.operations.switchover(wish));
     },
   },
   {
@@ -73,6 +99,10 @@ export const OPERATE_COMMANDS: readonly Command[] = [
     },
   },
 ];
+
+function wishFor(argument: string | null, console: ConsoleDependencies): { readonly to?: string } {
+  return argument === null ? {} : { to: nodeNamed(argument, console) };
+}
 
 export function done(tag: string, notices: readonly string[] = []): Outcome {
   return { tag, rows: [], notices };

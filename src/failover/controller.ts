@@ -10,18 +10,20 @@ import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { Signal } from '../core/signal.ts';
 import { sleep } from '../core/sleep.ts';
+import { Asked, type Result } from './asked.ts';
 import { Chronicle } from './chronicle.ts';
 import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
 import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { LostJournal } from './lost/lost-journal.ts';
+import { planSwitchover, type SwitchoverPlan } from './plan-switchover.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
 import { keeperFor, type SyncKeeper } from './sync/sync-keeper.ts';
 import type { SyncStore } from './sync/sync-store.ts';
 import { Upkeep } from './upkeep.ts';
-import { loadView } from './view.ts';
+import { loadView, type View, type ViewExtras } from './view.ts';
 
 /** The loop also runs at once after every observation and every outcome. */
 const TICK_MS = 100;
@@ -36,23 +38,16 @@ export type ControllerDeps = {
   readonly store: FailoverStore & SyncStore;
   target(node: string): ControlTarget;
   readonly clients: Clients;
+  /** Begins to make a former primary a follower; tells by itself how that ends. */
+  demote(node: string, primary: string): void;
 };
 
-/** How an operator's request ended. */
-export type Result = {
-  readonly primary: string;
-  readonly epoch: number;
-  readonly timeline: number;
-  /** From the request until the new primary had its replicas. */
-  readonly tookMs: number;
-};
-
-type Asked = {
-  readonly request: Request;
-  readonly startedMs: number;
-  taken: boolean;
-  resolve(result: Result): void;
-  reject(error: unknown): void;
+/** What an operator may say about a switchover. */
+export type SwitchoverWish = {
+  /** The node to promote; left out: the most advanced replica. */
+  readonly to?: string;
+  /** How long transactions may take to end; left out: `TRANSACTIONS_MS`. */
+  readonly waitMs?: number;
 };
 
 export class Controller {
@@ -75,6 +70,10 @@ export class Controller {
   #outcome: Outcome | null = null;
   #asked: Asked | null = null;
   #working: Promise<void> | null = null;
+  /** Of the hand-over under way, which an operator may give up. */
+  #givingUp = new AbortController();
+  /** How long the last switchover held writes, without the wait for transactions. */
+  #lastPauseMs: number | null = null;
 
   constructor(cluster: Cluster, deps: ControllerDeps) {
     this.#cluster = cluster;
@@ -135,12 +134,37 @@ export class Controller {
   }
 
   /**
-   * Planned change of primary; nothing is lost. The old one cannot be made a replica over SQL: it ends fenced.
-   * @param to the node to promote; the most advanced replica when left out
+   * Planned change of primary; nothing is lost. The old one cannot be made a replica over SQL: it ends fenced, until its agent has made it one.
    * @throws FairleadError `refused` with the reason
    */
-  switchover(to?: string): Promise<Result> {
-    return this.#ask({ kind: 'switchover', to: to ?? null });
+  switchover(wish: SwitchoverWish = {}): Promise<Result> {
+    return this.#ask(requestFor(wish));
+  }
+
+  /** What `switchover` would do now. Changes nothing. */
+  planSwitchover(wish: SwitchoverWish = {}): Promise<SwitchoverPlan> {
+    const state = this.state.value;
+    const view = this.#view(state, nowMs(), { lateMs: 0, outcome: null, request: null });
+    return planSwitchover(state, view, requestFor(wish), {
+      nodes: this.#nodes,
+      cluster: this.#cluster,
+      preset: (node) => this.#keeper?.preset(node) ?? null,
+      lastPauseMs: this.#lastPauseMs,
+    });
+  }
+
+  /**
+   * Gives up the switchover under way, as long as nobody is being promoted. Resolves when the old primary takes writes again.
+   * @returns false when there is none. @throws FairleadError `refused` when it is too late
+   */
+  async cancelSwitchover(): Promise<boolean> {
+    const asked = this.#asked;
+    if (asked?.request.kind !== 'switchover') return false;
+    if (this.state.value.work === 'hand over') this.#givingUp.abort();
+    const made = await asked.ended;
+    const { primary, reason } = this.state.value;
+    if (made || primary === null) throw new FairleadError('refused', `too late: ${reason}`, 'look at the status');
+    return true;
   }
 
   /**
@@ -157,10 +181,10 @@ export class Controller {
     if (this.#asked !== null) {
       return Promise.reject(new FairleadError('refused', `a ${this.#asked.request.kind} is under way already`));
     }
-    return new Promise((resolve, reject) => {
-      this.#asked = { request, startedMs: nowMs(), taken: false, resolve, reject };
-      this.#look(0);
-    });
+    const asked = new Asked(request);
+    this.#asked = asked;
+    this.#look(0);
+    return asked.result;
   }
 
   #tick(): void {
@@ -192,28 +216,35 @@ export class Controller {
     const outcome = this.#outcome;
     this.#outcome = null;
     const asked = this.#asked !== null && !this.#asked.taken ? this.#asked : null;
-    const extras = {
-      config: this.#deps.config,
-      signs: this.#signs,
-      lateMs,
-      outcome,
-      request: asked?.request ?? null,
-      standing: this.#keeper?.standing(before.former, before.timeline) ?? null,
-      receiverTimeoutMs: (node: string) => this.#upkeep.receiverTimeoutMs(node),
-      quelled: (node: string) => this.#effects.quelled(node),
-      diverged: (node: string) => this.#effects.diverged(node),
-    };
-    const { state, actions } = decide(before, loadView(this.#cluster, before, extras, atMs), atMs);
+    const view = this.#view(before, atMs, { lateMs, outcome, request: asked?.request ?? null });
+    const { state, actions } = decide(before, view, atMs);
     if (asked !== null && state.plan !== null && state.plan !== before.plan) asked.taken = true;
     this.#publish(state);
     for (const action of actions) this.#run(action, state);
     return state.phase !== before.phase || state.work !== before.work;
   }
 
+  #view(state: State, atMs: number, now: Pick<ViewExtras, 'lateMs' | 'outcome' | 'request'>): View {
+    const extras: ViewExtras = {
+      ...now,
+      config: this.#deps.config,
+      signs: this.#signs,
+      standing: this.#keeper?.standing(state.former, state.timeline) ?? null,
+      receiverTimeoutMs: (node) => this.#upkeep.receiverTimeoutMs(node),
+      quelled: (node) => this.#effects.quelled(node),
+      diverged: (node) => this.#effects.diverged(node),
+    };
+    return loadView(this.#cluster, state, extras, atMs);
+  }
+
   /** The rest of the program learns it here, before any of the actions runs. */
   #publish(state: State): void {
     const before = this.state.value;
     if (state === before) return;
+    if (state.phase === 'repointing' && before.plan?.kind === 'planned') {
+      const { startedMs, steps } = before.plan;
+      this.#lastPauseMs = Math.round(nowMs() - startedMs - (steps?.transactions ?? 0));
+    }
     if (state.phase !== before.phase) {
       this.#deps.log.info(
         { from: before.phase, to: state.phase, epoch: state.epoch, reason: state.reason },
@@ -235,7 +266,8 @@ export class Controller {
         this.#work(effects.freeze(action, state));
         break;
       case 'hand over':
-        this.#work(effects.handOver(action, state));
+        this.#givingUp = new AbortController();
+        this.#work(effects.handOver(action, state, this.#givingUp.signal));
         break;
       case 'fast-forward':
         this.#work(effects.forward(action, state));
@@ -264,6 +296,9 @@ export class Controller {
           reason: state.reason,
           atMs: wallMs(),
         });
+        break;
+      case 'demote':
+        this.#deps.demote(action.node, action.primary);
         break;
       case 'event':
         this.#chronicle.event(action.name, action.message, action.detail);
@@ -300,4 +335,8 @@ export class Controller {
     const { primary, epoch, timeline } = state;
     if (primary !== null) asked?.resolve({ primary, epoch, timeline, tookMs: Math.round(nowMs() - asked.startedMs) });
   }
+}
+
+function requestFor({ to, waitMs }: SwitchoverWish): Request {
+  return { kind: 'switchover', to: to ?? null, ...(waitMs === undefined ? {} : { waitMs }) };
 }

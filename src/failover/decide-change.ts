@@ -4,7 +4,15 @@ import { rejoinReason } from './adopt.ts';
 import { electFrozen } from './candidates.ts';
 import { vetoesInWords } from './elect.ts';
 import { move } from './phases.ts';
-import type { Action, Decision, Outcome, Plan, State } from './state.ts';
+import {
+  type Action,
+  type Decision,
+  type Outcome,
+  type Plan,
+  type Request,
+  type State,
+  TRANSACTIONS_MS,
+} from './state.ts';
 import { event, halt, stay } from './steps.ts';
 import { nodeOf, type View } from './view.ts';
 
@@ -19,12 +27,14 @@ export function begin(
   to: string | null,
   cause: string,
   nowMs: number,
-  allowDataLoss = false,
+  request: Request | null = null,
 ): Decision {
   const { former } = state;
   const epoch = Math.max(state.epoch, state.markedEpoch) + 1;
   const refused = new Map<string, string>();
   const { newestLsn } = view;
+  const allowDataLoss = request?.allowDataLoss === true;
+  const waitMs = request?.waitMs ?? TRANSACTIONS_MS;
   const plan: Plan = { kind, former, to, startedMs: nowMs, newestLsn, frozen: [], refused, allowDataLoss };
   const reason =
     kind === 'planned' ? `${former} hands over to ${to}: ${cause}` : `${former ?? 'the primary'} is given up: ${cause}`;
@@ -38,7 +48,7 @@ export function begin(
       (state.systemId === null || n.seen.systemId === state.systemId),
   );
   const action: Action = planned
-    ? { kind: 'hand over', from: former, to, epoch }
+    ? { kind: 'hand over', from: former, to, epoch, waitMs }
     : { kind: 'freeze', nodes: replicas.map((n) => n.name), former, force: kind === 'forced' };
   return {
     state: move(state, 'fencing', { epoch, primary: null, plan, work, reason, sinceMs: nowMs }),
@@ -117,13 +127,14 @@ function handedOver(
     return {
       state: move(state, 'steady', { primary: plan.former, plan: null, reason, sinceMs: nowMs }),
       actions: [
-        event('switchover-refused', reason, { node: plan.to }),
+        event(outcome.cancelled ? 'switchover-cancelled' : 'switchover-refused', reason, { node: plan.to }),
         { kind: 'record epoch', from: plan.former },
         { kind: 'refuse', reason: outcome.refused },
       ],
     };
   }
-  const next: Plan = { ...plan, frozen: outcome.frozen, newestLsn: outcome.newestLsn };
+  const { frozen, newestLsn, steps = {} } = outcome;
+  const next: Plan = { ...plan, frozen, newestLsn, steps };
   return {
     state: move(state, 'electing', { plan: next, reason: `${plan.to} has everything`, sinceMs: nowMs }),
     actions: [],
@@ -235,12 +246,14 @@ function promoted(
     })),
     unprovenWriteCount: unproven.length,
     holdMs: took,
+    steps: { ...plan.steps, ...outcome.steps },
     kind: plan.kind,
     proven: plan.proven ?? false,
   };
   const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
   const name = plan.kind === 'planned' ? 'switchover' : 'failover';
+  const demoted = plan.kind === 'planned' && nodeOf(view, former)?.demotable === true ? former : null;
   return {
     state: move(state, 'repointing', {
       primary: node,
@@ -258,7 +271,9 @@ function promoted(
     actions: [
       event(name, `${reason}; ${lossInWords(plan, lostBytes, unproven.length)}`, detail),
       { kind: 'record epoch', from: former },
-      { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node },
+      // before it writes anything of its own, which would have to be rewound
+      ...(demoted === null ? [] : [{ kind: 'demote', node: demoted, primary: node } as const]),
+      { kind: 'repoint', nodes: others.map((n) => n.name).filter((n) => !fenced.has(n)), primary: node, demoted },
     ],
   };
 }

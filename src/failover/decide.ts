@@ -7,9 +7,9 @@ import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
 import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
-import { isHopeless, vetoesInWords } from './elect.ts';
+import { type Election, isHopeless, vetoesInWords } from './elect.ts';
 import { move } from './phases.ts';
-import type { Action, Decision, Plan, State } from './state.ts';
+import type { Action, Decision, Plan, Request, State } from './state.ts';
 import { event, halt, refuse, remain, stay } from './steps.ts';
 import { type NodeView, nodeOf, type View } from './view.ts';
 import { testimonyOf } from './witness.ts';
@@ -173,19 +173,32 @@ function halted(state: State, view: View, nowMs: number): Decision {
 function requested(state: State, view: View, nowMs: number): Decision {
   const { request } = view;
   if (request === null) return stay(state);
-  if (view.mode === 'off') return refuse(state, 'failover.mode is off');
-  if (state.work !== null) return refuse(state, `busy: ${state.work}`);
-  const kind: Plan['kind'] = request.kind === 'switchover' ? 'planned' : 'forced';
-  if (kind === 'planned' && (state.phase !== 'steady' || nodeOf(view, state.primary)?.seen?.role !== 'primary')) {
-    return refuse(state, `a switchover needs a primary that answers; ${state.reason}`);
-  }
-  if (request.to !== null && nodeOf(view, request.to) === null) return refuse(state, `no node is called ${request.to}`);
-  if (request.to !== null && request.to === state.primary) return refuse(state, `${request.to} is the primary already`);
-  const allowDataLoss = request.allowDataLoss === true;
-  const election = preview(state, view, kind, request.to, allowDataLoss);
-  if (isHopeless(election)) return refuse(state, vetoesInWords(election) || 'there is no replica');
+  const { refused, kind, election } = judge(state, view, request);
+  if (refused !== null) return refuse(state, refused);
   const reason = `an operator asked for a ${request.kind}`;
-  return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs, allowDataLoss);
+  return begin(state, view, kind, kind === 'planned' ? election.elected : null, reason, nowMs, request);
+}
+
+type Verdict = { readonly kind: Plan['kind'] } & (
+  | { readonly refused: string; readonly election: Election | null }
+  | { readonly refused: null; readonly election: Election }
+);
+
+/** Whether an operator's wish would be granted now, and who would be elected. */
+export function judge(state: State, view: View, request: Request): Verdict {
+  const kind: Plan['kind'] = request.kind === 'switchover' ? 'planned' : 'forced';
+  const no = (refused: string): Verdict => ({ kind, refused, election: null });
+  if (view.mode === 'off') return no('failover.mode is off');
+  if (state.plan !== null) return no(`busy: ${state.reason}`);
+  if (state.work !== null) return no(`busy: ${state.work}`);
+  if (kind === 'planned' && (state.phase !== 'steady' || nodeOf(view, state.primary)?.seen?.role !== 'primary')) {
+    return no(`a switchover needs a primary that answers; ${state.reason}`);
+  }
+  if (request.to !== null && nodeOf(view, request.to) === null) return no(`no node is called ${request.to}`);
+  if (request.to !== null && request.to === state.primary) return no(`${request.to} is the primary already`);
+  const election = preview(state, view, kind, request.to, request.allowDataLoss === true);
+  if (!isHopeless(election)) return { kind, refused: null, election };
+  return { kind, refused: vetoesInWords(election) || 'there is no replica', election };
 }
 
 /** What keeps Fairlead from acting by itself, or null. */

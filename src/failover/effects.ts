@@ -9,8 +9,9 @@ import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
 import { forward } from './forward.ts';
 import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
-import { handOver } from './hand-over.ts';
+import { GivenUp, handOver } from './hand-over.ts';
 import { inspectPrimary } from './inspect.ts';
+import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
@@ -54,6 +55,8 @@ export class Effects {
   readonly #covered = new Map<string, Covered>();
   readonly #diverged = new Map<string, string>();
   readonly #frozen = new Set<string>();
+  /** Whom a hand-over has made ready to be promoted. */
+  #prepared: string | null = null;
 
   constructor(deps: EffectDeps) {
     this.#deps = deps;
@@ -119,7 +122,8 @@ export class Effects {
     return alive;
   }
 
-  async handOver(action: ActionOf<'hand over'>, state: State): Promise<Outcome> {
+  /** @param signal aborted when an operator gives it up */
+  async handOver(action: ActionOf<'hand over'>, state: State, signal: AbortSignal): Promise<Outcome> {
     const { cluster, nodes, signs, clients } = this.#deps;
     const others = cluster.nodes
       .map(({ name }) => name)
@@ -130,30 +134,35 @@ export class Effects {
       });
     try {
       const timelineOf = (node: string) => signs.of(node).timeline;
-      const plan = { from: action.from, to: action.to, epoch: action.epoch, others, timelineOf, clients };
-      const { frozen, finalLsn, covered } = await handOver(nodes, this.upstreams, plan);
+      const { from, to, epoch, waitMs } = action;
+      const prepare = () => this.#prepare(to);
+      const plan = { from, to, epoch, waitMs, others, timelineOf, clients, signal, prepare };
+      const { frozen, finalLsn, covered, steps } = await handOver(nodes, this.upstreams, plan);
+      this.#prepared = to;
       this.#covered.set(action.from, covered);
-      for (const { node } of frozen) this.#frozen.add(node);
-      return { work: 'hand over', frozen, newestLsn: finalLsn, refused: null };
+      for (const { node } of frozen) if (node !== to) this.#frozen.add(node);
+      return { work: 'hand over', frozen, newestLsn: finalLsn, steps, refused: null };
     } catch (error) {
-      return { work: 'hand over', frozen: [], newestLsn: LSN_ZERO, refused: messageOf(error) };
+      const cancelled = error instanceof GivenUp;
+      return { work: 'hand over', frozen: [], newestLsn: LSN_ZERO, refused: messageOf(error), cancelled };
     }
   }
 
   async promote(action: ActionOf<'promote'>, state: State, signal: AbortSignal): Promise<Outcome> {
     const { nodes, cluster, keeper } = this.#deps;
     const { node, timeline, receiveLsn } = action;
+    const laps = new Laps();
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
       const prepare = async () => {
-        // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
-        await lift(nodes, node, this.#coveredBy(node));
-        // synchronous from its first commit on
-        await keeper?.prepare(node);
+        if (this.#prepared !== node) await this.#prepare(node);
+        this.#prepared = null;
         await markAs(nodes, this.upstreams, node, 'promote', state.epoch);
+        laps.lap('prepare');
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
+      laps.lap('promote');
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
       this.#frozen.delete(node);
@@ -164,6 +173,7 @@ export class Effects {
         ...done,
         lostCommits,
         journal: await this.#writeDown(state, node, { ...done, firstXid }),
+        steps: laps.steps,
         ...(await this.#unproven(state, done.forkLsn)),
         refused: null,
       };
@@ -182,21 +192,35 @@ export class Effects {
     return { work: 'fast-forward', node, source, frozen, refused };
   }
 
+  async #prepare(node: string): Promise<void> {
+    const { nodes, keeper } = this.#deps;
+    // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
+    await lift(nodes, node, this.#coveredBy(node));
+    // synchronous from its first commit on
+    await keeper?.prepare(node);
+  }
+
   async repoint(action: ActionOf<'repoint'>, state: State): Promise<Outcome> {
     const problems = await each(action.nodes, async (node) => {
       const warning = await this.#repointOne(node, action.primary, state);
       if (warning !== null) throw new Error(warning);
     });
-    await this.#complete(action.primary, action.nodes, state).catch(() => {});
+    await this.#complete(action.primary, action.nodes, state, action.demoted).catch(() => {});
     return { work: 'repoint', problems };
   }
 
   /** The last step of a change: slots that nobody will use go, and the new primary's mark. @throws ControlError */
-  async #complete(primary: string, followers: readonly string[], state: State): Promise<void> {
+  async #complete(
+    primary: string,
+    followers: readonly string[],
+    state: State,
+    demoted: string | null = null,
+  ): Promise<void> {
     const { nodes } = this.#deps;
     const slotOf = (node: string) => slotNameFor(node, this.upstreams.of(node)?.slotName);
     const inUse = new Set(followers.map(slotOf));
-    const stale = [...state.fenced.keys(), primary].flatMap((node) => [slotNameFor(node, ''), slotOf(node)]);
+    const gone = [...state.fenced.keys(), primary].filter((node) => node !== demoted);
+    const stale = gone.flatMap((node) => [slotNameFor(node, ''), slotOf(node)]);
     const unused = stale.filter((slot) => !inUse.has(slot));
     await dropStaleSlots(nodes, primary, unused).catch(() => {});
     await thaw(nodes, this.upstreams, primary);

@@ -8,7 +8,7 @@ const STATEMENT_MS = 3000;
 const CHECK_MS = 3000;
 
 /** Sessions of clients that we may end: no walsenders, none of our own, and superusers' only when we are one. */
-const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+export const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
   WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() 
     AND (a.application_name NOT LIKE 'fairlead-%' OR a.usename <> current_user)
     AND (NOT coalesce(r.rolsuper, true) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))`;
@@ -36,6 +36,12 @@ type Found = {
   readonly conninfo: string | null;
 };
 
+/** What a fence would cover. @throws ControlError */
+export async function coverOf(nodes: ControlNodes, node: string): Promise<Covered> {
+  const found = await look(nodes, node);
+  return found.complete || found.begun ? found.covered : settingsOf(nodes, node);
+}
+
 /**
  * Stops a reachable primary from taking writes, as far as SQL reaches: new transactions are read-only unless the client insists, client
  * sessions end, and no synchronous commit is acknowledged any more. Read-only and termination come first: ending a session
@@ -46,34 +52,53 @@ type Found = {
 export async function quell(nodes: ControlNodes, node: string, epoch: number): Promise<Covered> {
   const found = await look(nodes, node);
   const covered = found.complete || found.begun ? found.covered : await settingsOf(nodes, node);
-  const detail = Object.keys(covered).length === 0 ? '' : encode(covered);
   const { conninfo } = found;
   if (!found.complete && conninfo !== null) {
-    const marked = withMark(conninfo, { kind: 'fence', epoch, timeline: 0, detail });
+    const marked = withMark(conninfo, { kind: 'fence', epoch, timeline: 0, detail: detailOf(covered) });
     await nodes.alterSystem(node, { primary_conninfo: marked }, STATEMENT_MS);
   }
-  await nodes.alterSystem(node, { default_transaction_read_only: 'on' }, STATEMENT_MS);
-  await confirm(nodes, node, `current_setting('default_transaction_read_only') = 'on'`);
-  // whoever connected before this instant may not have seen the setting
-  const [took] = await nodes.query<{ at: string }>(node, 'SELECT clock_timestamp()::text AS at', [], STATEMENT_MS);
-  const ended = await until(CHECK_MS, async () => {
-    await nodes.query(node, `SELECT pg_terminate_backend(a.pid) FROM ${CLIENTS}`, [], STATEMENT_MS);
-    const rows = await nodes.query<{ left: number }>(
-      node,
-      `SELECT count(*)::int AS left FROM ${CLIENTS} AND a.backend_start <= $1::timestamptz`,
-      [took?.at],
-      STATEMENT_MS,
-    );
-    return rows[0]?.left === 0 ? true : null;
-  });
-  if (ended === null) throw new Error('client sessions do not end');
-  const names = `${FENCE_NAME}${epoch}${detail === '' ? '' : `, "${COVERS_NAME}${detail}"`}`;
-  await nodes.alterSystem(node, { synchronous_standby_names: names }, STATEMENT_MS);
-  await confirm(nodes, node, `current_setting('synchronous_standby_names') LIKE '%${FENCE_NAME}%'`);
+  await nodes.alterSystem(node, READ_ONLY, STATEMENT_MS);
+  await endClients(nodes, node, await confirm(nodes, node, IS_READ_ONLY));
+  await nodes.alterSystem(node, unacknowledged(epoch, covered), STATEMENT_MS);
+  await confirm(nodes, node, IS_FENCED);
   if (conninfo !== null && (!found.complete || found.begun))
     await nodes.alterSystem(node, { primary_conninfo: conninfo }, STATEMENT_MS);
   return covered;
 }
+
+/**
+ * The same for one that hands over, in fewer steps, because clients wait: its transactions have ended, and the target will have whatever a
+ * session that is ended while it waits for a synchronous standby commits.
+ * @param covered what `coverOf` gave
+ * @throws ControlError, or Error when the settings did not take.
+ */
+export async function quellAtOnce(nodes: ControlNodes, node: string, epoch: number, covered: Covered): Promise<void> {
+  // the name first: whoever finds only a part of it can tell that it is ours
+  await nodes.alterSystem(node, { ...unacknowledged(epoch, covered), ...READ_ONLY }, STATEMENT_MS);
+  await endClients(nodes, node, await confirm(nodes, node, `${IS_READ_ONLY} AND ${IS_FENCED}`));
+}
+
+const READ_ONLY = { default_transaction_read_only: 'on' };
+const IS_READ_ONLY = `current_setting('default_transaction_read_only') = 'on'`;
+const IS_FENCED = `current_setting('synchronous_standby_names') LIKE '%${FENCE_NAME}%'`;
+
+function unacknowledged(epoch: number, covered: Covered) {
+  const detail = detailOf(covered);
+  return { synchronous_standby_names: `${FENCE_NAME}${epoch}${detail === '' ? '' : `, "${COVERS_NAME}${detail}"`}` };
+}
+
+/** @param sinceText whoever connected before this instant of the server may not have seen the settings */
+async function endClients(nodes: ControlNodes, node: string, sinceText: string): Promise<void> {
+  const ended = await until(CHECK_MS, async () => {
+    const [row] = await nodes.query<{ left: number }>(node, END_CLIENTS, [sinceText], STATEMENT_MS);
+    return row?.left === 0 ? true : null;
+  });
+  if (ended === null) throw new Error('client sessions do not end');
+}
+
+/** Those that come later are ended as well, and not waited for. */
+const END_CLIENTS = `SELECT count(*) FILTER (WHERE ended.since <= $1::timestamptz)::int AS left
+  FROM (SELECT pg_terminate_backend(a.pid), a.backend_start AS since FROM ${CLIENTS} OFFSET 0) AS ended`;
 
 /**
  * Takes the fence off, also one that was never complete: settings that are not ours stay.
@@ -83,18 +108,22 @@ export async function quell(nodes: ControlNodes, node: string, epoch: number): P
 export async function lift(nodes: ControlNodes, node: string, covered: Covered | undefined): Promise<boolean> {
   const found = await look(nodes, node);
   if (!found.complete && !found.begun) return false;
-  const before = { ...covered, ...found.covered };
+  await putBack(nodes, node, { ...covered, ...found.covered });
+  if (found.begun) await nodes.alterSystem(node, { primary_conninfo: found.conninfo }, STATEMENT_MS);
+  return true;
+}
+
+/** Settings as they were before a fence, whether or not it is seen to be up. @throws ControlError, or Error */
+export async function putBack(nodes: ControlNodes, node: string, covered: Covered | undefined): Promise<void> {
   await nodes.alterSystem(
     node,
     {
-      default_transaction_read_only: before.default_transaction_read_only ?? null,
-      synchronous_standby_names: before.synchronous_standby_names ?? null,
+      default_transaction_read_only: covered?.default_transaction_read_only ?? null,
+      synchronous_standby_names: covered?.synchronous_standby_names ?? null,
     },
     STATEMENT_MS,
   );
-  await confirm(nodes, node, `current_setting('synchronous_standby_names') NOT LIKE '%${FENCE_NAME}%'`);
-  if (found.begun) await nodes.alterSystem(node, { primary_conninfo: found.conninfo }, STATEMENT_MS);
-  return true;
+  await confirm(nodes, node, `NOT ${IS_FENCED}`);
 }
 
 async function look(nodes: ControlNodes, node: string): Promise<Found> {
@@ -118,8 +147,9 @@ async function settingsOf(nodes: ControlNodes, node: string): Promise<Covered> {
   return Object.fromEntries(rows.map((row) => [row.name, row.setting]));
 }
 
-function encode(covered: Covered): string {
-  return Buffer.from(JSON.stringify(covered)).toString('base64url');
+/** Text for a setting; empty when nothing is covered. */
+function detailOf(covered: Covered): string {
+  return Object.keys(covered).length === 0 ? '' : Buffer.from(JSON.stringify(covered)).toString('base64url');
 }
 
 function decode(text: string): Covered {
@@ -131,11 +161,13 @@ function decode(text: string): Covered {
   }
 }
 
-/** A reload reaches each backend when it next reads a command: asked until our own session has it. */
-async function confirm(nodes: ControlNodes, node: string, condition: string): Promise<void> {
+/** A reload reaches each backend when it next reads a command: asked until our own session has it. @returns when, by the server's clock */
+async function confirm(nodes: ControlNodes, node: string, condition: string): Promise<string> {
   const took = await until(CHECK_MS, async () => {
-    const rows = await nodes.query<{ took: boolean }>(node, `SELECT ${condition} AS took`, [], STATEMENT_MS);
-    return rows[0]?.took === true ? true : null;
+    const question = `SELECT ${condition} AS took, clock_timestamp()::text AS at`;
+    const [row] = await nodes.query<{ took: boolean; at: string }>(node, question, [], STATEMENT_MS);
+    return row?.took === true ? row.at : null;
   });
   if (took === null) throw new Error(`a setting did not take: ${condition}`);
+  return took;
 }

@@ -82,17 +82,28 @@ export async function freeze(
     return complete || (!row.receiving && row.paused) || nowMs() >= endMs ? row : null;
   });
   if (settled === null || settled.receiving) throw new Error('its WAL receiver does not stop');
-  if (!settled.recovery) throw new Error('it is not a replica any more');
-  const replayLsn = parseLsn(settled.replay);
+  return frozenAt(node, marked, settled, complete);
+}
+
+/** Where a replica stands that has replayed everything there is to receive. @throws ControlError | Error */
+export async function standing(nodes: ControlNodes, node: string, knownTimeline: number): Promise<Frozen> {
+  const [row] = await nodes.query<PositionRow>(node, POSITION, [], STATEMENT_MS);
+  if (row === undefined) throw new Error('it does not tell where it stands');
+  return frozenAt(node, knownTimeline, row, true);
+}
+
+function frozenAt(node: string, knownTimeline: number, row: PositionRow, complete: boolean): Frozen {
+  if (!row.recovery) throw new Error('it is not a replica any more');
+  const replayLsn = parseLsn(row.replay);
   return {
     node,
-    timeline: Math.max(marked, settled.timeline),
+    timeline: Math.max(knownTimeline, row.timeline),
     // a restarted replica names the start of a segment as received until it streams again
-    receiveLsn: maxLsn(parseLsn(settled.receive ?? '0/0'), replayLsn),
+    receiveLsn: maxLsn(parseLsn(row.receive ?? '0/0'), replayLsn),
     replayLsn,
-    paused: settled.paused,
+    paused: row.paused,
     complete,
-    exact: complete || settled.receive !== null,
+    exact: complete || row.receive !== null,
   };
 }
 

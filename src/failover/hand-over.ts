@@ -1,15 +1,14 @@
 import { nowMs } from '../core/clock.ts';
 import { endOfLastRecord, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
-import { type Covered, lift, quell } from './fence.ts';
-import { freeze, thaw } from './freeze.ts';
+import { type Covered, coverOf, putBack, quellAtOnce } from './fence.ts';
+import { freeze, standing, thaw } from './freeze.ts';
+import { Laps, type Steps } from './laps.ts';
 import type { Frozen } from './state.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
 
 const STATEMENT_MS = 3000;
-/** Statements may end by themselves within this; what is left is ended. */
-const QUIESCE_MS = 5000;
 /** The target has to have everything within this, or the switchover is given up. */
 const CATCH_UP_MS = 10_000;
 /** What the old primary writes by itself after its last commit (checkpoints) is worth only a short wait. */
@@ -19,13 +18,25 @@ export type HandOver = {
   readonly from: string;
   readonly to: string;
   readonly epoch: number;
+  /** Statements and transactions may end by themselves within this; what is left is ended. */
+  readonly waitMs: number;
   /** The other replicas that answer. */
   readonly others: readonly string[];
   timelineOf(node: string): number;
+  /** What has to be set on the target before it is promoted; it may be done long before. */
+  prepare(): Promise<void>;
   readonly clients: { quiesce(timeoutMs: number): Promise<void>; settled(): Promise<void> };
+  /** Aborted when an operator gives it up. */
+  readonly signal: AbortSignal;
 };
 
-export type HandedOver = { readonly finalLsn: Lsn; readonly frozen: readonly Frozen[]; readonly covered: Covered };
+export type HandedOver = {
+  readonly finalLsn: Lsn;
+  /** Where the replicas stand: the others have stopped, the target has everything. */
+  readonly frozen: readonly Frozen[];
+  readonly covered: Covered;
+  readonly steps: Steps;
+};
 
 /**
  * The planned way to a standstill: traffic is held already; the old primary is made read-only and emptied of clients, and the
@@ -33,32 +44,86 @@ export type HandedOver = { readonly finalLsn: Lsn; readonly frozen: readonly Fro
  * @throws Error with the reason; the old primary takes writes again.
  */
 export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: HandOver): Promise<HandedOver> {
-  const { from, to } = plan;
-  const touched: string[] = [];
+  const { from, signal } = plan;
+  const laps = new Laps();
   let covered: Covered | undefined;
+  let stopping: Promise<readonly Frozen[]> | null = null;
   try {
     await plan.clients.settled();
-    await Promise.race([plan.clients.quiesce(QUIESCE_MS), timeout(QUIESCE_MS + 1000)]);
-    covered = await quell(nodes, from, plan.epoch);
+    const quiet = orGivenUp(Promise.race([plan.clients.quiesce(plan.waitMs), timeout(plan.waitMs + 1000)]), signal);
+    const [cover] = await Promise.all([coverOf(nodes, from), plan.prepare(), quiet]);
+    laps.lap('transactions');
+    covered = cover;
+    // they only have to stop before the promotion
+    stopping = freezeAll(nodes, upstreams, plan);
+    await quellAtOnce(nodes, from, plan.epoch, cover);
     const finalLsn = await endOf(nodes, from);
-    await caughtUp(nodes, to, finalLsn, CATCH_UP_MS);
-    const frozen: Frozen[] = [];
-    for (const other of plan.others) {
-      try {
-        touched.push(other);
-        frozen.push(await freeze(nodes, upstreams, other, plan.timelineOf(other), plan.epoch));
-      } catch {
-        // one that does not answer is turned to the new primary when it comes back
-      }
-    }
+    laps.lap('fence');
+    const frozen = await stopping;
+    laps.lap('stop');
+    // its receiver ends with the promotion
+    let target = await caughtUp(nodes, plan, finalLsn, CATCH_UP_MS);
     const newest = frozen.reduce((lsn, f) => maxLsn(lsn, f.replayLsn), finalLsn);
-    await caughtUp(nodes, to, newest, AFTERMATH_MS).catch(() => {});
-    touched.push(to);
-    frozen.push(await freeze(nodes, upstreams, to, plan.timelineOf(to), plan.epoch));
-    return { finalLsn, frozen, covered };
+    if (target.replayLsn < newest) target = await caughtUp(nodes, plan, newest, AFTERMATH_MS).catch(() => target);
+    laps.lap('catch up');
+    throwIfGivenUp(signal);
+    return { finalLsn, frozen: [...frozen, target], covered, steps: laps.steps };
   } catch (error) {
-    await Promise.allSettled([lift(nodes, from, covered), ...touched.map((n) => thaw(nodes, upstreams, n))]);
+    // otherwise nothing was touched
+    if (stopping !== null) await undo(nodes, upstreams, plan, stopping, covered);
     throw error;
+  }
+}
+
+/** Of one that does not answer nothing is known: it is turned to the new primary when it comes back. */
+async function freezeAll(
+  nodes: ControlNodes,
+  upstreams: Upstreams,
+  { others, timelineOf, epoch }: HandOver,
+): Promise<readonly Frozen[]> {
+  const all = others.map((node) => freeze(nodes, upstreams, node, timelineOf(node), epoch).catch(() => null));
+  return (await Promise.all(all)).filter((frozen) => frozen !== null);
+}
+
+async function undo(
+  nodes: ControlNodes,
+  upstreams: Upstreams,
+  { from, others }: HandOver,
+  stopping: Promise<readonly Frozen[]>,
+  covered: Covered | undefined,
+): Promise<void> {
+  const back = async (node: string) => {
+    await stopping;
+    await thaw(nodes, upstreams, node);
+  };
+  await Promise.allSettled([putBack(nodes, from, covered), ...others.map(back)]);
+}
+
+/** An operator did not want it any more. */
+export class GivenUp extends Error {
+  constructor() {
+    super('an operator cancelled it');
+    this.name = 'GivenUp';
+  }
+}
+
+function throwIfGivenUp(signal: AbortSignal): void {
+  if (signal.aborted) throw new GivenUp();
+}
+
+/** @throws GivenUp at once, whatever `promise` waits for */
+async function orGivenUp(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  throwIfGivenUp(signal);
+  let leave = () => {};
+  const given = new Promise<never>((_, reject) => {
+    const abort = () => reject(new GivenUp());
+    signal.addEventListener('abort', abort, { once: true });
+    leave = () => signal.removeEventListener('abort', abort);
+  });
+  try {
+    await Promise.race([promise, given]);
+  } finally {
+    leave();
   }
 }
 
@@ -73,19 +138,23 @@ async function endOf(nodes: ControlNodes, node: string): Promise<Lsn> {
   return endOfLastRecord(parseLsn(rows[0]?.lsn ?? '0/0'));
 }
 
-async function caughtUp(nodes: ControlNodes, node: string, lsn: Lsn, limitMs: number): Promise<void> {
+/** @returns where the target stands, with everything up to `lsn` replayed */
+async function caughtUp(
+  nodes: ControlNodes,
+  { to, timelineOf, signal }: HandOver,
+  lsn: Lsn,
+  limitMs: number,
+): Promise<Frozen> {
   const startMs = nowMs();
-  const reached = await until(limitMs, async () => {
-    const rows = await nodes.query<{ reached: boolean }>(
-      node,
-      'SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS reached',
-      [formatLsn(lsn)],
-      STATEMENT_MS,
-    );
-    return rows[0]?.reached === true ? true : null;
-  });
-  if (reached !== null) return;
-  throw new Error(`${node} did not replay ${formatLsn(lsn)} within ${Math.round(nowMs() - startMs)} ms`);
+  const timeline = timelineOf(to);
+  const asked = async () => {
+    const at = await standing(nodes, to, timeline);
+    return at.replayLsn >= lsn ? at : null;
+  };
+  const reached = await until(limitMs, asked, signal);
+  if (reached !== null) return reached;
+  throwIfGivenUp(signal);
+  throw new Error(`${to} did not replay ${formatLsn(lsn)} within ${Math.round(nowMs() - startMs)} ms`);
 }
 
 function timeout(ms: number): Promise<void> {

@@ -7,7 +7,7 @@ import { readHistory, TIMELINE_OF_PRIMARY } from './inspect.ts';
 
 const STATEMENT_MS = 2000;
 /** Between two questions whether it is done. `pg_promote(true)` itself looks every 100 ms. */
-const POLL_MS = 10;
+const POLL_MS = 5;
 /** Unreachable this long after it was told to promote, the candidate is given up for good. */
 const LOST_MS = 3000;
 

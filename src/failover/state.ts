@@ -1,6 +1,7 @@
 /** What the controller remembers between two looks at the cluster, and what it may do next. All of it is frozen data. */
 import type { Assignment, Fence, Fork, Phase } from '../cluster/assignment.ts';
 import type { Lsn } from '../core/lsn.ts';
+import type { Steps } from './laps.ts';
 import type { TimelineHistory } from './timeline-history.ts';
 
 /** Where a replica stood after it stopped receiving. */
@@ -36,6 +37,8 @@ export type Plan = {
   readonly allowDataLoss?: boolean;
   /** Whoever is promoted has every acknowledged commit that waited for followers. */
   readonly proven?: boolean;
+  /** What the steps before the promotion took. */
+  readonly steps?: Steps;
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
@@ -88,7 +91,12 @@ export type Request = {
   readonly kind: 'switchover' | 'failover';
   readonly to: string | null;
   readonly allowDataLoss?: boolean;
+  /** How long transactions may take to end; left out: `TRANSACTIONS_MS`. */
+  readonly waitMs?: number;
 };
+
+/** At a switchover transactions may end by themselves within this; what is left is ended. */
+export const TRANSACTIONS_MS = 5000;
 
 /** A commit of the old timeline that the new one does not have. */
 export type UnprovenWrite = { readonly wallMs: number; readonly tables: readonly string[]; readonly client: string };
@@ -106,8 +114,11 @@ export type Outcome =
       readonly work: 'hand over';
       readonly frozen: readonly Frozen[];
       readonly newestLsn: Lsn;
+      readonly steps?: Steps;
       /** Null when the old primary stands still and the target has everything. */
       readonly refused: string | null;
+      /** It was an operator who gave it up. */
+      readonly cancelled?: boolean;
     }
   | {
       readonly work: 'fast-forward';
@@ -127,6 +138,7 @@ export type Outcome =
       readonly lostCommits: readonly LostCommit[];
       /** File that they are being written to, with their rows. */
       readonly journal?: string | null;
+      readonly steps?: Steps;
       /** Acknowledged through us, and nothing proves that they survived. */
       readonly unproven?: readonly UnprovenWrite[];
       readonly provenUntilMs?: number;
@@ -151,7 +163,13 @@ export type Action =
       readonly former: string | null;
       readonly force: boolean;
     }
-  | { readonly kind: 'hand over'; readonly from: string; readonly to: string; readonly epoch: number }
+  | {
+      readonly kind: 'hand over';
+      readonly from: string;
+      readonly to: string;
+      readonly epoch: number;
+      readonly waitMs: number;
+    }
   | {
       readonly kind: 'fast-forward';
       readonly node: string;
@@ -161,7 +179,13 @@ export type Action =
       readonly limitMs: number;
     }
   | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
-  | { readonly kind: 'repoint'; readonly nodes: readonly string[]; readonly primary: string }
+  | {
+      readonly kind: 'repoint';
+      readonly nodes: readonly string[];
+      readonly primary: string;
+      /** Will follow as well: its slot is not a leftover. */
+      readonly demoted: string | null;
+    }
   /** Null: those that this run froze. */
   | { readonly kind: 'thaw'; readonly nodes: readonly string[] | null }
   // chores: idempotent, asked for again as long as they are needed
@@ -169,6 +193,8 @@ export type Action =
   | { readonly kind: 'lift'; readonly node: string }
   | { readonly kind: 'mend'; readonly node: string; readonly primary: string }
   // told at once
+  /** An agent makes the old primary a follower. It goes on by itself. */
+  | { readonly kind: 'demote'; readonly node: string; readonly primary: string }
   | { readonly kind: 'record epoch'; readonly from: string | null }
   | { readonly kind: 'event'; readonly name: string; readonly message: string; readonly detail: object }
   | { readonly kind: 'refuse'; readonly reason: string }

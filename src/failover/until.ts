@@ -1,7 +1,8 @@
 import { nowMs } from '../core/clock.ts';
 import { sleep } from '../core/sleep.ts';
 
-/** How often a server is asked while somebody waits for it: promotion and positions settle within tens of milliseconds. */
+/** How often a server is asked while somebody waits for it: what is asked for is often there at once, else within tens of milliseconds. */
+const FIRST_MS = 2;
 const POLL_MS = 15;
 
 /**
@@ -10,10 +11,10 @@ const POLL_MS = 15;
  */
 export async function until<T>(limitMs: number, ask: () => Promise<T | null>, signal?: AbortSignal): Promise<T | null> {
   const endMs = nowMs() + limitMs;
-  for (;;) {
+  for (let pollMs = FIRST_MS; ; pollMs = Math.min(2 * pollMs, POLL_MS)) {
     const answer = await ask();
     if (answer !== null) return answer;
     if (nowMs() >= endMs || signal?.aborted) return null;
-    await sleep(POLL_MS, signal);
+    await sleep(pollMs, signal);
   }
 }

@@ -1,6 +1,6 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Observation, ProbeFailure } from '../cluster/observation.ts';
-import { type Config, membersOf } from '../config/config.ts';
+import { agentsOf, type Config, membersOf } from '../config/config.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { SignOfLife, SignsOfLife } from './signs-of-life.ts';
 import type { Outcome, Request, State } from './state.ts';
@@ -20,6 +20,8 @@ export type NodeView = SignOfLife & {
   readonly asked: boolean;
   /** Its `wal_receiver_timeout` in milliseconds; 0 means never, null unknown. */
   readonly receiverTimeoutMs: number | null;
+  /** After a switchover away from it, its agent makes it a follower. */
+  readonly demotable: boolean;
   /** Fenced over SQL, and checked. */
   readonly quelled: boolean;
   /** Why it cannot follow the primary: it has WAL that the primary's timeline does not have. Null: nothing known. */
@@ -59,6 +61,7 @@ export type ViewExtras = {
 /** Takes the view from the tables of the model. */
 export function loadView(cluster: Cluster, state: State, extras: ViewExtras, nowMs: number): View {
   const { config, signs } = extras;
+  const agents = agentsOf(config);
   const staleMs = 2 * config.cluster.probe_interval + config.cluster.probe_timeout;
   const nodes = membersOf(cluster.nodes).map((node): NodeView => {
     const { last, failure } = cluster.observations.of(node.name);
@@ -75,6 +78,7 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
       failure: failure === null ? null : { kind: failure.kind, message: failure.message },
       asked: last !== null || failure !== null,
       receiverTimeoutMs: extras.receiverTimeoutMs(node.name),
+      demotable: config.failover.demote && agents.has(node.name),
       quelled: extras.quelled(node.name),
       diverged: extras.diverged(node.name),
     });

@@ -35,7 +35,7 @@ export class PrimarySampler {
   start(): void {
     this.#cluster.samples.onDemand(() => this.#wake());
     this.#unsubscribe = this.#cluster.assignment.subscribe(() => {
-      if (this.#cluster.assignment.value.primary !== this.#node) this.#drop();
+      if (this.#sampled() !== this.#node) this.#drop();
       this.#wake();
     });
     this.#wake();
@@ -59,9 +59,15 @@ export class PrimarySampler {
     this.#node = null;
   }
 
+  /** While a primary hands over nobody else has written: reads go on from replicas that have what it has. */
+  #sampled(): string | null {
+    const { primary, handingOver } = this.#cluster.assignment.value;
+    return primary ?? handingOver;
+  }
+
   #wake(): void {
     if (this.#busy || this.#stopped || this.#retry !== undefined || !this.#cluster.samples.wanted) return;
-    const { primary } = this.#cluster.assignment.value;
+    const primary = this.#sampled();
     if (primary === null) return;
     this.#busy = true;
     void this.#take(primary);

@@ -4,3 +4,7 @@
  */
 export const TINY_COMMIT_SQL = `SELECT set_config('synchronous_commit', 'local', true),
   pg_logical_emit_message(true, 'fairlead', 'heartbeat')`;
+
+/** The same for a primary that may be about to hand over: made read-only, it writes nothing any more. */
+export const LAST_TINY_COMMIT_SQL = `SELECT set_config('synchronous_commit', 'local', true),
+  CASE WHEN current_setting('transaction_read_only') = 'off' THEN pg_logical_emit_message(true, 'fairlead', 'heartbeat') END`;

@@ -6,7 +6,7 @@ import type { Log } from '../core/log.ts';
 import { parseLsn } from '../core/lsn.ts';
 import { sleep } from '../core/sleep.ts';
 import { PositionConnection } from './position-connection.ts';
-import { TINY_COMMIT_SQL } from './tiny-commit.ts';
+import { LAST_TINY_COMMIT_SQL } from './tiny-commit.ts';
 
 const FLUSHED_SQL = 'SELECT pg_current_wal_flush_lsn()';
 
@@ -60,7 +60,7 @@ export class WalPusher {
     const { waiters, assignment } = this.#cluster;
     await sleep(PATIENCE_MS);
     while (!this.#stopped && waiters.size > 0) {
-      const { primary } = assignment.value;
+      const primary = assignment.value.primary ?? assignment.value.handingOver;
       if (primary === null) return this.#drop();
       try {
         await this.#look(primary);
@@ -80,7 +80,7 @@ export class WalPusher {
     this.#flushed ??= new PositionConnection(this.#target(primary), FLUSHED_SQL);
     const [flushed] = await this.#flushed.ask();
     if (!flushed || this.#stopped || this.#cluster.waiters.highest <= parseLsn(flushed)) return;
-    this.#push ??= new PositionConnection(this.#target(primary), TINY_COMMIT_SQL);
+    this.#push ??= new PositionConnection(this.#target(primary), LAST_TINY_COMMIT_SQL);
     await this.#push.ask();
   }
 

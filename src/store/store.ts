@@ -154,6 +154,15 @@ export class Store {
     });
   }
 
+  /** The newest event of these kinds that `node` has on record; null when it has none. @throws when it does not answer */
+  async latestEvent(node: string, kinds: readonly string[]): Promise<Pick<StoredEvent, 'kind' | 'detail'> | null> {
+    return this.#newestOf(node, async (db) => {
+      const events = db.selectFrom('events').select(['kind', 'detail']).where('kind', 'in', kinds);
+      const row = await events.orderBy('at', 'desc').limit(1).executeTakeFirst();
+      return row === undefined ? null : { kind: row.kind, detail: row.detail as object };
+    });
+  }
+
   #stored(event: NewEvent): StoredEvent {
     const epoch = event.epoch === undefined ? this.#cluster.assignment.value.epoch : event.epoch;
     const { kind, message, node, detail, atMs } = event;

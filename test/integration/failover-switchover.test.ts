@@ -19,15 +19,24 @@ describe('a planned switchover', () => {
   });
 
   it('is refused for a node that does not exist, or is the primary, with the reason', async () => {
-    await assert.rejects(fairlead.controller.switchover('pg9'), { code: 'refused', message: /no node is called pg9/ });
-    await assert.rejects(fairlead.controller.switchover('pg1'), { code: 'refused', message: /is the primary already/ });
+    await assert.rejects(fairlead.controller.switchover({ to: 'pg9' }), {
+      code: 'refused',
+      message: /no node is called pg9/,
+    });
+    await assert.rejects(fairlead.controller.switchover({ to: 'pg1' }), {
+      code: 'refused',
+      message: /is the primary already/,
+    });
     assert.equal(fairlead.model.assignment.value.primary, 'pg1');
   });
 
   it('is undone when the target does not catch up: the old primary takes writes again', async () => {
     await cluster.node('pg3').query('SELECT pg_wal_replay_pause()');
     await cluster.node('pg1').query('INSERT INTO kept SELECT generate_series(1, 100)');
-    await assert.rejects(fairlead.controller.switchover('pg3'), { code: 'refused', message: /pg3 did not replay/ });
+    await assert.rejects(fairlead.controller.switchover({ to: 'pg3' }), {
+      code: 'refused',
+      message: /pg3 did not replay/,
+    });
     await fairlead.steady('pg1');
     await cluster.node('pg3').query('SELECT pg_wal_replay_resume()');
     await until(() => cluster.node('pg1').query('INSERT INTO kept VALUES (101)'), { what: 'a write on pg1' });
@@ -43,7 +52,7 @@ describe('a planned switchover', () => {
       }
     })().catch(() => {});
     await until(() => acknowledged.length > 50, { what: 'writes' });
-    const result = await fairlead.controller.switchover('pg2');
+    const result = await fairlead.controller.switchover({ to: 'pg2' });
     writer.close();
     await writing;
     assert.equal(result.primary, 'pg2');

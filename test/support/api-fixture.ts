@@ -1,7 +1,6 @@
 /** An API server over a model that the test moves by hand: what the monitor and the controller would write is written here. */
 import { ApiServer } from '../../src/api/api-server.ts';
 import { EventJournal } from '../../src/api/event-journal.ts';
-import { OperatorControls } from '../../src/api/operator-controls.ts';
 import type { ApiDependencies, PoolStat, SessionStat } from '../../src/api/sources.ts';
 import type { Assignment, Phase } from '../../src/cluster/assignment.ts';
 import { Cluster } from '../../src/cluster/cluster.ts';
@@ -15,6 +14,7 @@ import { Signal } from '../../src/core/signal.ts';
 import { Traffic } from '../../src/frontend/traffic.ts';
 import type { ReplicationState } from '../../src/replication/replication.ts';
 import type { LagSample, StoredEvent } from '../../src/store/records.ts';
+import { type Noted, notedOperations, PLAN } from './operations.ts';
 import { NO_TLS } from './server-tls.ts';
 
 const SYSTEM_ID = '7412345678901234567';
@@ -38,6 +38,8 @@ export class ApiFixture {
   readonly asked: string[] = [];
   /** What `switchover` and `failover` throw next. */
   refusal: Error | null = null;
+  /** What is answered to a plan. */
+  readonly noted: Noted = { plan: PLAN };
   readonly repairs = new Map<string, object>();
   sessions: SessionStat = { total: 48, active: 9, idle: 37, pinned: 2, waiting: 0, held: 0 };
   pools: PoolStat[] = NAMES.map((node, i) => ({
@@ -93,10 +95,7 @@ export class ApiFixture {
       version: '0.1.0',
       cluster: this.cluster,
       traffic: trafficOf(this.traffic),
-      operations: new OperatorControls(this.cluster, {
-        switchover: (to) => move(`switchover ${to ?? ''}`.trim()),
-        failover: (allowed) => move(allowed ? 'failover allowing data loss' : 'failover'),
-      }),
+      operations: notedOperations(this.cluster, move, this.asked, this.noted),
       events: this.events,
       lagHistory: {
         lagHistory: async (since, until, node) =>

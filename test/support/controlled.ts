@@ -58,6 +58,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
     config,
     log,
     target,
+    demote: () => {},
     clients: { quiesce: async () => {}, settled: async () => {}, acknowledgedAfter: async () => [] },
     store: {
       latestEpoch: async () => epochs.at(-1) ?? null,

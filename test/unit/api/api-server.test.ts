@@ -166,6 +166,30 @@ describe('ApiServer', () => {
     assert.equal((await httpPost(`${url}/api/nodes/pg2/undrain`)).body.state, 'up');
   });
 
+  it('says what a switchover would do; schedules one, shows it, and takes it back', async () => {
+    const post = (body: object) => httpPost(`${url}/api/switchover`, body);
+    fixture.asked.length = 0;
+    const { plan } = (await post({ plan: true, to: 'pg2' })).body;
+    assert.equal(plan.possible, true);
+    assert.deepEqual(plan.steps.at(-1), { step: 'promote', text: 'pg2 is promoted' });
+    const at = new Date(Date.now() + 3_600_000).toISOString();
+    const scheduled = await post({ at, to: 'pg3', wait: '2s' });
+    assert.equal(scheduled.status, 202);
+    assert.deepEqual(scheduled.body.scheduled, { at: Date.parse(at), to: 'pg3', waitMs: 2000 });
+    assert.deepEqual((await httpGet(`${url}/api/cluster`)).body.scheduled, scheduled.body.scheduled);
+    const cancelled = await post({ cancel: true });
+    assert.deepEqual(cancelled.body.cancelled, { scheduled: scheduled.body.scheduled, underWay: false });
+    assert.equal((await httpGet(`${url}/api/cluster`)).body.scheduled, null);
+    assert.equal((await post({ cancel: true })).status, 409);
+    const later = await post({ in: '10min' });
+    assert.ok(Math.abs(later.body.scheduled.at - Date.now() - 600_000) < 60_000);
+    await post({ cancel: true });
+    assert.deepEqual(fixture.asked, ['plan pg2', 'schedule pg3 wait 2000', 'schedule']);
+    for (const wrong of [{ at: 'tomorrow' }, { at, in: '1s' }, { plan: true, cancel: true }, { wait: 'long' }]) {
+      assert.equal((await post(wrong)).status, 400, JSON.stringify(wrong));
+    }
+  });
+
   it('says why it refuses', async () => {
     fixture.refusal = new FairleadError('refused', 'pg3 is 20 MB behind');
     const refused = await httpPost(`${url}/api/switchover`, { to: 'pg3' });

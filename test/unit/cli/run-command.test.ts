@@ -9,6 +9,7 @@ import type { Context } from '../../../src/cli/command.ts';
 import { COMMANDS } from '../../../src/cli/commands.ts';
 import { describe as describeError, runCommand } from '../../../src/cli/run-command.ts';
 import { FairleadError } from '../../../src/core/errors.ts';
+import { PLAN } from '../../support/operations.ts';
 
 type Output = { code: number; out: string[]; err: string[] };
 
@@ -145,6 +146,53 @@ describe('operators’ commands', () => {
     assert.equal(asked[1]?.body, '{}');
     await run('failover', '--allow-data-loss', '--http', http);
     assert.equal(asked.at(-1)?.body, '{"allowDataLoss":true}');
+  });
+
+  it('switchover: what it would do, step by step, and 1 where it would be refused', async () => {
+    answer = { status: 200, body: { plan: PLAN } };
+    const possible = await run('switchover', '--plan', '--to', 'pg2', '--wait', '1.5s', '--http', http);
+    assert.equal(possible.code, 0);
+    assert.equal(asked.at(-1)?.body, '{"to":"pg2","plan":true,"wait":1500}');
+    assert.deepEqual(possible.out, [
+      'pg1 hands over to pg2: it was asked for',
+      '  not pg3: pg2 was asked for',
+      ' 1. hold: statements wait',
+      ' 2. promote: pg2 is promoted',
+      'writes are held for about 300 ms, with transactions that last up to 5300 ms',
+      'nothing was changed',
+    ]);
+    const no = {
+      ...PLAN,
+      possible: false,
+      reason: 'there is no replica',
+      to: null,
+      pause: null,
+      steps: [],
+      vetoes: [],
+    };
+    answer = { status: 200, body: { plan: no } };
+    const refused = await run('switchover', '--plan', '--http', http);
+    assert.equal(refused.code, 1);
+    assert.deepEqual(refused.err, ['it would be refused: there is no replica']);
+    assert.equal((await run('switchover', '--plan', '--json', '--http', http)).code, 1);
+  });
+
+  it('switchover: later, and taken back', async () => {
+    const scheduled = { at: Date.parse('2026-12-01T03:00Z'), to: 'pg2', waitMs: null };
+    answer = { status: 202, body: { scheduled } };
+    const { out } = await run('switchover', '--at', '2026-12-01T03:00Z', '--to', 'pg2', '--http', http);
+    assert.deepEqual(out, ['scheduled for 2026-12-01T03:00:00.000Z, to pg2']);
+    assert.equal(asked.at(-1)?.body, '{"to":"pg2","at":"2026-12-01T03:00:00.000Z"}');
+    await run('switchover', '--in', '10min', '--http', http);
+    assert.equal(asked.at(-1)?.body, '{"in":600000}');
+    answer = { status: 200, body: { primary: 'pg1', cancelled: { scheduled, underWay: true } } };
+    assert.deepEqual((await run('switchover', '--cancel', '--http', http)).out, [
+      'cancelled: the one of 2026-12-01T03:00:00.000Z, to pg2',
+      'cancelled: pg1 takes writes again',
+    ]);
+    assert.equal((await run('switchover', '--cancel', '--plan', '--http', http)).code, 2);
+    assert.equal((await run('switchover', '--at', 'soon', '--http', http)).code, 2);
+    assert.equal((await run('switchover', '--in', 'a while', '--http', http)).code, 2);
   });
 
   it('exit with 1 and the reason when refused', async () => {

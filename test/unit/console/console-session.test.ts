@@ -190,6 +190,20 @@ describe('ConsoleSession', () => {
     });
   });
 
+  it('says what a switchover would do, and takes back one that is scheduled', async () => {
+    await withClient(async (client) => {
+      const { rows } = await client.query('SWITCHOVER PLAN pg2');
+      assert.deepEqual(rows, [
+        { step: 'target', meaning: 'pg2: it was asked for' },
+        { step: 'not', meaning: 'pg3: pg2 was asked for' },
+        { step: 'hold', meaning: 'statements wait' },
+        { step: 'promote', meaning: 'pg2 is promoted' },
+      ]);
+      assert.equal(fixture.asked.at(-1), 'plan pg2');
+      await assert.rejects(client.query('SWITCHOVER CANCEL'), /no switchover is scheduled or under way/);
+    });
+  });
+
   it('tells what a reload did, or why not', async () => {
     await withClient(async (client) => {
       const notices: string[] = [];

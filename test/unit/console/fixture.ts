@@ -1,6 +1,5 @@
 /** A listener whose admin database is the console, over a model that the test moves by hand. No PostgreSQL is needed. */
 import net from 'node:net';
-import { OperatorControls } from '../../../src/api/operator-controls.ts';
 import type { ClusterEvent } from '../../../src/api/sources.ts';
 import type { Pools } from '../../../src/backend/pools.ts';
 import { Cluster } from '../../../src/cluster/cluster.ts';
@@ -22,6 +21,7 @@ import type { Traffic } from '../../../src/frontend/traffic.ts';
 import { DataPlane } from '../../../src/plane/data-plane.ts';
 import type { ReplicationState } from '../../../src/replication/replication.ts';
 import { startupPacket } from '../../../src/wire/startup.ts';
+import { notedOperations } from '../../support/operations.ts';
 
 const CONFIG = configSchema.parse({
   cluster: {
@@ -87,10 +87,7 @@ export class ConsoleFixture {
         }),
       },
       events: { list: async (limit: number) => this.events.slice(0, limit) },
-      operations: new OperatorControls(cluster, {
-        switchover: (to) => move(`switchover ${to ?? ''}`.trim()),
-        failover: (allowed) => move(allowed ? 'failover allowing data loss' : 'failover'),
-      }),
+      operations: notedOperations(cluster, move, this.asked),
       log: SILENT,
       config: () => this.config,
       reload: async () => {

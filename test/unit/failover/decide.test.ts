@@ -483,7 +483,34 @@ describe('decide', () => {
     const detail = told?.detail as { lostBytes: number; lostCommits: unknown[] };
     assert.equal(detail.lostBytes, 10);
     assert.deepEqual(detail.lostCommits, [{ endLsn: '0/3E3', commitTime: '1970-01-01T00:00:00.000Z', tables: ['t1'] }]);
-    assert.deepEqual(actions.at(-1), { kind: 'repoint', nodes: ['pg3'], primary: 'pg2' });
+    assert.deepEqual(actions.at(-1), { kind: 'repoint', nodes: ['pg3'], primary: 'pg2', demoted: null });
+  });
+
+  it('has the old primary of a planned change made a follower, where its agent may', () => {
+    const outcome: Outcome = {
+      ...{
+        work: 'promote',
+        node: 'pg2',
+        timeline: 2,
+        parentTimeline: 1,
+        forkLsn: at(1000),
+        lostCommits: [],
+        refused: null,
+      },
+    };
+    const asked = (kind: 'planned' | 'forced', demotable: boolean) => {
+      const state: State = { ...PROMOTING, plan: { ...PLAN, kind, to: 'pg2' } };
+      const nodes = [node('pg1', { demotable }), node('pg2'), node('pg3')];
+      return decide(state, view(nodes, { outcome }), NOW).actions.slice(-2);
+    };
+    const repoint = { kind: 'repoint', nodes: ['pg3'], primary: 'pg2' };
+    assert.deepEqual(asked('planned', true), [
+      { kind: 'demote', node: 'pg1', primary: 'pg2' },
+      { ...repoint, demoted: 'pg1' },
+    ]);
+    assert.deepEqual(asked('planned', false).at(-1), { ...repoint, demoted: null });
+    assert.deepEqual(asked('forced', true).at(-1), { ...repoint, demoted: null });
+    assert.ok(!asked('forced', true).some(({ kind }) => kind === 'demote'));
   });
 
   it('fences a candidate of unknown fate for good', () => {

@@ -54,6 +54,7 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     failure: null,
     asked: true,
     receiverTimeoutMs: 2000,
+    demotable: false,
     quelled: false,
     diverged: null,
     aliveMs: observation?.finishedMs ?? NOW - 60_000,

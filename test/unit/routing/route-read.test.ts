@@ -64,6 +64,11 @@ const CASES: readonly Case[] = [
     prepare: (f) => f.assign(null, 1),
     expected: 'hold',
   },
+  {
+    name: 'without a primary a read goes on where its session finds what it must see',
+    prepare: (f) => f.assign(null, 1),
+    expected: 'replica fresh replica',
+  },
   { name: 'so does the consistency', request: { consistency: 'primary' }, expected: 'pg1 consistency primary' },
   {
     name: 'a hint for a replica counts more than consistency primary',
