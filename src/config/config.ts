@@ -253,6 +253,12 @@ export const configSchema = z.strictObject({
         .default('automatic')
         .describe('automatic promotes by itself; manual on request'),
       timeout: timeMs.default(3000).describe('how long the primary may be silent before it is suspected'),
+      restart_wait: timeMs
+        .nullable()
+        .default(null)
+        .describe(
+          'how long a primary that is down or recovers may take to come back; none: 1s where nothing listens, else timeout',
+        ),
       max_loss: sizeBytes.default(16 * 1024 * 1024).describe('most WAL that an automatic promotion may lose'),
       hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
       keep_rows: sizeBytes

@@ -3,12 +3,15 @@
  * This file has the phases in which nobody is replaced; `decide-change.ts` has the others.
  */
 
+import { conditionInWords } from '../cluster/condition.ts';
 import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
 import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
 import { isHopeless, vetoesInWords } from './elect.ts';
+import { flapping } from './flapping.ts';
 import { move } from './phases.ts';
+import { isSuspicious, mayReturn, troubleOf } from './silence.ts';
 import type { Action, Decision, Plan, State } from './state.ts';
 import { event, halt, refuse, remain, stay } from './steps.ts';
 import { type NodeView, nodeOf, type View } from './view.ts';
@@ -16,10 +19,6 @@ import { testimonyOf } from './witness.ts';
 
 /** Our timer came this late: we stood still, not the primary. */
 const LATE_MS = 1000;
-
-/** Promotions by Fairlead itself within the window before it leaves the next one to people. */
-const FLAP_LIMIT = 5;
-const FLAP_WINDOW_MS = 600_000;
 
 /** One that was told to promote, and has nothing left to replay, is a primary long before this. */
 const TOLD_MS = 5000;
@@ -109,17 +108,36 @@ function steady(state: State, view: View, nowMs: number): Decision {
     };
   }
   const foreign = isForeign(primary, state);
-  if (state.work === null && (foreign || silentMs(primary, state, nowMs) >= view.timeoutMs)) {
+  if (state.work === null && (foreign || isSuspicious(primary, state, view, nowMs))) {
     const reason = foreign
       ? `another cluster answers at the address of ${primary.name}: system identifier ${primary.seen?.systemId}`
-      : `${primary.name} is silent for ${view.timeoutMs} ms: ${primary.failure?.message ?? 'no answer'}`;
+      : `${primary.name} ${conditionInWords(primary.condition)}: ${primary.failure?.message ?? 'no answer'}`;
+    const detail = { node: primary.name, condition: primary.condition };
     return {
-      state: move(state, 'suspect', { reason, sinceMs: nowMs }),
-      actions: [event('suspect', reason, { node: primary.name }), ...refusal(view, reason)],
+      state: move(state, 'suspect', { reason, trouble: null, sinceMs: nowMs }),
+      actions: [event('suspect', reason, detail), ...refusal(view, reason)],
+    };
+  }
+  const trouble = troubleOf(primary, view, nowMs);
+  if (trouble !== null && trouble !== state.trouble) return troubled(state, primary, trouble);
+  if (state.trouble !== null && primary.failure === null) {
+    const reason = `${primary.name} answers again`;
+    return {
+      state: Object.freeze({ ...state, trouble: null, reason }),
+      actions: [event('primary-returned', reason, { node: primary.name })],
     };
   }
   if (view.request !== null) return requested(state, view, nowMs);
   return chores(state, view, nowMs);
+}
+
+/** It lives, and people should know what is wrong with it. */
+function troubled(state: State, primary: NodeView, trouble: string): Decision {
+  const { name: node, condition } = primary;
+  return {
+    state: Object.freeze({ ...state, trouble, reason: trouble }),
+    actions: [event('primary-troubled', trouble, { node, condition })],
+  };
 }
 
 function suspect(state: State, view: View, nowMs: number): Decision {
@@ -133,12 +151,15 @@ function suspect(state: State, view: View, nowMs: number): Decision {
     return { state: move(state, 'starting', { primary: null, reason, sinceMs: nowMs }), actions: [] };
   }
   // restart first: the same server on the same timeline lost nothing
-  const alive = former !== null && !isForeign(former, state) && silentMs(former, state, nowMs) < view.timeoutMs;
+  const alive = former !== null && !isForeign(former, state) && !isSuspicious(former, state, view, nowMs);
   if (alive && former !== null) {
     const reason =
-      former.seen === null ? `${former.name} is alive: ${former.failure?.message}` : `${former.name} answers again`;
+      former.seen === null
+        ? `${former.name} is alive: ${conditionInWords(former.condition)}: ${former.failure?.message}`
+        : `${former.name} answers again`;
+    const trouble = former.seen === null ? reason : null;
     return {
-      state: move(state, 'steady', { primary: former.name, reason, sinceMs: nowMs }),
+      state: move(state, 'steady', { primary: former.name, reason, trouble, sinceMs: nowMs }),
       actions: [event('primary-returned', reason, { node: former.name })],
     };
   }
@@ -147,7 +168,7 @@ function suspect(state: State, view: View, nowMs: number): Decision {
   }
   const testimony = testimonyOf(state, view);
   if (!testimony.dead) return remain(state, testimony.reason);
-  const obstacle = automaticObstacle(state, view, nowMs);
+  const obstacle = automaticObstacle(state, view, nowMs) ?? mayReturn(former, state, view, nowMs);
   if (obstacle !== null)
     return remain(state, `${state.former ?? 'the primary'} is dead (${testimony.reason}); ${obstacle}`);
   const election = preview(state, view, 'automatic', null);
@@ -191,10 +212,7 @@ function requested(state: State, view: View, nowMs: number): Decision {
 /** What keeps Fairlead from acting by itself, or null. */
 function automaticObstacle(state: State, view: View, nowMs: number): string | null {
   if (view.mode !== 'automatic') return `failover.mode is ${view.mode}: nothing is promoted unless an operator asks`;
-  const recent = state.promotionsMs.filter((ms) => nowMs - ms < FLAP_WINDOW_MS).length;
-  return recent < FLAP_LIMIT
-    ? null
-    : `${recent} promotions within ${FLAP_WINDOW_MS / 60_000} minutes: an operator must decide`;
+  return flapping(state, nowMs);
 }
 
 /** Why the assignment no longer matches what answers, or null. A question asked before the promotion has an outdated answer. */
@@ -219,10 +237,6 @@ function notOurPrimary(state: State, view: View, primary: NodeView): string | nu
 
 function isForeign(node: NodeView, state: State): boolean {
   return node.seen !== null && state.systemId !== null && node.seen.systemId !== state.systemId;
-}
-
-function silentMs(node: NodeView, state: State, nowMs: number): number {
-  return nowMs - Math.max(node.aliveMs ?? state.sinceMs, state.heardFromMs);
 }
 
 function refusal(view: View, reason: string): Action[] {

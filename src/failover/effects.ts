@@ -1,12 +1,14 @@
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { sameHost } from '../cluster/same-host.ts';
 import type { Config } from '../config/config.ts';
-import { wallMsOf } from '../core/clock.ts';
+import { wallMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
+import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
 import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
 import { handOver } from './hand-over.ts';
@@ -18,7 +20,6 @@ import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
 import type { SyncKeeper } from './sync/sync-keeper.ts';
 import { Upstreams } from './upstreams.ts';
-import { sameHost } from './witness.ts';
 
 export type EffectDeps = {
   readonly cluster: Cluster;
@@ -71,13 +72,16 @@ export class Effects {
     const { nodes, store } = this.#deps;
     const histories = new Map();
     const recorded = new Map();
+    const promotions = new Set<number>();
     await each(action.nodes, async (node) => {
       // a replica has the epochs too, and a primary may be without a schema
       const newest = await store.latestEpoch(node).catch(() => null);
       if (newest !== null) recorded.set(node, newest);
+      const earlier = await store.recentPromotions(node, wallMs() - FLAP_WINDOW_MS).catch(() => []);
+      for (const atMs of earlier) promotions.add(atMs - wallMsOf(0));
       histories.set(node, await inspectPrimary(nodes, node));
     });
-    return { work: 'inspect', histories, recorded };
+    return { work: 'inspect', histories, recorded, promotionsMs: [...promotions].sort((a, b) => a - b) };
   }
 
   async freeze(action: ActionOf<'freeze'>, { epoch, timeline }: State): Promise<Outcome> {

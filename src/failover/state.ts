@@ -61,6 +61,8 @@ export type State = {
   readonly forks: readonly Fork[];
   readonly plan: Plan | null;
   readonly work: Work | null;
+  /** What is wrong with the primary although it lives, as it was told; null: nothing. */
+  readonly trouble: string | null;
   /** When primaries were promoted automatically; against flapping. */
   readonly promotionsMs: readonly number[];
 };
@@ -80,6 +82,7 @@ export const INITIAL: State = Object.freeze({
   forks: [],
   plan: null,
   work: null,
+  trouble: null,
   promotionsMs: [],
 });
 
@@ -100,6 +103,8 @@ export type Outcome =
       readonly histories: ReadonlyMap<string, TimelineHistory>;
       /** Newest epoch in the store of each node, where it has one. */
       readonly recorded: ReadonlyMap<string, { readonly epoch: number; readonly timeline: number }>;
+      /** When primaries were promoted automatically in the time of earlier runs; monotonic milliseconds of our clock. */
+      readonly promotionsMs: readonly number[];
     }
   | { readonly work: 'freeze'; readonly frozen: readonly Frozen[]; readonly alive: string | null }
   | {

@@ -42,8 +42,7 @@ export class Monitor {
     this.#probers = cluster.nodes.map(({ name, subscription }) => {
       const rest = { timeoutMs: this.#timeoutMs, log };
       if (subscription !== undefined) return new SubscriberProber(name, subscription, cluster, target, rest);
-      const connection = new ControlConnection(target(name), 'fairlead-probe');
-      return new Prober(name, connection, observations, rest);
+      return new Prober(name, () => new ControlConnection(target(name), 'fairlead-probe'), cluster, rest);
     });
     this.#pollers = cluster.nodes.map(({ name, subscription }) => {
       const question = subscription === undefined ? REPLAY_QUESTION : appliedQuestion(subscription);

@@ -180,6 +180,7 @@ export class Replication {
 
   #hear(message: StreamMessage): void {
     if (message.kind === 'commits') this.#record(message);
+    else if (message.kind === 'heard') this.#heard();
     else if (message.kind === 'position') this.#receive(lsn(message.lsn));
     else if (message.kind === 'started') this.#started(parseLsn(message.consistentLsn), message.encoding);
     else {
@@ -187,6 +188,10 @@ export class Replication {
       this.#stream = null;
       this.#failed(streamFault(message.sqlState, message.message, this.#user));
     }
+  }
+
+  #heard(): void {
+    if (this.#target !== null) this.#cluster.life.note(this.#target.name, nowMs(), 'its logical stream goes on');
   }
 
   /** What committed before the slot existed was not told: it may have changed everything. */
@@ -259,6 +264,8 @@ export class Replication {
       this.#stream = null;
       this.#failed({ permanent: false, message: failure.message, fix: null });
     }
+    // a walsender that answers proves more than a probe that does not
+    if (failure !== null && this.#streaming) this.#stream?.ping();
     if (last === null || failure !== null || last.role !== 'primary') return;
     const { timeline } = this.#cluster.assignment.value;
     if (timeline !== 0 && last.timeline !== timeline) return;

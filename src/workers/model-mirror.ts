@@ -50,7 +50,7 @@ export class ModelMirror {
         sequence: last.sequence,
         startedMs: atMs,
         finishedMs: atMs,
-        kind: 'timeout',
+        kind: 'hung',
         message,
       });
     }

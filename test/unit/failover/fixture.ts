@@ -52,6 +52,8 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     drained: false,
     seen: observation,
     failure: null,
+    failingSinceMs: null,
+    condition: 'answers',
     asked: true,
     receiverTimeoutMs: 2000,
     quelled: false,
@@ -59,6 +61,7 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     aliveMs: observation?.finishedMs ?? NOW - 60_000,
     streamedMs: name === 'pg1' ? null : NOW - 200,
     timeline: observation?.timeline ?? 1,
+    refusedSinceMs: null,
     deafSinceMs: null,
     ...change,
   };
@@ -69,6 +72,8 @@ export const dead = (name: string, change: Partial<NodeView> = {}): NodeView =>
   node(name, {
     seen: null,
     failure: { kind: 'refused', message: 'ECONNREFUSED' },
+    failingSinceMs: NOW - TIMEOUT,
+    condition: 'refused',
     aliveMs: NOW - TIMEOUT - 10,
     ...change,
   });
@@ -87,6 +92,7 @@ export function view(nodes: readonly NodeView[], change: Partial<View> = {}): Vi
     nodes,
     mode: 'automatic',
     timeoutMs: TIMEOUT,
+    restartWaitMs: null,
     maxLossBytes: 100,
     newestLsn: at(1000),
     lateMs: 0,
