@@ -26,6 +26,7 @@ import { Steadiness } from './steadiness.ts';
 import type { Synchrony } from './synchrony.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
+import { Vigil } from './vigil.ts';
 
 export class Cluster {
   readonly nodes: readonly NodeConfig[];
@@ -54,6 +55,8 @@ export class Cluster {
   /** Writers: api and console. */
   readonly operator = new Signal<OperatorIntent>(NO_INTENT);
   readonly waiters = new LsnWaiters();
+  /** Of this process. */
+  readonly vigil = new Vigil();
   readonly #steadiness = new Steadiness();
   /** Derived. */
   readonly topology: Signal<Topology>;
@@ -162,6 +165,10 @@ export class Cluster {
     this.#steadiness.observed(node, record);
     this.#derive();
     const { last, failure } = record;
+    const { primary, timeline } = this.assignment.value;
+    if (failure === null && last?.role === 'primary' && node === primary && last.timeline === timeline) {
+      this.vigil.confirm(last.startedMs);
+    }
     if (failure === null && last !== null && last.role !== 'primary') this.waiters.advance(this.replayLsn(node));
   }
 

@@ -30,6 +30,7 @@ export class Monitor {
   readonly #pusher: WalPusher;
   #probeTimer: NodeJS.Timeout | undefined;
   #expiryTimer: NodeJS.Timeout | undefined;
+  #unsubscribe: () => void = () => {};
 
   constructor(cluster: Cluster, options: MonitorOptions) {
     const { config, log } = options;
@@ -58,6 +59,7 @@ export class Monitor {
     // all nodes at one instant: their positions compare best
     this.#probeTimer = setInterval(() => void this.probeNow(), this.#intervalMs);
     this.#expiryTimer = setInterval(() => this.#expire(), EXPIRY_MS).unref();
+    this.#unsubscribe = this.#cluster.vigil.doubtedSinceMs.subscribe(() => void this.probeNow());
     void this.probeNow();
   }
 
@@ -70,6 +72,7 @@ export class Monitor {
   async stop(): Promise<void> {
     clearInterval(this.#probeTimer);
     clearInterval(this.#expiryTimer);
+    this.#unsubscribe();
     this.#cluster.waiters.onDemand(() => {});
     this.#sampler.stop();
     this.#pusher.stop();

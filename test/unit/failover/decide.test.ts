@@ -674,6 +674,19 @@ describe('decide at the start', () => {
     );
   });
 
+  it('24: counts the promotions of earlier runs', () => {
+    const promotionsMs = [1, 2, 3, 4, 5].map((i) => NOW - i * 20_000);
+    const histories = new Map([['pg1', history(1, [])]]);
+    const outcome: Outcome = { work: 'inspect', histories, recorded: new Map(), promotionsMs };
+    const { state } = settle(inspecting, view([node('pg1'), ...REPLICAS], { outcome }));
+    const after = settle(
+      { ...state, phase: 'suspect', sinceMs: 1000, heardFromMs: 1000 },
+      view([dead('pg1'), ...ORPHANS]),
+    );
+    assert.equal(after.state.phase, 'suspect');
+    assert.match(after.state.reason, /5 promotions within 10 minutes/);
+  });
+
   it('13: raises the epoch when the timeline is newer than what is recorded', () => {
     const outcome: Outcome = {
       work: 'inspect',
