@@ -19,6 +19,7 @@ import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { Hooks } from './failover/hooks.ts';
 import { SlotWatch } from './failover/slot-watch.ts';
 import { ALONE } from './frontend/neighbours.ts';
 import type { ShutdownMode } from './frontend/shutdown.ts';
@@ -84,7 +85,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const store = new Store(cluster, { config, log });
   const lagKeeper = new LagKeeper(cluster, store, log);
   const auditKeeper = new AuditKeeper(cluster, store, log);
-  const controller = new Controller(cluster, { config, log, store, target, clients: plane });
+  const hooks = new Hooks(config.hooks, cluster, log);
+  const controller = new Controller(cluster, { config, log, store, target, clients: plane, hooks });
   const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
   const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
     log.info({ event: kind, ...detail }, message);
@@ -110,6 +112,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   };
   const operations = new OperatorControls(cluster, controller);
   const events = new EventJournal(store, log);
+  events.subscribe((event) => hooks.notify(event));
   const version = versionOf();
   const names = nodes.map((node) => node.name);
   const traffic = {

@@ -3,6 +3,7 @@
  * Keys are written in snake_case in YAML and stay so in the program: one name from the file to the code.
  */
 import { z } from 'zod';
+import { hooksSchema } from './hooks.ts';
 import { type Address, address, lagLimit, sizeBytes, timeMs } from './units.ts';
 
 const secret = z.string().describe('a value, ${ENVIRONMENT_VARIABLE} or file:/path');
@@ -249,9 +250,9 @@ export const configSchema = z.strictObject({
   failover: z
     .strictObject({
       mode: z
-        .enum(['automatic', 'manual', 'off'])
+        .enum(['automatic', 'manual', 'follow', 'off'])
         .default('automatic')
-        .describe('automatic promotes by itself; manual on request'),
+        .describe('automatic promotes by itself; manual on request; follow: goes where somebody else promotes'),
       timeout: timeMs.default(3000).describe('how long the primary may be silent before it is suspected'),
       restart_wait: timeMs
         .nullable()
@@ -271,6 +272,7 @@ export const configSchema = z.strictObject({
         .describe('where lost transactions are written to; none: $STATE_DIRECTORY, or the state directory of the user'),
     })
     .prefault({}),
+  hooks: hooksSchema.prefault({}),
   replication: z
     .strictObject({
       mode: z

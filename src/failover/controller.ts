@@ -16,6 +16,7 @@ import { decide } from './decide.ts';
 import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { LostJournal } from './lost/lost-journal.ts';
+import { Hooks } from './hooks.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { type Action, assignmentOf, INITIAL, type Outcome, type Request, type State } from './state.ts';
 import { keeperFor, type SyncKeeper } from './sync/sync-keeper.ts';
@@ -36,6 +37,7 @@ export type ControllerDeps = {
   readonly store: FailoverStore & SyncStore;
   target(node: string): ControlTarget;
   readonly clients: Clients;
+  readonly hooks?: Hooks;
 };
 
 /** How an operator's request ended. */
@@ -67,6 +69,7 @@ export class Controller {
   readonly #keeper: SyncKeeper | null;
   readonly #chronicle: Chronicle;
   readonly #journal: LostJournal;
+  readonly #hooks: Hooks;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #unsubscribe: () => void = () => {};
@@ -81,7 +84,8 @@ export class Controller {
     this.#deps = deps;
     this.state = new Signal<State>(INITIAL);
     this.#nodes = new ControlNodes((node) => deps.target(node));
-    const { config, log, store, clients } = deps;
+    const { config, log, store, clients, hooks = new Hooks(config.hooks, cluster, log) } = deps;
+    this.#hooks = hooks;
     this.#keeper = keeperFor({ cluster, config, nodes: this.#nodes, store, log });
     const [nodes, signs, keeper] = [this.#nodes, this.#signs, this.#keeper];
     const chronicle = new Chronicle(store, log);
@@ -89,7 +93,7 @@ export class Controller {
     const event = (kind: string, message: string, detail: object) => chronicle.event(kind, message, detail);
     this.#journal = new LostJournal({ cluster, config, event });
     const journal = this.#journal;
-    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper, journal });
+    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper, journal, hooks });
     this.#upkeep = new Upkeep({
       cluster,
       config,
@@ -97,6 +101,7 @@ export class Controller {
       effects: this.#effects,
       chronicle: this.#chronicle,
       keeper,
+      hooks,
     });
   }
 
@@ -122,6 +127,7 @@ export class Controller {
     this.#stopping.abort();
     this.#asked?.reject(new FairleadError('shutting_down', 'Fairlead stops'));
     this.#asked = null;
+    const killed = this.#hooks.stop();
     const kept = this.#keeper?.stop();
     const patience = new AbortController();
     await Promise.race([kept, sleep(LEAVE_MS, patience.signal)]);
@@ -129,6 +135,7 @@ export class Controller {
     await this.#upkeep.stop();
     this.#nodes.close();
     await kept;
+    await killed;
     await this.#working;
     await this.#journal.stop();
     await this.#chronicle.stop();
@@ -231,6 +238,9 @@ export class Controller {
       case 'inspect':
         this.#work(effects.inspect(action));
         break;
+      case 'validate':
+        this.#work(effects.validate(action));
+        break;
       case 'freeze':
         this.#work(effects.freeze(action, state));
         break;
@@ -252,6 +262,7 @@ export class Controller {
       case 'fence':
       case 'lift':
       case 'mend':
+      case 'rejoin':
         this.#upkeep.chore(action, state);
         break;
       case 'record epoch':

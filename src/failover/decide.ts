@@ -8,6 +8,7 @@ import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
 import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
+import { beginUnlessVetoed, validated } from './decide-veto.ts';
 import { isHopeless, vetoesInWords } from './elect.ts';
 import { flapping } from './flapping.ts';
 import { move } from './phases.ts';
@@ -140,7 +141,8 @@ function troubled(state: State, primary: NodeView, trouble: string): Decision {
   };
 }
 
-function suspect(state: State, view: View, nowMs: number): Decision {
+function suspect(before: State, view: View, nowMs: number): Decision {
+  const { state, answer } = validated(before, view, nowMs);
   if (state.work !== null) return stay(state);
   if (view.request !== null) return requested(state, view, nowMs);
   const former = nodeOf(view, state.former);
@@ -173,10 +175,11 @@ function suspect(state: State, view: View, nowMs: number): Decision {
     return remain(state, `${state.former ?? 'the primary'} is dead (${testimony.reason}); ${obstacle}`);
   const election = preview(state, view, 'automatic', null);
   if (isHopeless(election)) return halt(state, `no replica may be promoted: ${vetoesInWords(election)}`, nowMs);
-  return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  return beginUnlessVetoed(state, view, election.elected, testimony.reason, answer, nowMs);
 }
 
-function halted(state: State, view: View, nowMs: number): Decision {
+function halted(before: State, view: View, nowMs: number): Decision {
+  const { state, answer } = validated(before, view, nowMs);
   if (state.work !== null) return stay(state);
   if (view.request !== null) return requested(state, view, nowMs);
   if (nowMs - state.sinceMs < HALT_MS) return stay(state);
@@ -186,7 +189,7 @@ function halted(state: State, view: View, nowMs: number): Decision {
   const testimony = testimonyOf(state, view);
   if (!testimony.dead || automaticObstacle(state, view, nowMs) !== null) return stay(state);
   const election = preview(state, view, 'automatic', null);
-  if (!isHopeless(election)) return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  if (!isHopeless(election)) return beginUnlessVetoed(state, view, election.elected, testimony.reason, answer, nowMs);
   return remain(state, `no replica may be promoted: ${vetoesInWords(election)}`);
 }
 

@@ -12,6 +12,7 @@ import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
 import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
 import { handOver } from './hand-over.ts';
+import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
@@ -30,6 +31,7 @@ export type EffectDeps = {
   readonly clients: Clients;
   readonly keeper: SyncKeeper | null;
   readonly journal: LostJournal;
+  readonly hooks: Hooks;
 };
 
 /** Whatever serves clients, as far as a change of primary concerns it. */
@@ -84,8 +86,15 @@ export class Effects {
     return { work: 'inspect', histories, recorded, promotionsMs: [...promotions].sort((a, b) => a - b) };
   }
 
-  async freeze(action: ActionOf<'freeze'>, { epoch, timeline }: State): Promise<Outcome> {
-    const { nodes, config, signs, clients, keeper } = this.#deps;
+  async validate({ from, to, reason }: ActionOf<'validate'>): Promise<Outcome> {
+    return {
+      work: 'validate',
+      refused: await this.#deps.hooks.run('validate', { event: 'failover', from, to, reason }),
+    };
+  }
+
+  async freeze(action: ActionOf<'freeze'>, { epoch, timeline, reason }: State): Promise<Outcome> {
+    const { nodes, config, signs, clients, keeper, hooks } = this.#deps;
     if (!action.force) {
       const alive = await this.#stillStreaming(action);
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
@@ -100,8 +109,9 @@ export class Effects {
         ? each([action.former], async (node) => void this.#covered.set(node, await quell(nodes, node, epoch)))
         : Promise.resolve(new Map<string, string>());
     const learning = stopping.then(() => keeper?.learn(action.former, timeline, frozen));
+    const fenced = hooks.has('fence') ? hooks.run('fence', { event: 'failover', from: action.former, reason }) : null;
     await Promise.all([learning, within(config.failover.timeout, quelling), clients.settled()]);
-    return { work: 'freeze', frozen, alive: null };
+    return { work: 'freeze', frozen, alive: null, ...(fenced === null ? {} : { unfenced: await fenced }) };
   }
 
   /** The last look before anything is touched: the observations are up to a probe interval old. */

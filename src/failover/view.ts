@@ -33,11 +33,13 @@ export type NodeView = SignOfLife & {
 /** Everything a decision looks at, taken at one instant. */
 export type View = {
   readonly nodes: readonly NodeView[];
-  readonly mode: 'automatic' | 'manual' | 'off';
+  readonly mode: 'automatic' | 'manual' | 'follow' | 'off';
   readonly timeoutMs: number;
   /** How long a primary that is down may take to come back; null: by what it shows. */
   readonly restartWaitMs: number | null;
   readonly maxLossBytes: number;
+  /** Which hooks there are, and whether nobody is promoted without the success of `fence`. */
+  readonly hooks: { readonly validate: boolean; readonly rejoin: boolean; readonly fenceRequired: boolean };
   /** Newest position of the primary (or former primary) that anybody told us. */
   readonly newestLsn: Lsn;
   /** By how much our own timer was late: our blockage is nobody else's death. */
@@ -96,6 +98,11 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
     timeoutMs: config.failover.timeout,
     restartWaitMs: config.failover.restart_wait,
     maxLossBytes: config.failover.max_loss,
+    hooks: {
+      validate: config.hooks.validate !== null,
+      rejoin: config.hooks.rejoin !== null,
+      fenceRequired: config.hooks.fence?.required === true,
+    },
     newestLsn: newestLsn(cluster, state),
     lateMs: extras.lateMs,
     outcome: extras.outcome,

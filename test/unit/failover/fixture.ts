@@ -94,6 +94,7 @@ export function view(nodes: readonly NodeView[], change: Partial<View> = {}): Vi
     timeoutMs: TIMEOUT,
     restartWaitMs: null,
     maxLossBytes: 100,
+    hooks: { validate: false, rejoin: false, fenceRequired: false },
     newestLsn: at(1000),
     lateMs: 0,
     outcome: null,
