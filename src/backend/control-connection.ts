@@ -61,6 +61,7 @@ export class ControlError extends Error {
 export class ControlConnection {
   readonly target: ControlTarget;
   readonly #applicationName: string;
+  readonly #lost: () => void;
   #client: pg.Client | null = null;
   #connecting: Promise<pg.Client> | null = null;
   /** Logged in. */
@@ -70,7 +71,9 @@ export class ControlConnection {
   /** Settles when the statements before are answered: one at a time. */
   #before: Promise<unknown> = Promise.resolve();
 
-  constructor(target: ControlTarget, applicationName: string) {
+  /** @param lost called when a connection that was logged in ends without our doing */
+  constructor(target: ControlTarget, applicationName: string, lost: () => void = () => {}) {
+    this.#lost = lost;
     this.target = target;
     this.#applicationName = applicationName;
   }
@@ -158,6 +161,7 @@ export class ControlConnection {
       this.#client = null;
       this.#connecting = null;
       this.#ready = false;
+      this.#lost();
     };
     client.on('error', forget);
     client.on('end', forget);

@@ -388,6 +388,11 @@ export function agentsOf(config: Config): ReadonlyMap<string, Address> {
   return new Map(found);
 }
 
+/** True where somebody else decides who is primary, and no server's configuration is touched. */
+export function followsOthers({ failover: { mode } }: Config): boolean {
+  return mode === 'off' || mode === 'follow';
+}
+
 /** Those that are servers of the cluster: primary and physical replicas. */
 export function membersOf<Node extends Pick<NodeConfig, 'subscription'>>(nodes: readonly Node[]): readonly Node[] {
   return nodes.filter(({ subscription }) => subscription === undefined);

@@ -1,6 +1,6 @@
 import { rejoinReason } from './adopt.ts';
 import type { Action, Decision, State } from './state.ts';
-import { type NodeView, nodeOf, type View } from './view.ts';
+import { type NodeView, nodeOf, obeys, type View } from './view.ts';
 
 /** A replica may be without a stream this long before somebody looks at where it is turned to. */
 const DEAF_MS = 3000;
@@ -49,7 +49,7 @@ export function chores(state: State, view: View, nowMs: number): Decision {
   }
   const next = same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced });
   // what looks unfinished may be the work of another Fairlead, which decides
-  return { state: next, actions: view.mode === 'off' ? actions.filter(({ kind }) => kind === 'event') : actions };
+  return { state: next, actions: obeys(view) ? actions.filter(({ kind }) => kind === 'event') : actions };
 }
 
 /** It came back as it was, or does not come back by itself. */

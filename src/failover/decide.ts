@@ -15,7 +15,7 @@ import { move } from './phases.ts';
 import { isSuspicious, mayReturn, troubleOf } from './silence.ts';
 import type { Action, Decision, Plan, State } from './state.ts';
 import { event, halt, refuse, remain, stay } from './steps.ts';
-import { type NodeView, nodeOf, type View } from './view.ts';
+import { type NodeView, nodeOf, obeys, type View } from './view.ts';
 import { testimonyOf } from './witness.ts';
 
 /** Our timer came this late: we stood still, not the primary. */
@@ -102,7 +102,8 @@ function steady(state: State, view: View, nowMs: number): Decision {
   if (primary === null) return stay(state);
   const wrong = notOurPrimary(state, view, primary);
   if (wrong !== null && state.work === null) {
-    const next = primary.seen?.role === 'replica' ? null : state.primary;
+    // while another one is writable, writes are held until it is clear whose they are
+    const next = primary.seen?.role === 'primary' && primary.seen.timeline > state.timeline ? state.primary : null;
     return {
       state: move(state, 'starting', { primary: next, reason: wrong, sinceMs: nowMs }),
       actions: [event('primary-changed', wrong, { node: primary.name }), ...refusal(view, wrong)],
@@ -147,7 +148,8 @@ function suspect(before: State, view: View, nowMs: number): Decision {
   if (view.request !== null) return requested(state, view, nowMs);
   const former = nodeOf(view, state.former);
   const wrong = former === null ? null : notOurPrimary(state, view, former);
-  const found = former === null && writableOf(state, view, state.systemId).length > 0;
+  // whoever decides elsewhere may make a primary without a new timeline
+  const found = writableOf(state, view, state.systemId).some((n) => former === null || (obeys(view) && n !== former));
   if (wrong !== null || found) {
     const reason = wrong ?? 'a primary answers';
     return { state: move(state, 'starting', { primary: null, reason, sinceMs: nowMs }), actions: [] };
@@ -197,7 +199,7 @@ function halted(before: State, view: View, nowMs: number): Decision {
 function requested(state: State, view: View, nowMs: number): Decision {
   const { request } = view;
   if (request === null) return stay(state);
-  if (view.mode === 'off') return refuse(state, 'failover.mode is off');
+  if (obeys(view)) return refuse(state, `failover.mode is ${view.mode}`);
   if (state.work !== null) return refuse(state, `busy: ${state.work}`);
   const kind: Plan['kind'] = request.kind === 'switchover' ? 'planned' : 'forced';
   if (kind === 'planned' && (state.phase !== 'steady' || nodeOf(view, state.primary)?.seen?.role !== 'primary')) {
@@ -214,6 +216,7 @@ function requested(state: State, view: View, nowMs: number): Decision {
 
 /** What keeps Fairlead from acting by itself, or null. */
 function automaticObstacle(state: State, view: View, nowMs: number): string | null {
+  if (view.mode === 'follow') return 'failover.mode is follow: somebody else has to promote a replica';
   if (view.mode !== 'automatic') return `failover.mode is ${view.mode}: nothing is promoted unless an operator asks`;
   return flapping(state, nowMs);
 }

@@ -1,5 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts';
-import { type Config, membersOf } from '../config/config.ts';
+import { type Config, followsOthers, membersOf } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Chronicle } from './chronicle.ts';
@@ -135,7 +135,7 @@ export class Upkeep {
   async #visit(node: string, role: 'primary' | 'replica'): Promise<void> {
     const { nodes, config, effects, keeper } = this.#deps;
     try {
-      if (role === 'primary' || config.failover.mode === 'off') {
+      if (role === 'primary' || followsOthers(config)) {
         await nodes.query(node, 'SELECT 1', [], 2000);
         return;
       }

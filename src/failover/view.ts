@@ -125,6 +125,11 @@ function newestLsn(cluster: Cluster, state: State): Lsn {
   return maxLsn(maxLsn(probed, sampled), cluster.commits.newestLsn);
 }
 
+/** Somebody else decides who is primary; nothing on a server is touched. */
+export function obeys({ mode }: View): boolean {
+  return mode === 'off' || mode === 'follow';
+}
+
 export function nodeOf(view: View, name: string | null): NodeView | null {
   return view.nodes.find((node) => node.name === name) ?? null;
 }
