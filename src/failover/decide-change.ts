@@ -107,7 +107,7 @@ function frozen(
     const reason = `it is not certain that ${plan.former ?? 'the old primary'} is off: hooks.fence: ${unfenced}`;
     const refused: Action[] = plan.kind === 'automatic' ? [] : [{ kind: 'refuse', reason }];
     const change = { work: 'thaw' as const, vetoedMs: nowMs };
-    return halt(state, reason, nowMs, change, [...warning, { kind: 'thaw' }, ...refused]);
+    return halt(state, reason, nowMs, change, [...warning, { kind: 'thaw', nodes: null }, ...refused]);
   }
   const reason = 'the replicas stand still; their positions are compared';
   const next: Plan = { ...plan, frozen: outcome.frozen };

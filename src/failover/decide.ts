@@ -80,7 +80,7 @@ function starting(state: State, view: View, nowMs: number): Decision {
       actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name) }],
     };
   }
-  if (held.length > 0 && told.length === 0 && view.mode !== 'off') {
+  if (held.length > 0 && told.length === 0 && !obeys(view)) {
     // as they are now their silence tells nothing: they get the chance to find a primary that we do not reach
     return {
       state: Object.freeze({ ...state, work: 'thaw' }),

@@ -1,7 +1,7 @@
 /** Follows the assigned primary's logical stream and writes commits and table freshness into the model; the only writer of both. */
 import { ControlConnection, type ControlTarget } from '../backend/control-connection.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Config, NodeConfig } from '../config/config.ts';
+import { type Config, followsOthers, type NodeConfig } from '../config/config.ts';
 import { Backoff } from '../core/backoff.ts';
 import { nowMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
@@ -89,7 +89,7 @@ export class Replication {
   constructor(cluster: Cluster, options: ReplicationOptions) {
     this.#cluster = cluster;
     // whoever promotes nobody loses nothing
-    cluster.kept.budgetBytes = options.config.failover.mode === 'off' ? 0 : options.config.failover.keep_rows;
+    cluster.kept.budgetBytes = followsOthers(options.config) ? 0 : options.config.failover.keep_rows;
     this.#user = options.config.cluster.user;
     this.#log = options.log;
     this.#targetOf = options.target;

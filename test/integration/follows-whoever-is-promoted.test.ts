@@ -60,31 +60,9 @@ describe('failover.mode: follow', () => {
     assert.ok(tookMs < PROBE_MS + 1000, `took ${tookMs} ms`);
   }
 
-  it('a primary is killed and a replica promoted by hand: the same session goes on there', async (t) => {
-    const position = 'SELECT pg_last_wal_receive_lsn()::text AS lsn';
-    const { lsn } = (await cluster.node('pg1').query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn'))[0]!;
-    await until(async () => (await cluster.node('pg2').query<{ lsn: string }>(position))[0]!.lsn >= lsn, {
-      what: 'pg2 to have everything',
-    });
-    await cluster.node('pg1').kill9();
-    await until(() => fairlead.app.cluster.assignment.value.phase === 'suspect', { what: 'suspicion' });
-    assert.match(fairlead.app.cluster.assignment.value.reason, /pg1/);
-    await promoted(t, 'pg2', 1);
-  });
-
-  it('the old primary comes back as it was: it gets no statement, and is not touched', async () => {
-    await cluster.node('pg1').start();
-    const { topology } = fairlead.app.cluster;
-    await until(() => topology.value.byName.get('pg1')?.state === 'needs rejoin', { what: 'pg1 to be set aside' });
-    for (let i = 10; i < 15; i++) await client.query('INSERT INTO followed VALUES ($1)', [i]);
-    assert.deepEqual(await cluster.node('pg1').query('SELECT id FROM followed WHERE id >= 10'), []);
-    const [row] = await cluster.node('pg1').query(`SELECT current_setting('default_transaction_read_only') AS value`);
-    assert.deepEqual(row, { value: 'off' });
+  it('a switchover by hand: the primary is stopped, another one promoted, the third turned to it', async (t) => {
     await cluster.node('pg1').stop('fast');
-  });
-
-  it('a switchover by hand: the primary is stopped, another one promoted', async (t) => {
-    // pg3 still follows nobody: the one who promotes turns it too
+    await promoted(t, 'pg2', 1);
     const source = new URL(cluster.node('pg2').url);
     const conninfo = `host=${source.hostname} port=${source.port} user=${source.username} password=${source.password} application_name=pg3`;
     const pg3 = cluster.node('pg3');
@@ -92,10 +70,30 @@ describe('failover.mode: follow', () => {
     await pg3.query(`ALTER SYSTEM SET primary_conninfo = '${conninfo}'`);
     await pg3.query('SELECT pg_reload_conf()');
     settings = new Map([...settings, ['pg3', (await altered()).get('pg3') as string]]);
-    const { topology } = fairlead.app.cluster;
-    await until(() => topology.value.byName.get('pg3')?.readable === true, { what: 'pg3 behind pg2', timeoutMs: 20_000 });
-    await cluster.node('pg2').stop('fast');
+    const behind = () => {
+      const { state, reason } = fairlead.app.cluster.topology.value.byName.get('pg3') ?? {};
+      if (state !== 'up') throw new Error(`${state}: ${reason}`);
+      return true;
+    };
+    await until(behind, { what: 'pg3 behind pg2', timeoutMs: 20_000 });
+  });
+
+  it('a primary is killed and a replica promoted by hand: the same session goes on there', async (t) => {
+    await cluster.node('pg2').kill9();
+    const { assignment } = fairlead.app.cluster;
+    await until(() => assignment.value.phase === 'suspect', { what: 'suspicion' });
     await promoted(t, 'pg3', 2);
+  });
+
+  it('the old primary comes back as it was: it gets no statement, and is not touched', async () => {
+    await cluster.node('pg2').start();
+    const { topology } = fairlead.app.cluster;
+    await until(() => topology.value.byName.get('pg2')?.state === 'needs rejoin', { what: 'pg2 to be set aside' });
+    for (let i = 10; i < 15; i++) await client.query('INSERT INTO followed VALUES ($1)', [i]);
+    assert.deepEqual(await cluster.node('pg2').query('SELECT id FROM followed WHERE id >= 10'), []);
+    const [row] = await cluster.node('pg2').query(`SELECT current_setting('default_transaction_read_only') AS value`);
+    assert.deepEqual(row, { value: 'off' });
+    await cluster.node('pg2').stop('fast');
   });
 
   it('no setting of any server was touched, and nobody may ask for a promotion', async () => {
