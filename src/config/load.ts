@@ -7,7 +7,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { readRules } from './access-rules.ts';
-import { type Config, configSchema, type ServerTls, followsOthers } from './config.ts';
+import { type Config, configSchema, followsOthers, type ServerTls } from './config.ts';
 import { readEnvironment, splitPair } from './environment.ts';
 import { explainIssues } from './explain-issue.ts';
 import { sharedOut } from './share.ts';

@@ -18,7 +18,9 @@ describe('failover.mode: follow', () => {
   async function altered(): Promise<Map<string, string>> {
     const found = new Map<string, string>();
     for (const node of cluster.nodes) {
-      const rows = await node.query<{ text: string }>(`SELECT pg_read_file('postgresql.auto.conf') AS text`).catch(() => []);
+      const rows = await node
+        .query<{ text: string }>(`SELECT pg_read_file('postgresql.auto.conf') AS text`)
+        .catch(() => []);
       for (const { text } of rows) found.set(node.name, text);
     }
     return found;
