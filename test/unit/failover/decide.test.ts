@@ -538,7 +538,7 @@ const CASES: readonly Case[] = [
           work: 'inspect',
           histories: new Map([['pg1', { timeline: 1, steps: [], known: true }]]),
           recorded: new Map([['pg1', { epoch: 5, timeline: 1 }]]),
-        promotionsMs: [],
+          promotionsMs: [],
         },
       },
     ),
