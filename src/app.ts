@@ -19,6 +19,7 @@ import { wallMs } from './core/clock.ts';
 import { FairleadError, messageOf } from './core/errors.ts';
 import type { Log } from './core/log.ts';
 import { Controller } from './failover/controller.ts';
+import { Hooks } from './failover/hooks.ts';
 import { Schedule } from './failover/schedule.ts';
 import { SlotWatch } from './failover/slot-watch.ts';
 import { ALONE } from './frontend/neighbours.ts';
@@ -86,7 +87,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const lagKeeper = new LagKeeper(cluster, store, log);
   const auditKeeper = new AuditKeeper(cluster, store, log);
   const demote = (node: string, primary: string) => repairs.demote(node, primary);
-  const controller = new Controller(cluster, { config, log, store, target, clients: plane, demote });
+  const hooks = new Hooks(config.hooks, cluster, log);
+  const controller = new Controller(cluster, { config, log, store, target, clients: plane, demote, hooks });
   const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
   const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
     log.info({ event: kind, ...detail }, message);
@@ -116,6 +118,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   });
   const operations = new OperatorControls(cluster, controller, schedule);
   const events = new EventJournal(store, log);
+  events.subscribe((event) => hooks.notify(event));
   const version = versionOf();
   const names = nodes.map((node) => node.name);
   const traffic = {

@@ -64,6 +64,7 @@ export function nodeView(cluster: Cluster, node: TopologyNode) {
     role: node.role,
     state: node.state,
     reason: node.reason,
+    condition: node.condition,
     assigned: cluster.topology.value.primary?.name === node.name,
     readable: node.readable,
     address: `${node.host}:${node.port}`,

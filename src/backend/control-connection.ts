@@ -2,7 +2,7 @@ import pg from 'pg';
 import type { ProbeFailure } from '../cluster/observation.ts';
 import type { Config, NodeConfig } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import { reach } from '../transport/control-stream.ts';
+import { type ControlStream, reach } from '../transport/control-stream.ts';
 import {
   type Encryption,
   encryptionsFor,
@@ -61,32 +61,47 @@ export class ControlError extends Error {
 export class ControlConnection {
   readonly target: ControlTarget;
   readonly #applicationName: string;
+  readonly #lost: () => void;
   #client: pg.Client | null = null;
   #connecting: Promise<pg.Client> | null = null;
+  /** Logged in. */
+  #ready = false;
   /** Counts attempts and goodbyes: an attempt that was overtaken goes no further. */
   #generation = 0;
   /** Settles when the statements before are answered: one at a time. */
   #before: Promise<unknown> = Promise.resolve();
 
-  constructor(target: ControlTarget, applicationName: string) {
+  /** @param lost called when a connection that was logged in ends without our doing */
+  constructor(target: ControlTarget, applicationName: string, lost: () => void = () => {}) {
+    this.#lost = lost;
     this.target = target;
     this.#applicationName = applicationName;
   }
 
   /**
    * Runs one statement. `timeoutMs` covers connecting and answering together.
+   * @param late called should a server that had accepted the connection answer after all, an error counting as an answer; the connection
+   * stays open for that
    * @throws ControlError always of this type.
    */
-  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = [], timeoutMs = 5000): Promise<Row[]> {
+  async query<Row extends pg.QueryResultRow>(
+    text: string,
+    values: unknown[] = [],
+    timeoutMs = 5000,
+    late?: () => void,
+  ): Promise<Row[]> {
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
+    const running = this.#run<Row>(text, values);
+    const missed = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(this.#error('timeout', null, `no answer within ${Math.round(timeoutMs)} ms`));
-        this.close();
+        const error = this.#missed(timeoutMs);
+        reject(error);
+        if (late === undefined || error.kind === 'unreachable') this.close();
+        else running.then(late, (failed) => (this.#classify(failed).sqlState === null ? undefined : late()));
       }, timeoutMs);
     });
     try {
-      return await Promise.race([this.#run<Row>(text, values), late]);
+      return await Promise.race([running, missed]);
     } catch (error) {
       throw error instanceof ControlError ? error : this.#classify(error);
     } finally {
@@ -99,6 +114,7 @@ export class ControlConnection {
     const client = this.#client;
     this.#client = null;
     this.#connecting = null;
+    this.#ready = false;
     this.#before = Promise.resolve();
     this.#generation++;
     // destroyed, not ended: a hung server would never answer a polite goodbye
@@ -144,13 +160,26 @@ export class ControlConnection {
       if (this.#client !== client || !connected) return;
       this.#client = null;
       this.#connecting = null;
+      this.#ready = false;
+      this.#lost();
     };
     client.on('error', forget);
     client.on('end', forget);
     this.#client = client;
     await client.connect();
     connected = true;
+    if (this.#client === client) this.#ready = true;
     return client;
+  }
+
+  /** A host that takes no connection and a server that takes it and is silent are told apart. */
+  #missed(timeoutMs: number): ControlError {
+    const within = `within ${Math.round(timeoutMs)} ms`;
+    if (this.#ready) return this.#error('hung', null, `no answer ${within}`);
+    const stream = (this.#client as unknown as { connection?: { stream?: ControlStream } } | null)?.connection?.stream;
+    if (stream?.reached === true)
+      return this.#error('hung', null, `it accepts the connection and gives no answer ${within}`);
+    return this.#error('unreachable', null, `no connection ${within}`);
   }
 
   #classify(error: unknown): ControlError {
@@ -158,10 +187,11 @@ export class ControlConnection {
     const text = messageOf(error);
     // the server is there, and TLS with it does not come about: that is no sign of its death
     if (error instanceof FairleadError || isTlsFault(error)) return this.#error('auth', null, text);
-    if (/^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/.test(code)) {
-      return this.#error('refused', null, text.includes(code) ? text : `${code} ${text}`);
+    if (/^(ECONNREFUSED|EHOSTUNREACH|EHOSTDOWN|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/.test(code)) {
+      const kind = code === 'ECONNREFUSED' ? 'refused' : 'unreachable';
+      return this.#error(kind, null, text.includes(code) ? text : `${code} ${text}`);
     }
-    if (code === 'ETIMEDOUT') return this.#error('timeout', null, text);
+    if (code === 'ETIMEDOUT') return this.#error('unreachable', null, text);
     if (/^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE') {
       if (code === '57P03') return this.#error('starting', code, text);
       if (code === '53300') return this.#error('too_many', code, text);

@@ -13,6 +13,7 @@ import { CommitLog } from './commit-log.ts';
 import { deriveTopology, sameTopology } from './derive-topology.ts';
 import { KeptRows } from './kept-rows.ts';
 import { type Lag, lagOf } from './lag.ts';
+import { LifeSigns } from './life-signs.ts';
 import { LsnWaiters } from './lsn-waiters.ts';
 import { Observations } from './observations.ts';
 import { NO_INTENT, type OperatorIntent } from './operator.ts';
@@ -21,14 +22,18 @@ import { provenUntil } from './proven-until.ts';
 import { ReadAudit } from './read-audit.ts';
 import { receivedByAll } from './received-by-all.ts';
 import { RecentCommits } from './recent-commits.ts';
+import { Steadiness } from './steadiness.ts';
 import type { Synchrony } from './synchrony.ts';
 import { TableFreshness } from './table-freshness.ts';
 import type { Topology } from './topology.ts';
+import { Vigil } from './vigil.ts';
 
 export class Cluster {
   readonly nodes: readonly NodeConfig[];
   /** Writer: monitor. */
   readonly observations = new Observations();
+  /** Writers: monitor and replication. */
+  readonly life = new LifeSigns();
   /** Writer: monitor. */
   readonly samples = new PrimarySamples();
   /** Writer: replication, from the stream or, where there is none, from the probes of the primary. */
@@ -50,6 +55,9 @@ export class Cluster {
   /** Writers: api and console. */
   readonly operator = new Signal<OperatorIntent>(NO_INTENT);
   readonly waiters = new LsnWaiters();
+  /** Of this process. */
+  readonly vigil = new Vigil();
+  readonly #steadiness = new Steadiness();
   /** Derived. */
   readonly topology: Signal<Topology>;
   #maxLag: LagLimit;
@@ -153,8 +161,14 @@ export class Cluster {
   }
 
   #observed(node: string): void {
+    const record = this.observations.of(node);
+    this.#steadiness.observed(node, record);
     this.#derive();
-    const { last, failure } = this.observations.of(node);
+    const { last, failure } = record;
+    const { primary, timeline } = this.assignment.value;
+    if (failure === null && last?.role === 'primary' && node === primary && last.timeline === timeline) {
+      this.vigil.confirm(last.startedMs);
+    }
     if (failure === null && last !== null && last.role !== 'primary') this.waiters.advance(this.replayLsn(node));
   }
 
@@ -174,6 +188,8 @@ export class Cluster {
       maxLag: this.#maxLag,
       record: (node: string) => this.observations.of(node),
       lag: (node: string) => this.lag(node),
+      life: (node: string) => this.life.of(node),
+      doubt: (node: string) => this.#steadiness.doubt(node, nowMs()),
     };
   }
 }

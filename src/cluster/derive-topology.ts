@@ -1,7 +1,10 @@
 import type { NodeConfig } from '../config/config.ts';
 import type { LagLimit } from '../config/units.ts';
 import type { Assignment } from './assignment.ts';
+import { type Condition, conditionInWords, conditionOf } from './condition.ts';
+import { isFed } from './feeds.ts';
 import type { Lag } from './lag.ts';
+import type { LifeSign } from './life-signs.ts';
 import { maybeDead, type Observation } from './observation.ts';
 import type { NodeRecord } from './observations.ts';
 import type { OperatorIntent } from './operator.ts';
@@ -14,6 +17,9 @@ export type TopologyInput = {
   readonly maxLag: LagLimit;
   record(node: string): NodeRecord;
   lag(node: string): Lag | null;
+  life(node: string): LifeSign | null;
+  /** Why it is not to be relied on yet, having come and gone; null: it is. */
+  doubt(node: string): string | null;
 };
 
 /** A replica that was excluded for lag comes back at this share of the limit, so that it does not flap. */
@@ -46,7 +52,8 @@ export function deriveTopology(input: TopologyInput, previous: Topology | null):
 function deriveNode(config: NodeConfig, index: number, input: TopologyInput, wasLagging: boolean): TopologyNode {
   const record = input.record(config.name);
   const role = record.last?.role ?? 'unknown';
-  const { state, reason } = stateOf(config.name, record, input, wasLagging);
+  const condition = conditionOf(record, input.life(config.name), isFed(config, input.nodes, input.record));
+  const { state, reason } = stateOf(config.name, record, condition, input, wasLagging);
   return Object.freeze({
     name: config.name,
     index,
@@ -58,6 +65,7 @@ function deriveNode(config: NodeConfig, index: number, input: TopologyInput, was
     role,
     state,
     reason,
+    condition,
     timeline: record.last?.timeline ?? 0,
     readable: (role === 'replica' || role === 'subscriber') && state === 'up',
   });
@@ -66,6 +74,7 @@ function deriveNode(config: NodeConfig, index: number, input: TopologyInput, was
 function stateOf(
   name: string,
   record: NodeRecord,
+  condition: Condition,
   input: TopologyInput,
   wasLagging: boolean,
 ): { state: NodeState; reason: string } {
@@ -73,10 +82,8 @@ function stateOf(
   const seen = record.last;
   if (record.failure !== null && (seen === null || maybeDead(record.failure.kind))) {
     const fence = assignment.fenced.get(name);
-    return {
-      state: 'down',
-      reason: fence === undefined ? record.failure.message : `${record.failure.message}; ${fence.reason}`,
-    };
+    const reason = `${conditionInWords(condition)}: ${record.failure.message}`;
+    return { state: 'down', reason: fence === undefined ? reason : `${reason}; ${fence.reason}` };
   }
   if (seen === null) return { state: 'unknown', reason: 'not asked yet' };
   if (seen.role !== 'subscriber' && assignment.systemId !== null && seen.systemId !== assignment.systemId) {
@@ -85,7 +92,10 @@ function stateOf(
   const fence = assignment.fenced.get(name);
   if (fence !== undefined) return { state: 'needs rejoin', reason: fence.reason };
   if (seen.role === 'primary') {
-    if (name === assignment.primary) return { state: 'up', reason: 'assigned primary' };
+    if (name === assignment.primary) {
+      const trouble = record.failure === null ? '' : `; ${conditionInWords(condition)}: ${record.failure.message}`;
+      return { state: 'up', reason: `assigned primary${trouble}` };
+    }
     if (assignment.primary === null) return { state: 'up', reason: 'primary, not assigned' };
     return { state: 'needs rejoin', reason: `a primary, but ${assignment.primary} is assigned` };
   }
@@ -97,6 +107,8 @@ function stateOf(
     if (seen.role === 'subscriber') return { state: 'detached', reason: `not known to follow ${assignment.primary}` };
     return { state: 'detached', reason: `on timeline ${seen.timeline}, the primary is on ${assignment.timeline}` };
   }
+  const doubt = input.doubt(name);
+  if (doubt !== null) return { state: 'unsteady', reason: doubt };
   const lag = input.lag(name);
   if (lag === null) return { state: 'unknown', reason: 'lag not known yet' };
   const share = wasLagging ? HYSTERESIS : 1;
@@ -122,6 +134,12 @@ export function sameTopology(a: Topology, b: Topology): boolean {
   if (a.reason !== b.reason || a.primary?.name !== b.primary?.name) return false;
   return a.nodes.every((n, i) => {
     const m = b.nodes[i] as TopologyNode;
-    return n.role === m.role && n.state === m.state && n.timeline === m.timeline && n.reason === m.reason;
+    return (
+      n.role === m.role &&
+      n.state === m.state &&
+      n.timeline === m.timeline &&
+      n.reason === m.reason &&
+      n.condition === m.condition
+    );
   });
 }

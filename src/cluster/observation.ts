@@ -1,10 +1,11 @@
 import type { Lsn } from '../core/lsn.ts';
 import type { Mark } from './mark.ts';
 
-/** Why a probe had no answer. Only `refused`, `timeout` and `lost` may mean that the server is dead. */
+/** Why a probe had no answer. Only the first five may mean that the server is dead. */
 export type ProbeFailure =
-  | 'refused' // nothing listens, or the host says no
-  | 'timeout' // connected or not, no answer in time: hung or cut off
+  | 'refused' // the host is there, and nothing listens
+  | 'unreachable' // no connection in time, or no way to the host
+  | 'hung' // connected, and no answer in time
   | 'lost' // the connection broke
   | 'starting' // 57P03: starting up, shutting down or in crash recovery
   | 'too_many' // 53300: alive, but no slot left
@@ -84,5 +85,7 @@ export type Failure = {
 
 /** True when the failure may mean that the server is dead or cut off, not merely unwilling. */
 export function maybeDead(kind: ProbeFailure): boolean {
-  return kind === 'refused' || kind === 'timeout' || kind === 'lost' || kind === 'starting';
+  return MAYBE_DEAD.has(kind);
 }
+
+const MAYBE_DEAD: ReadonlySet<ProbeFailure> = new Set(['refused', 'unreachable', 'hung', 'lost', 'starting']);

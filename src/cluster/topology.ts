@@ -1,4 +1,5 @@
 import type { Phase } from './assignment.ts';
+import type { Condition } from './condition.ts';
 
 export type Role = 'primary' | 'replica' | 'subscriber' | 'unknown';
 
@@ -10,6 +11,7 @@ export type NodeState =
   | 'detached' // a replica whose WAL does not come from the assigned primary's timeline, a subscriber that is not known to follow it
   | 'needs rejoin' // a former primary, or one that has diverged
   | 'foreign' // another system identifier: not a member of this cluster
+  | 'unsteady' // a replica that came and went, and has yet to prove that it stays
   | 'down' // no answer
   | 'unknown'; // not asked yet
 
@@ -27,6 +29,8 @@ export type TopologyNode = {
   readonly state: NodeState;
   /** One phrase: why this state. */
   readonly reason: string;
+  /** How it is, where `state` tells what it is good for. */
+  readonly condition: Condition;
   readonly timeline: number;
   /** True when reads may go there (freshness apart). */
   readonly readable: boolean;

@@ -3,6 +3,7 @@
  * Keys are written in snake_case in YAML and stay so in the program: one name from the file to the code.
  */
 import { z } from 'zod';
+import { hooksSchema } from './hooks.ts';
 import { type Address, address, lagLimit, sizeBytes, timeMs } from './units.ts';
 
 const secret = z.string().describe('a value, ${ENVIRONMENT_VARIABLE} or file:/path');
@@ -249,10 +250,16 @@ export const configSchema = z.strictObject({
   failover: z
     .strictObject({
       mode: z
-        .enum(['automatic', 'manual', 'off'])
+        .enum(['automatic', 'manual', 'follow', 'off'])
         .default('automatic')
-        .describe('automatic promotes by itself; manual on request'),
+        .describe('automatic promotes by itself; manual on request; follow: goes where somebody else promotes'),
       timeout: timeMs.default(3000).describe('how long the primary may be silent before it is suspected'),
+      restart_wait: timeMs
+        .nullable()
+        .default(null)
+        .describe(
+          'how long a primary that is down or recovers may take to come back; none: 1s where nothing listens, else timeout',
+        ),
       max_loss: sizeBytes.default(16 * 1024 * 1024).describe('most WAL that an automatic promotion may lose'),
       hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
       keep_rows: sizeBytes
@@ -269,6 +276,7 @@ export const configSchema = z.strictObject({
         .describe('after a switchover the old primary is made a follower by its agent, where it has one'),
     })
     .prefault({}),
+  hooks: hooksSchema.prefault({}),
   replication: z
     .strictObject({
       mode: z
@@ -382,6 +390,11 @@ export function agentsOf(config: Config): ReadonlyMap<string, Address> {
     agent === null ? [] : [[name, agent] as const],
   );
   return new Map(found);
+}
+
+/** True where somebody else decides who is primary, and no server's configuration is touched. */
+export function followsOthers({ failover: { mode } }: Config): boolean {
+  return mode === 'off' || mode === 'follow';
 }
 
 /** Those that are servers of the cluster: primary and physical replicas. */

@@ -7,7 +7,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { readRules } from './access-rules.ts';
-import { type Config, configSchema, type ServerTls } from './config.ts';
+import { type Config, configSchema, followsOthers, type ServerTls } from './config.ts';
 import { readEnvironment, splitPair } from './environment.ts';
 import { explainIssues } from './explain-issue.ts';
 import { sharedOut } from './share.ts';
@@ -108,10 +108,10 @@ function checkTogether(config: Config, whereOf: (path: readonly string[]) => str
   if (mode !== 'async' && copies >= members) {
     fail('replication.copies', `${copies} copies need ${copies + 1} nodes, cluster.nodes has ${members}`);
   }
-  if (mode !== 'async' && config.failover.mode === 'off') {
+  if (mode !== 'async' && followsOthers(config)) {
     fail(
       'replication.mode',
-      'with failover.mode: off nothing on the servers is changed; write async, or let failover be manual',
+      `with failover.mode: ${config.failover.mode} nothing on the servers is changed; write async, or let failover be manual`,
     );
   }
   checkTls(config.cluster.tls, 'cluster.tls', fail);

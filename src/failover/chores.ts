@@ -1,9 +1,11 @@
 import { rejoinReason } from './adopt.ts';
 import type { Action, Decision, State } from './state.ts';
-import { type NodeView, nodeOf, type View } from './view.ts';
+import { type NodeView, nodeOf, obeys, type View } from './view.ts';
 
 /** A replica may be without a stream this long before somebody looks at where it is turned to. */
 const DEAF_MS = 3000;
+/** A former primary that does not answer is taken for gone after this. */
+const GONE_MS = 10_000;
 
 /**
  * What has to be put right while a primary is assigned: former primaries are fenced, those that came back as replicas are taken in
@@ -38,9 +40,22 @@ export function chores(state: State, view: View, nowMs: number): Decision {
       actions.push({ kind: 'mend', node: node.name, primary: primary.name });
     }
   }
+  if (view.hooks.rejoin) {
+    for (const [name, { reason }] of fenced) {
+      const node = nodeOf(view, name);
+      if (node !== null && needsHelp(node, state, nowMs))
+        actions.push({ kind: 'rejoin', node: name, primary: primary.name, reason });
+    }
+  }
   const next = same(fenced, state.fenced) ? state : Object.freeze({ ...state, fenced });
   // what looks unfinished may be the work of another Fairlead, which decides
-  return { state: next, actions: view.mode === 'off' ? actions.filter(({ kind }) => kind === 'event') : actions };
+  return { state: next, actions: obeys(view) ? actions.filter(({ kind }) => kind === 'event') : actions };
+}
+
+/** It came back as it was, or does not come back by itself. */
+function needsHelp(node: NodeView, state: State, nowMs: number): boolean {
+  if (node.seen?.role === 'primary') return node.quelled;
+  return node.seen === null && nowMs - state.sinceMs > GONE_MS;
 }
 
 /** Notes a former primary, and once it is seen how far it had written. */

@@ -16,6 +16,7 @@ import { ControlNodes } from './control-nodes.ts';
 import { decide } from './decide.ts';
 import { type Clients, Effects } from './effects.ts';
 import type { FailoverStore } from './failover-store.ts';
+import { Hooks } from './hooks.ts';
 import { LostJournal } from './lost/lost-journal.ts';
 import { planSwitchover, type SwitchoverPlan } from './plan-switchover.ts';
 import { SignsOfLife } from './signs-of-life.ts';
@@ -40,6 +41,7 @@ export type ControllerDeps = {
   readonly clients: Clients;
   /** Begins to make a former primary a follower; tells by itself how that ends. */
   demote(node: string, primary: string): void;
+  readonly hooks?: Hooks;
 };
 
 /** What an operator may say about a switchover. */
@@ -62,6 +64,7 @@ export class Controller {
   readonly #keeper: SyncKeeper | null;
   readonly #chronicle: Chronicle;
   readonly #journal: LostJournal;
+  readonly #hooks: Hooks;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #unsubscribe: () => void = () => {};
@@ -80,7 +83,8 @@ export class Controller {
     this.#deps = deps;
     this.state = new Signal<State>(INITIAL);
     this.#nodes = new ControlNodes((node) => deps.target(node));
-    const { config, log, store, clients } = deps;
+    const { config, log, store, clients, hooks = new Hooks(config.hooks, cluster, log) } = deps;
+    this.#hooks = hooks;
     this.#keeper = keeperFor({ cluster, config, nodes: this.#nodes, store, log });
     const [nodes, signs, keeper] = [this.#nodes, this.#signs, this.#keeper];
     const chronicle = new Chronicle(store, log);
@@ -88,7 +92,7 @@ export class Controller {
     const event = (kind: string, message: string, detail: object) => chronicle.event(kind, message, detail);
     this.#journal = new LostJournal({ cluster, config, event });
     const journal = this.#journal;
-    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper, journal });
+    this.#effects = new Effects({ cluster, config, nodes, signs, store, clients, keeper, journal, hooks });
     this.#upkeep = new Upkeep({
       cluster,
       config,
@@ -96,6 +100,7 @@ export class Controller {
       effects: this.#effects,
       chronicle: this.#chronicle,
       keeper,
+      hooks,
     });
   }
 
@@ -121,6 +126,7 @@ export class Controller {
     this.#stopping.abort();
     this.#asked?.reject(new FairleadError('shutting_down', 'Fairlead stops'));
     this.#asked = null;
+    const killed = this.#hooks.stop();
     const kept = this.#keeper?.stop();
     const patience = new AbortController();
     await Promise.race([kept, sleep(LEAVE_MS, patience.signal)]);
@@ -128,6 +134,7 @@ export class Controller {
     await this.#upkeep.stop();
     this.#nodes.close();
     await kept;
+    await killed;
     await this.#working;
     await this.#journal.stop();
     await this.#chronicle.stop();
@@ -262,6 +269,9 @@ export class Controller {
       case 'inspect':
         this.#work(effects.inspect(action));
         break;
+      case 'validate':
+        this.#work(effects.validate(action));
+        break;
       case 'freeze':
         this.#work(effects.freeze(action, state));
         break;
@@ -284,6 +294,7 @@ export class Controller {
       case 'fence':
       case 'lift':
       case 'mend':
+      case 'rejoin':
         this.#upkeep.chore(action, state);
         break;
       case 'record epoch':

@@ -111,9 +111,21 @@ function frozen(
       };
     }
   }
+  const unfenced = outcome.unfenced ?? null;
+  const warning = unfenced === null ? [] : [notFenced(plan, unfenced)];
+  if (unfenced !== null && view.hooks.fenceRequired) {
+    const reason = `it is not certain that ${plan.former ?? 'the old primary'} is off: hooks.fence: ${unfenced}`;
+    const refused: Action[] = plan.kind === 'automatic' ? [] : [{ kind: 'refuse', reason }];
+    const change = { work: 'thaw' as const, vetoedMs: nowMs };
+    return halt(state, reason, nowMs, change, [...warning, { kind: 'thaw', nodes: null }, ...refused]);
+  }
   const reason = 'the replicas stand still; their positions are compared';
   const next: Plan = { ...plan, frozen: outcome.frozen };
-  return { state: move(state, 'electing', { plan: next, reason, sinceMs: nowMs }), actions: [] };
+  return { state: move(state, 'electing', { plan: next, reason, sinceMs: nowMs }), actions: warning };
+}
+
+function notFenced(plan: Plan, problem: string): Action {
+  return event('fence-hook-failed', `hooks.fence for ${plan.former}: ${problem}`, { node: plan.former });
 }
 
 function handedOver(

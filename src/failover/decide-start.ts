@@ -1,5 +1,6 @@
 import type { Fence, Fork } from '../cluster/assignment.ts';
 import { adopt } from './adopt.ts';
+import { withEarlier } from './flapping.ts';
 import { move } from './phases.ts';
 import type { Action, Decision, Outcome, State } from './state.ts';
 import { event, halt } from './steps.ts';
@@ -53,7 +54,8 @@ export function adoptFrom(
   outcome: Extract<Outcome, { work: 'inspect' }>,
   nowMs: number,
 ): Decision {
-  const idle: State = Object.freeze({ ...state, work: null });
+  const promotionsMs = withEarlier(state.promotionsMs, outcome.promotionsMs);
+  const idle: State = Object.freeze({ ...state, promotionsMs, work: null });
   const systemId = systemIdOf(state, view);
   const answering = writableOf(state, view, systemId);
   if (systemId === null && answering.length > 0) {

@@ -3,23 +3,23 @@
  * This file has the phases in which nobody is replaced; `decide-change.ts` has the others.
  */
 
+import { conditionInWords } from '../cluster/condition.ts';
 import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
 import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
+import { beginUnlessVetoed, validated } from './decide-veto.ts';
 import { type Election, isHopeless, vetoesInWords } from './elect.ts';
+import { flapping } from './flapping.ts';
 import { move } from './phases.ts';
+import { isSuspicious, mayReturn, troubleOf } from './silence.ts';
 import type { Action, Decision, Plan, Request, State } from './state.ts';
 import { event, halt, refuse, remain, stay } from './steps.ts';
-import { type NodeView, nodeOf, type View } from './view.ts';
+import { type NodeView, nodeOf, obeys, type View } from './view.ts';
 import { testimonyOf } from './witness.ts';
 
 /** Our timer came this late: we stood still, not the primary. */
 const LATE_MS = 1000;
-
-/** Promotions by Fairlead itself within the window before it leaves the next one to people. */
-const FLAP_LIMIT = 5;
-const FLAP_WINDOW_MS = 600_000;
 
 /** One that was told to promote, and has nothing left to replay, is a primary long before this. */
 const TOLD_MS = 5000;
@@ -80,7 +80,7 @@ function starting(state: State, view: View, nowMs: number): Decision {
       actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name) }],
     };
   }
-  if (held.length > 0 && told.length === 0 && view.mode !== 'off') {
+  if (held.length > 0 && told.length === 0 && !obeys(view)) {
     // as they are now their silence tells nothing: they get the chance to find a primary that we do not reach
     return {
       state: Object.freeze({ ...state, work: 'thaw' }),
@@ -102,43 +102,68 @@ function steady(state: State, view: View, nowMs: number): Decision {
   if (primary === null) return stay(state);
   const wrong = notOurPrimary(state, view, primary);
   if (wrong !== null && state.work === null) {
-    const next = primary.seen?.role === 'replica' ? null : state.primary;
+    // while another one is writable, writes are held until it is clear whose they are
+    const next = primary.seen?.role === 'primary' && primary.seen.timeline > state.timeline ? state.primary : null;
     return {
       state: move(state, 'starting', { primary: next, reason: wrong, sinceMs: nowMs }),
       actions: [event('primary-changed', wrong, { node: primary.name }), ...refusal(view, wrong)],
     };
   }
   const foreign = isForeign(primary, state);
-  if (state.work === null && (foreign || silentMs(primary, state, nowMs) >= view.timeoutMs)) {
+  if (state.work === null && (foreign || isSuspicious(primary, state, view, nowMs))) {
     const reason = foreign
       ? `another cluster answers at the address of ${primary.name}: system identifier ${primary.seen?.systemId}`
-      : `${primary.name} is silent for ${view.timeoutMs} ms: ${primary.failure?.message ?? 'no answer'}`;
+      : `${primary.name} ${conditionInWords(primary.condition)}: ${primary.failure?.message ?? 'no answer'}`;
+    const detail = { node: primary.name, condition: primary.condition };
     return {
-      state: move(state, 'suspect', { reason, sinceMs: nowMs }),
-      actions: [event('suspect', reason, { node: primary.name }), ...refusal(view, reason)],
+      state: move(state, 'suspect', { reason, trouble: null, sinceMs: nowMs }),
+      actions: [event('suspect', reason, detail), ...refusal(view, reason)],
+    };
+  }
+  const trouble = troubleOf(primary, view, nowMs);
+  if (trouble !== null && trouble !== state.trouble) return troubled(state, primary, trouble);
+  if (state.trouble !== null && primary.failure === null) {
+    const reason = `${primary.name} answers again`;
+    return {
+      state: Object.freeze({ ...state, trouble: null, reason }),
+      actions: [event('primary-returned', reason, { node: primary.name })],
     };
   }
   if (view.request !== null) return requested(state, view, nowMs);
   return chores(state, view, nowMs);
 }
 
-function suspect(state: State, view: View, nowMs: number): Decision {
+/** It lives, and people should know what is wrong with it. */
+function troubled(state: State, primary: NodeView, trouble: string): Decision {
+  const { name: node, condition } = primary;
+  return {
+    state: Object.freeze({ ...state, trouble, reason: trouble }),
+    actions: [event('primary-troubled', trouble, { node, condition })],
+  };
+}
+
+function suspect(before: State, view: View, nowMs: number): Decision {
+  const { state, answer } = validated(before, view, nowMs);
   if (state.work !== null) return stay(state);
   if (view.request !== null) return requested(state, view, nowMs);
   const former = nodeOf(view, state.former);
   const wrong = former === null ? null : notOurPrimary(state, view, former);
-  const found = former === null && writableOf(state, view, state.systemId).length > 0;
+  // whoever decides elsewhere may make a primary without a new timeline
+  const found = writableOf(state, view, state.systemId).some((n) => former === null || (obeys(view) && n !== former));
   if (wrong !== null || found) {
     const reason = wrong ?? 'a primary answers';
     return { state: move(state, 'starting', { primary: null, reason, sinceMs: nowMs }), actions: [] };
   }
   // restart first: the same server on the same timeline lost nothing
-  const alive = former !== null && !isForeign(former, state) && silentMs(former, state, nowMs) < view.timeoutMs;
+  const alive = former !== null && !isForeign(former, state) && !isSuspicious(former, state, view, nowMs);
   if (alive && former !== null) {
     const reason =
-      former.seen === null ? `${former.name} is alive: ${former.failure?.message}` : `${former.name} answers again`;
+      former.seen === null
+        ? `${former.name} is alive: ${conditionInWords(former.condition)}: ${former.failure?.message}`
+        : `${former.name} answers again`;
+    const trouble = former.seen === null ? reason : null;
     return {
-      state: move(state, 'steady', { primary: former.name, reason, sinceMs: nowMs }),
+      state: move(state, 'steady', { primary: former.name, reason, trouble, sinceMs: nowMs }),
       actions: [event('primary-returned', reason, { node: former.name })],
     };
   }
@@ -147,15 +172,16 @@ function suspect(state: State, view: View, nowMs: number): Decision {
   }
   const testimony = testimonyOf(state, view);
   if (!testimony.dead) return remain(state, testimony.reason);
-  const obstacle = automaticObstacle(state, view, nowMs);
+  const obstacle = automaticObstacle(state, view, nowMs) ?? mayReturn(former, state, view, nowMs);
   if (obstacle !== null)
     return remain(state, `${state.former ?? 'the primary'} is dead (${testimony.reason}); ${obstacle}`);
   const election = preview(state, view, 'automatic', null);
   if (isHopeless(election)) return halt(state, `no replica may be promoted: ${vetoesInWords(election)}`, nowMs);
-  return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  return beginUnlessVetoed(state, view, election.elected, testimony.reason, answer, nowMs);
 }
 
-function halted(state: State, view: View, nowMs: number): Decision {
+function halted(before: State, view: View, nowMs: number): Decision {
+  const { state, answer } = validated(before, view, nowMs);
   if (state.work !== null) return stay(state);
   if (view.request !== null) return requested(state, view, nowMs);
   if (nowMs - state.sinceMs < HALT_MS) return stay(state);
@@ -165,7 +191,7 @@ function halted(state: State, view: View, nowMs: number): Decision {
   const testimony = testimonyOf(state, view);
   if (!testimony.dead || automaticObstacle(state, view, nowMs) !== null) return stay(state);
   const election = preview(state, view, 'automatic', null);
-  if (!isHopeless(election)) return begin(state, view, 'automatic', null, testimony.reason, nowMs);
+  if (!isHopeless(election)) return beginUnlessVetoed(state, view, election.elected, testimony.reason, answer, nowMs);
   return remain(state, `no replica may be promoted: ${vetoesInWords(election)}`);
 }
 
@@ -188,7 +214,7 @@ type Verdict = { readonly kind: Plan['kind'] } & (
 export function judge(state: State, view: View, request: Request): Verdict {
   const kind: Plan['kind'] = request.kind === 'switchover' ? 'planned' : 'forced';
   const no = (refused: string): Verdict => ({ kind, refused, election: null });
-  if (view.mode === 'off') return no('failover.mode is off');
+  if (obeys(view)) return no(`failover.mode is ${view.mode}`);
   if (state.plan !== null) return no(`busy: ${state.reason}`);
   if (state.work !== null) return no(`busy: ${state.work}`);
   if (kind === 'planned' && (state.phase !== 'steady' || nodeOf(view, state.primary)?.seen?.role !== 'primary')) {
@@ -203,11 +229,9 @@ export function judge(state: State, view: View, request: Request): Verdict {
 
 /** What keeps Fairlead from acting by itself, or null. */
 function automaticObstacle(state: State, view: View, nowMs: number): string | null {
+  if (view.mode === 'follow') return 'failover.mode is follow: somebody else has to promote a replica';
   if (view.mode !== 'automatic') return `failover.mode is ${view.mode}: nothing is promoted unless an operator asks`;
-  const recent = state.promotionsMs.filter((ms) => nowMs - ms < FLAP_WINDOW_MS).length;
-  return recent < FLAP_LIMIT
-    ? null
-    : `${recent} promotions within ${FLAP_WINDOW_MS / 60_000} minutes: an operator must decide`;
+  return flapping(state, nowMs);
 }
 
 /** Why the assignment no longer matches what answers, or null. A question asked before the promotion has an outdated answer. */
@@ -232,10 +256,6 @@ function notOurPrimary(state: State, view: View, primary: NodeView): string | nu
 
 function isForeign(node: NodeView, state: State): boolean {
   return node.seen !== null && state.systemId !== null && node.seen.systemId !== state.systemId;
-}
-
-function silentMs(node: NodeView, state: State, nowMs: number): number {
-  return nowMs - Math.max(node.aliveMs ?? state.sinceMs, state.heardFromMs);
 }
 
 function refusal(view: View, reason: string): Action[] {

@@ -1,15 +1,18 @@
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
+import { sameHost } from '../cluster/same-host.ts';
 import type { Config } from '../config/config.ts';
-import { wallMsOf } from '../core/clock.ts';
+import { wallMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, quell } from './fence.ts';
+import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
 import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
 import { GivenUp, handOver } from './hand-over.ts';
+import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
 import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
@@ -19,7 +22,6 @@ import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
 import type { SyncKeeper } from './sync/sync-keeper.ts';
 import { Upstreams } from './upstreams.ts';
-import { sameHost } from './witness.ts';
 
 export type EffectDeps = {
   readonly cluster: Cluster;
@@ -30,6 +32,7 @@ export type EffectDeps = {
   readonly clients: Clients;
   readonly keeper: SyncKeeper | null;
   readonly journal: LostJournal;
+  readonly hooks: Hooks;
 };
 
 /** Whatever serves clients, as far as a change of primary concerns it. */
@@ -74,17 +77,27 @@ export class Effects {
     const { nodes, store } = this.#deps;
     const histories = new Map();
     const recorded = new Map();
+    const promotions = new Set<number>();
     await each(action.nodes, async (node) => {
       // a replica has the epochs too, and a primary may be without a schema
       const newest = await store.latestEpoch(node).catch(() => null);
       if (newest !== null) recorded.set(node, newest);
+      const earlier = await store.recentPromotions(node, wallMs() - FLAP_WINDOW_MS).catch(() => []);
+      for (const atMs of earlier) promotions.add(atMs - wallMsOf(0));
       histories.set(node, await inspectPrimary(nodes, node));
     });
-    return { work: 'inspect', histories, recorded };
+    return { work: 'inspect', histories, recorded, promotionsMs: [...promotions].sort((a, b) => a - b) };
   }
 
-  async freeze(action: ActionOf<'freeze'>, { epoch, timeline }: State): Promise<Outcome> {
-    const { nodes, config, signs, clients, keeper } = this.#deps;
+  async validate({ from, to, reason }: ActionOf<'validate'>): Promise<Outcome> {
+    return {
+      work: 'validate',
+      refused: await this.#deps.hooks.run('validate', { event: 'failover', from, to, reason }),
+    };
+  }
+
+  async freeze(action: ActionOf<'freeze'>, { epoch, timeline, reason }: State): Promise<Outcome> {
+    const { nodes, config, signs, clients, keeper, hooks } = this.#deps;
     if (!action.force) {
       const alive = await this.#stillStreaming(action);
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
@@ -99,8 +112,9 @@ export class Effects {
         ? each([action.former], async (node) => void this.#covered.set(node, await quell(nodes, node, epoch)))
         : Promise.resolve(new Map<string, string>());
     const learning = stopping.then(() => keeper?.learn(action.former, timeline, frozen));
+    const fenced = hooks.has('fence') ? hooks.run('fence', { event: 'failover', from: action.former, reason }) : null;
     await Promise.all([learning, within(config.failover.timeout, quelling), clients.settled()]);
-    return { work: 'freeze', frozen, alive: null };
+    return { work: 'freeze', frozen, alive: null, ...(fenced === null ? {} : { unfenced: await fenced }) };
   }
 
   /** The last look before anything is touched: the observations are up to a probe interval old. */

@@ -27,6 +27,8 @@ export type FailoverEvent = {
 export type FailoverStore = {
   /** The newest epoch that `node` has on record; null when it has none (or no schema). */
   latestEpoch(node: string): Promise<{ readonly epoch: number; readonly timeline: number } | null>;
+  /** Wall clock milliseconds of the automatic promotions since `sinceMs` that `node` has on record; may have none of them. */
+  recentPromotions(node: string, sinceMs: number): Promise<readonly number[]>;
   /** Writes to the assigned primary. Rejects when that fails now; it has to try again by itself. */
   recordEpoch(record: EpochRecord): Promise<void>;
   /** Keeps the event; while there is no primary it has to be kept until there is one. */

@@ -9,11 +9,19 @@ export type SignOfLife = {
   readonly streamedMs: number | null;
   /** Highest timeline it showed. A replica whose receiver is gone may name an older one until its next restartpoint. */
   readonly timeline: number;
+  /** Since when its host refuses connections without a break: nothing listens there. Null: it does not. */
+  readonly refusedSinceMs: number | null;
   /** Since when it has, as a replica, no streaming receiver; null while it streams. */
   readonly deafSinceMs: number | null;
 };
 
-const NOTHING: SignOfLife = Object.freeze({ aliveMs: null, streamedMs: null, timeline: 0, deafSinceMs: null });
+const NOTHING: SignOfLife = Object.freeze({
+  aliveMs: null,
+  streamedMs: null,
+  timeline: 0,
+  refusedSinceMs: null,
+  deafSinceMs: null,
+});
 
 /** Follows the observations; the memory behind the controller's view. */
 export class SignsOfLife {
@@ -34,7 +42,9 @@ export class SignsOfLife {
     const { last, failure } = observations.of(node);
     const before = this.of(node);
     if (failure !== null) {
-      if (!maybeDead(failure.kind)) this.#signs.set(node, { ...before, aliveMs: failure.finishedMs });
+      const refusedSinceMs = failure.kind === 'refused' ? (before.refusedSinceMs ?? failure.finishedMs) : null;
+      const aliveMs = maybeDead(failure.kind) ? before.aliveMs : failure.finishedMs;
+      this.#signs.set(node, { ...before, aliveMs, refusedSinceMs });
       return;
     }
     if (last === null) return;
@@ -43,6 +53,7 @@ export class SignsOfLife {
     this.#signs.set(node, {
       aliveMs: last.finishedMs,
       streamedMs: streams ? last.finishedMs : before.streamedMs,
+      refusedSinceMs: null,
       timeline: Math.max(before.timeline, last.timeline, last.receiver?.timeline ?? 0),
       deafSinceMs: streams || last.role === 'primary' ? null : (before.deafSinceMs ?? last.finishedMs),
     });

@@ -1,5 +1,5 @@
 import type { ControlTarget } from '../backend/control-connection.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, followsOthers } from '../config/config.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { ControlNodes } from './control-nodes.ts';
@@ -82,7 +82,7 @@ export class SlotWatch {
     const { config, event } = this.#deps;
     const { warn_at: warnAtBytes, drop_at } = config.slots;
     // with failover off nothing on a server is changed
-    const dropAtBytes = config.failover.mode === 'off' ? null : drop_at;
+    const dropAtBytes = followsOthers(config) ? null : drop_at;
     const verdict = judgeSlot(slot, { warnAtBytes, dropAtBytes });
     const node = this.#ownerOf(slot);
     const detail = { node, primary, slot: slot.name, keptBytes: slot.keptBytes, safeBytes: slot.safeBytes };

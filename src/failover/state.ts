@@ -42,7 +42,7 @@ export type Plan = {
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
-export type Work = 'inspect' | 'freeze' | 'hand over' | 'fast-forward' | 'promote' | 'repoint' | 'thaw';
+export type Work = 'inspect' | 'validate' | 'freeze' | 'hand over' | 'fast-forward' | 'promote' | 'repoint' | 'thaw';
 
 export type State = {
   readonly phase: Phase;
@@ -64,6 +64,10 @@ export type State = {
   readonly forks: readonly Fork[];
   readonly plan: Plan | null;
   readonly work: Work | null;
+  /** When a hook last kept a failover from going on; null: none did. */
+  readonly vetoedMs: number | null;
+  /** What is wrong with the primary although it lives, as it was told; null: nothing. */
+  readonly trouble: string | null;
   /** When primaries were promoted automatically; against flapping. */
   readonly promotionsMs: readonly number[];
 };
@@ -83,6 +87,8 @@ export const INITIAL: State = Object.freeze({
   forks: [],
   plan: null,
   work: null,
+  vetoedMs: null,
+  trouble: null,
   promotionsMs: [],
 });
 
@@ -108,8 +114,17 @@ export type Outcome =
       readonly histories: ReadonlyMap<string, TimelineHistory>;
       /** Newest epoch in the store of each node, where it has one. */
       readonly recorded: ReadonlyMap<string, { readonly epoch: number; readonly timeline: number }>;
+      /** When primaries were promoted automatically in the time of earlier runs; monotonic milliseconds of our clock. */
+      readonly promotionsMs: readonly number[];
     }
-  | { readonly work: 'freeze'; readonly frozen: readonly Frozen[]; readonly alive: string | null }
+  | { readonly work: 'validate'; readonly refused: string | null }
+  | {
+      readonly work: 'freeze';
+      readonly frozen: readonly Frozen[];
+      readonly alive: string | null;
+      /** Why it is not certain that the old primary is off, where a hook has to make it so; left out: none has. */
+      readonly unfenced?: string | null;
+    }
   | {
       readonly work: 'hand over';
       readonly frozen: readonly Frozen[];
@@ -157,6 +172,7 @@ export type Outcome =
 export type Action =
   // work
   | { readonly kind: 'inspect'; readonly nodes: readonly string[] }
+  | { readonly kind: 'validate'; readonly from: string | null; readonly to: string | null; readonly reason: string }
   | {
       readonly kind: 'freeze';
       readonly nodes: readonly string[];
@@ -192,6 +208,7 @@ export type Action =
   | { readonly kind: 'fence'; readonly node: string; readonly epoch: number }
   | { readonly kind: 'lift'; readonly node: string }
   | { readonly kind: 'mend'; readonly node: string; readonly primary: string }
+  | { readonly kind: 'rejoin'; readonly node: string; readonly primary: string; readonly reason: string }
   // told at once
   /** An agent makes the old primary a follower. It goes on by itself. */
   | { readonly kind: 'demote'; readonly node: string; readonly primary: string }

@@ -1,16 +1,17 @@
 import type { Cluster } from '../cluster/cluster.ts';
-import { type Config, membersOf } from '../config/config.ts';
+import { type Config, followsOthers, membersOf } from '../config/config.ts';
 import { nowMs } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Chronicle } from './chronicle.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { Effects } from './effects.ts';
+import type { Hooks } from './hooks.ts';
 import { type ReceiverSettings, tuneReceiver } from './receiver-settings.ts';
 import type { Action, State } from './state.ts';
 import { prepareFollower } from './sync/follower-settings.ts';
 import type { SyncKeeper } from './sync/sync-keeper.ts';
 
-type Chore = Extract<Action, { kind: 'fence' | 'lift' | 'mend' }>;
+type Chore = Extract<Action, { kind: 'fence' | 'lift' | 'mend' | 'rejoin' }>;
 
 export type UpkeepDeps = {
   readonly cluster: Cluster;
@@ -19,12 +20,15 @@ export type UpkeepDeps = {
   readonly effects: Effects;
   readonly chronicle: Chronicle;
   readonly keeper: SyncKeeper | null;
+  readonly hooks: Hooks;
 };
 
 /** How often the control connections are used, so that a broken one is noticed before it is needed. */
 const ROUND_MS = 5000;
 /** A chore that failed, or did not help, is tried again after this. */
 const AGAIN_MS = 5000;
+/** A program that makes a replica of a former primary takes its time, and what it began may go on after its end. */
+const REJOIN_AGAIN_MS = 60_000;
 /** The round starts this soon, and looks this often for nodes that it has not seen yet. */
 const EARLY_MS = 250;
 
@@ -77,7 +81,7 @@ export class Upkeep {
           action.node,
         );
       } finally {
-        this.#notBeforeMs.set(key, nowMs() + AGAIN_MS);
+        this.#notBeforeMs.set(key, nowMs() + (action.kind === 'rejoin' ? REJOIN_AGAIN_MS : AGAIN_MS));
       }
     });
   }
@@ -103,6 +107,13 @@ export class Upkeep {
         if (done !== null) chronicle.event('repointed', done, detail);
         return;
       }
+      case 'rejoin': {
+        const { node, primary, reason } = action;
+        chronicle.event('rejoining', `${node} is made to follow ${primary} by hooks.rejoin`, detail);
+        const problem = await this.#deps.hooks.run('rejoin', { event: 'rejoin', node, to: primary, reason });
+        if (problem !== null) chronicle.event('rejoin-failed', `hooks.rejoin for ${node}: ${problem}`, detail);
+        return;
+      }
       default:
         action satisfies never;
     }
@@ -124,7 +135,7 @@ export class Upkeep {
   async #visit(node: string, role: 'primary' | 'replica'): Promise<void> {
     const { nodes, config, effects, keeper } = this.#deps;
     try {
-      if (role === 'primary' || config.failover.mode === 'off') {
+      if (role === 'primary' || followsOthers(config)) {
         await nodes.query(node, 'SELECT 1', [], 2000);
         return;
       }

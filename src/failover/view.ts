@@ -1,4 +1,5 @@
 import type { Cluster } from '../cluster/cluster.ts';
+import type { Condition } from '../cluster/condition.ts';
 import type { Observation, ProbeFailure } from '../cluster/observation.ts';
 import { agentsOf, type Config, membersOf } from '../config/config.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
@@ -16,6 +17,9 @@ export type NodeView = SignOfLife & {
   /** The last answer, when it is fresh and no failure came after it; else null. */
   readonly seen: Observation | null;
   readonly failure: { readonly kind: ProbeFailure; readonly message: string } | null;
+  /** Since when it gives no answer; null while it does. */
+  readonly failingSinceMs: number | null;
+  readonly condition: Condition;
   /** It was asked at least once. */
   readonly asked: boolean;
   /** Its `wal_receiver_timeout` in milliseconds; 0 means never, null unknown. */
@@ -31,9 +35,13 @@ export type NodeView = SignOfLife & {
 /** Everything a decision looks at, taken at one instant. */
 export type View = {
   readonly nodes: readonly NodeView[];
-  readonly mode: 'automatic' | 'manual' | 'off';
+  readonly mode: 'automatic' | 'manual' | 'follow' | 'off';
   readonly timeoutMs: number;
+  /** How long a primary that is down may take to come back; null: by what it shows. */
+  readonly restartWaitMs: number | null;
   readonly maxLossBytes: number;
+  /** Which hooks there are, and whether nobody is promoted without the success of `fence`. */
+  readonly hooks: { readonly validate: boolean; readonly rejoin: boolean; readonly fenceRequired: boolean };
   /** Newest position of the primary (or former primary) that anybody told us. */
   readonly newestLsn: Lsn;
   /** By how much our own timer was late: our blockage is nobody else's death. */
@@ -64,10 +72,13 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
   const agents = agentsOf(config);
   const staleMs = 2 * config.cluster.probe_interval + config.cluster.probe_timeout;
   const nodes = membersOf(cluster.nodes).map((node): NodeView => {
-    const { last, failure } = cluster.observations.of(node.name);
+    const { last, failure, failingSinceMs } = cluster.observations.of(node.name);
+    const sign = signs.of(node.name);
     const fresh = last !== null && failure === null && nowMs - last.finishedMs <= staleMs;
     return Object.freeze({
-      ...signs.of(node.name),
+      ...sign,
+      // whatever shows that it lives
+      aliveMs: latest(sign.aliveMs, cluster.life.of(node.name)?.atMs ?? null),
       name: node.name,
       host: node.host,
       port: node.port,
@@ -76,6 +87,8 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
       drained: cluster.operator.value.drained.has(node.name),
       seen: fresh ? last : null,
       failure: failure === null ? null : { kind: failure.kind, message: failure.message },
+      failingSinceMs,
+      condition: cluster.topology.value.byName.get(node.name)?.condition ?? 'unknown',
       asked: last !== null || failure !== null,
       receiverTimeoutMs: extras.receiverTimeoutMs(node.name),
       demotable: config.failover.demote && agents.has(node.name),
@@ -87,13 +100,23 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
     nodes: Object.freeze(nodes),
     mode: config.failover.mode,
     timeoutMs: config.failover.timeout,
+    restartWaitMs: config.failover.restart_wait,
     maxLossBytes: config.failover.max_loss,
+    hooks: {
+      validate: config.hooks.validate !== null,
+      rejoin: config.hooks.rejoin !== null,
+      fenceRequired: config.hooks.fence?.required === true,
+    },
     newestLsn: newestLsn(cluster, state),
     lateMs: extras.lateMs,
     outcome: extras.outcome,
     request: extras.request,
     standing: extras.standing,
   });
+}
+
+function latest(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.max(a, b);
 }
 
 /** Probe, on-demand sample and logical stream each know a position of the primary: the newest is the bound of what may be lost. */
@@ -104,6 +127,11 @@ function newestLsn(cluster: Cluster, state: State): Lsn {
   const sampled = cluster.samples.timeline === state.timeline ? cluster.samples.lsn : LSN_ZERO;
   // without a stream the commit log stays at zero
   return maxLsn(maxLsn(probed, sampled), cluster.commits.newestLsn);
+}
+
+/** Somebody else decides who is primary; nothing on a server is touched. */
+export function obeys({ mode }: View): boolean {
+  return mode === 'off' || mode === 'follow';
 }
 
 export function nodeOf(view: View, name: string | null): NodeView | null {

@@ -1,3 +1,4 @@
+import { sameHost } from '../cluster/same-host.ts';
 import type { State } from './state.ts';
 import { type NodeView, nodeOf, type View } from './view.ts';
 
@@ -75,10 +76,3 @@ function streamsFromElsewhere(node: NodeView, view: View, state: State): boolean
       sameHost(other.host, receiver.senderHost),
   );
 }
-
-/** The addresses of one host as configured and as a server reports them. */
-export function sameHost(a: string, b: string): boolean {
-  return a === b || (LOOPBACK.has(a) && LOOPBACK.has(b));
-}
-
-const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1']);

@@ -200,6 +200,7 @@ export class Placement implements Checkout, Expiring {
       );
     }
     const { paused, primary } = cluster.topology.value;
+    if (!cluster.vigil.sound(nowMs())) return { kind: 'hold' };
     // what it notifies is to be heard: a new primary is listened to first
     if (paused || primary === null || (!request.readOnly && notifications.behind(request.database)))
       return { kind: 'hold' };
@@ -264,7 +265,10 @@ export class Placement implements Checkout, Expiring {
   }
 
   #noPrimary(): FairleadError {
-    const { reason, phase } = this.#services.cluster.topology.value;
+    const { reason, phase, primary } = this.#services.cluster.topology.value;
+    if (primary !== null) {
+      return new FairleadError('no_primary', 'Fairlead stood still, and the primary has not answered since');
+    }
     const { hold } = this.#services.config().failover;
     return new FairleadError('no_primary', `there has been no primary for ${hold} ms (${phase}: ${reason})`);
   }

@@ -12,6 +12,8 @@ import { WalPusher } from './wal-pusher.ts';
 
 /** How often questions that got no answer are looked for. */
 const EXPIRY_MS = 100;
+/** Probes out of turn come at this pace at most. */
+const SEARCH_MS = 100;
 
 export type MonitorOptions = {
   readonly config: Config;
@@ -22,6 +24,7 @@ export type MonitorOptions = {
 
 export class Monitor {
   readonly #cluster: Cluster;
+  readonly #follows: boolean;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
   readonly #probers: readonly (Prober | SubscriberProber)[];
@@ -30,11 +33,16 @@ export class Monitor {
   readonly #pusher: WalPusher;
   #probeTimer: NodeJS.Timeout | undefined;
   #expiryTimer: NodeJS.Timeout | undefined;
+  #searchTimer: NodeJS.Timeout | undefined;
+  #stopped = false;
+  #hurriedMs = Number.NEGATIVE_INFINITY;
+  #unsubscribe: () => void = () => {};
 
   constructor(cluster: Cluster, options: MonitorOptions) {
     const { config, log } = options;
     const { observations, waiters } = cluster;
     this.#cluster = cluster;
+    this.#follows = config.failover.mode === 'follow';
     this.#intervalMs = config.cluster.probe_interval;
     this.#timeoutMs = config.cluster.probe_timeout;
     const targets = new Map(cluster.nodes.map((node) => [node.name, options.target(node)]));
@@ -42,8 +50,8 @@ export class Monitor {
     this.#probers = cluster.nodes.map(({ name, subscription }) => {
       const rest = { timeoutMs: this.#timeoutMs, log };
       if (subscription !== undefined) return new SubscriberProber(name, subscription, cluster, target, rest);
-      const connection = new ControlConnection(target(name), 'fairlead-probe');
-      return new Prober(name, connection, observations, rest);
+      const open = () => new ControlConnection(target(name), 'fairlead-probe', () => this.#hurry());
+      return new Prober(name, open, cluster, rest);
     });
     this.#pollers = cluster.nodes.map(({ name, subscription }) => {
       const question = subscription === undefined ? REPLAY_QUESTION : appliedQuestion(subscription);
@@ -59,6 +67,8 @@ export class Monitor {
     // all nodes at one instant: their positions compare best
     this.#probeTimer = setInterval(() => void this.probeNow(), this.#intervalMs);
     this.#expiryTimer = setInterval(() => this.#expire(), EXPIRY_MS).unref();
+    if (this.#follows) this.#searchTimer = setInterval(() => this.#search(), SEARCH_MS).unref();
+    this.#unsubscribe = this.#cluster.vigil.doubtedSinceMs.subscribe(() => void this.probeNow());
     void this.probeNow();
   }
 
@@ -71,11 +81,27 @@ export class Monitor {
   async stop(): Promise<void> {
     clearInterval(this.#probeTimer);
     clearInterval(this.#expiryTimer);
+    clearInterval(this.#searchTimer);
+    this.#stopped = true;
+    this.#unsubscribe();
     this.#cluster.waiters.onDemand(() => {});
     this.#sampler.stop();
     this.#pusher.stop();
     for (const poller of this.#pollers) poller.stop();
     await Promise.all(this.#probers.map((prober) => prober.stop()));
+  }
+
+  /** A server ended a connection: its role may change, and who else's may is asked at once. */
+  #hurry(): void {
+    if (this.#stopped || nowMs() - this.#hurriedMs < SEARCH_MS) return;
+    this.#hurriedMs = nowMs();
+    void this.probeNow();
+  }
+
+  /** Where somebody else promotes, whoever it is shall be found soon. */
+  #search(): void {
+    const { primary } = this.#cluster.assignment.value;
+    if (primary === null || this.#cluster.observations.of(primary).failure !== null) this.#hurry();
   }
 
   #wakePollers(): void {

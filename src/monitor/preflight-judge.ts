@@ -1,4 +1,4 @@
-import type { Config, NodeConfig } from '../config/config.ts';
+import { type Config, followsOthers, type NodeConfig } from '../config/config.ts';
 import { type Finding, fine, problem, warning } from './finding.ts';
 import { ALTERED_SETTINGS, type NodeFacts } from './preflight-facts.ts';
 
@@ -13,7 +13,7 @@ export function judgeNode(node: NodeConfig, facts: NodeFacts, config: Config): F
   const findings: Finding[] = [];
   const { name } = node;
   const role = `"${config.cluster.user.replaceAll('"', '""')}"`;
-  const failover = config.failover.mode !== 'off';
+  const failover = !followsOthers(config);
   if (facts.version < OLDEST_VERSION) {
     findings.push(problem(name, `PostgreSQL ${facts.version_text} is too old`, 'upgrade to PostgreSQL 13 or newer'));
   }
@@ -146,7 +146,7 @@ export function judgeCluster(
     findings.push(
       warning(null, 'one node only: no reads are moved and nothing can be promoted', 'add a replica to cluster.nodes'),
     );
-  } else if (config.failover.mode !== 'off' && !nodes.some((n) => n.promotable && facts.get(n.name)?.in_recovery)) {
+  } else if (!followsOthers(config) && !nodes.some((n) => n.promotable && facts.get(n.name)?.in_recovery)) {
     findings.push(warning(null, 'no replica may be promoted', 'set promotable: true for one that answers'));
   }
   for (const [name, primary] of primaries) findings.push(...judgePrimary(name, primary, replicas.length, config));

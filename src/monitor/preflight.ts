@@ -80,7 +80,8 @@ function unreachable(node: NodeConfig, config: Config, error: unknown, othersAns
   const sqlState = error instanceof ControlError ? error.sqlState : null;
   switch (kind) {
     case 'refused':
-    case 'timeout':
+    case 'unreachable':
+    case 'hung':
     case 'lost':
       return problem(
         name,

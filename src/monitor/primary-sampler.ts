@@ -1,6 +1,7 @@
 import type { ControlTarget } from '../backend/control-connection.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { Backoff } from '../core/backoff.ts';
+import { nowMs } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { endOfLastRecord, parseLsn } from '../core/lsn.ts';
@@ -91,6 +92,7 @@ export class PrimarySampler {
         throw new Error(`sampled ${primary} on timeline ${timeline}, which is not the assigned primary's any more`);
       }
       this.#backoff.reset();
+      this.#cluster.life.note(primary, nowMs(), 'it told its position');
       samples.complete(
         index,
         timeline,

@@ -1,18 +1,30 @@
 import { type ControlConnection, ControlError } from '../backend/control-connection.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { LifeSigns } from '../cluster/life-signs.ts';
 import type { Observations } from '../cluster/observations.ts';
 import { nowMs, wallMsOf } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import { ClockOffset } from './clock-offset.ts';
 import { observationOf, PROBE_SQL, type ProbeRow, RECEIVED_TIMELINE_SQL } from './probe.ts';
 
+type Overdue = { readonly connection: ControlConnection; readonly sinceMs: number };
+
+/** Each takes a server connection of one that may be short of them. */
+const OVERDUE_LIMIT = 2;
+const OVERDUE_MS = 30_000;
+
 /** Asks one node how it is; each answer or failure is one record in the table of observations. */
 export class Prober {
   readonly node: string;
-  readonly #connection: ControlConnection;
+  readonly #open: () => ControlConnection;
   readonly #observations: Observations;
+  readonly #life: LifeSigns;
   readonly #timeoutMs: number;
   readonly #log: Log;
   readonly #clock = new ClockOffset();
+  #connection: ControlConnection;
+  /** Connections on which an answer is overdue, the oldest first: one that comes after all shows an overloaded server to be alive. */
+  #overdue: readonly Overdue[] = [];
   #sequence = 0;
   #running: Promise<void> | null = null;
   #stopped = false;
@@ -22,13 +34,15 @@ export class Prober {
 
   constructor(
     node: string,
-    connection: ControlConnection,
-    observations: Observations,
+    open: () => ControlConnection,
+    cluster: Pick<Cluster, 'observations' | 'life'>,
     options: { timeoutMs: number; log: Log },
   ) {
     this.node = node;
-    this.#connection = connection;
-    this.#observations = observations;
+    this.#open = open;
+    this.#connection = open();
+    this.#observations = cluster.observations;
+    this.#life = cluster.life;
     this.#timeoutMs = options.timeoutMs;
     this.#log = options.log;
   }
@@ -58,6 +72,7 @@ export class Prober {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#connection.close();
+    this.#forget(() => true);
     await this.#running;
   }
 
@@ -65,9 +80,15 @@ export class Prober {
     const sequence = ++this.#sequence;
     const startedMs = nowMs();
     const failing = this.#observations.of(this.node).failure;
+    const connection = this.#connection;
+    const late = () => {
+      this.#life.note(this.node, nowMs(), `it answered a probe after ${Math.round(nowMs() - startedMs)} ms`);
+      this.#forget((overdue) => overdue.connection === connection);
+    };
     try {
-      const rows = await this.#connection.query<ProbeRow>(PROBE_SQL, [], this.#timeoutMs);
+      const rows = await connection.query<ProbeRow>(PROBE_SQL, [], this.#timeoutMs, late);
       const finishedMs = nowMs();
+      this.#forget(() => true);
       const row = rows[0] as ProbeRow;
       if (row.started_at !== this.#startedAt) {
         this.#timeline = row.in_recovery && row.receiver_pid === null ? await this.#receivedTimeline() : 0;
@@ -90,8 +111,21 @@ export class Prober {
       if (this.#stopped) return;
       const { kind, message } =
         error instanceof ControlError ? error : { kind: 'sql' as const, message: String(error) };
+      if (kind === 'hung') this.#setAside(connection, startedMs);
       this.#observations.recordFailure({ node: this.node, sequence, startedMs, finishedMs: nowMs(), kind, message });
       if (failing?.kind !== kind) this.#log.warn({ node: this.node, kind, error: message }, 'node does not answer');
     }
+  }
+  /** The next probe asks on a new connection; this one may still answer, unless enough others are waited for. */
+  #setAside(connection: ControlConnection, sinceMs: number): void {
+    this.#forget((overdue) => sinceMs - overdue.sinceMs > OVERDUE_MS);
+    if (this.#overdue.length < OVERDUE_LIMIT) this.#overdue = [...this.#overdue, { connection, sinceMs }];
+    else connection.close();
+    this.#connection = this.#open();
+  }
+
+  #forget(which: (overdue: Overdue) => boolean): void {
+    for (const overdue of this.#overdue) if (which(overdue)) overdue.connection.close();
+    this.#overdue = this.#overdue.filter((overdue) => !which(overdue));
   }
 }

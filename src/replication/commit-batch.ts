@@ -35,6 +35,8 @@ export type StreamMessage =
   | CommitBatch
   /** Everything up to here was read; nothing that is told later ended before. */
   | { readonly kind: 'position'; readonly lsn: bigint }
+  /** The server sent something, whatever it was. */
+  | { readonly kind: 'heard' }
   /** The stream ended; the worker is about to exit. */
   | { readonly kind: 'failed'; readonly sqlState: string | null; readonly message: string };
 

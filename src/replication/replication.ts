@@ -1,7 +1,7 @@
 /** Follows the assigned primary's logical stream and writes commits and table freshness into the model; the only writer of both. */
 import { ControlConnection, type ControlTarget } from '../backend/control-connection.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Config, NodeConfig } from '../config/config.ts';
+import { type Config, followsOthers, type NodeConfig } from '../config/config.ts';
 import { Backoff } from '../core/backoff.ts';
 import { nowMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
@@ -89,7 +89,7 @@ export class Replication {
   constructor(cluster: Cluster, options: ReplicationOptions) {
     this.#cluster = cluster;
     // whoever promotes nobody loses nothing
-    cluster.kept.budgetBytes = options.config.failover.mode === 'off' ? 0 : options.config.failover.keep_rows;
+    cluster.kept.budgetBytes = followsOthers(options.config) ? 0 : options.config.failover.keep_rows;
     this.#user = options.config.cluster.user;
     this.#log = options.log;
     this.#targetOf = options.target;
@@ -180,6 +180,7 @@ export class Replication {
 
   #hear(message: StreamMessage): void {
     if (message.kind === 'commits') this.#record(message);
+    else if (message.kind === 'heard') this.#heard();
     else if (message.kind === 'position') this.#receive(lsn(message.lsn));
     else if (message.kind === 'started') this.#started(parseLsn(message.consistentLsn), message.encoding);
     else {
@@ -187,6 +188,10 @@ export class Replication {
       this.#stream = null;
       this.#failed(streamFault(message.sqlState, message.message, this.#user));
     }
+  }
+
+  #heard(): void {
+    if (this.#target !== null) this.#cluster.life.note(this.#target.name, nowMs(), 'its logical stream goes on');
   }
 
   /** What committed before the slot existed was not told: it may have changed everything. */
@@ -259,6 +264,8 @@ export class Replication {
       this.#stream = null;
       this.#failed({ permanent: false, message: failure.message, fix: null });
     }
+    // a walsender that answers proves more than a probe that does not
+    if (failure !== null && this.#streaming) this.#stream?.ping();
     if (last === null || failure !== null || last.role !== 'primary') return;
     const { timeline } = this.#cluster.assignment.value;
     if (timeline !== 0 && last.timeline !== timeline) return;

@@ -32,6 +32,11 @@ export class Stream {
     this.#worker.on('exit', () => tell({ kind: 'failed', sqlState: null, message: 'the stream worker ended' }));
   }
 
+  /** Asks the server for a sign of life: told as 'heard'. */
+  ping(): void {
+    this.#worker.postMessage('ping');
+  }
+
   /** Ends the worker and with it the connection and the temporary slot; nothing is told any more. */
   async stop(): Promise<void> {
     this.#ended = true;

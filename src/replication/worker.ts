@@ -28,6 +28,9 @@ const BATCH_MS = 2;
 /** Confirmed this often, well inside any `wal_sender_timeout` in use (the shortest seen is 5 s). */
 const CONFIRM_MS = 1000;
 
+/** The main thread is told at most this often that something came. */
+const SAY_MS = 250;
+
 /** After this much silence the server is asked for a sign of life, after twice as much it counts as gone. */
 const SILENCE_MS = 5000;
 
@@ -42,11 +45,21 @@ let position = 0n as Lsn;
 let confirmed = 0n as Lsn;
 let told = 0n as Lsn;
 let heardMs = performance.now();
+/** When the main thread was last told that something came. */
+let saidMs = 0;
 let started = false;
 let failed = false;
 
 function tell(message: StreamMessage): void {
   port?.postMessage(message);
+}
+
+/** Something came from the server. Told now and then, not each time. */
+function heard(): void {
+  heardMs = performance.now();
+  if (heardMs - saidMs < SAY_MS) return;
+  saidMs = heardMs;
+  tell({ kind: 'heard' });
 }
 
 function flush(): void {
@@ -109,7 +122,7 @@ const decoder = new CommitDecoder({
 });
 
 service.on('data', (lsnText: string, kind: DecodedKind) => {
-  heardMs = performance.now();
+  heard();
   if (kind !== 'commit') return;
   // the header of a commit carries the end of its record, of anything else where that stands: those do not rise
   const endLsn = parseLsn(lsnText);
@@ -119,7 +132,7 @@ service.on('data', (lsnText: string, kind: DecodedKind) => {
 });
 
 service.on('heartbeat', (lsnText: string, _timestamp: number, shouldRespond: boolean) => {
-  heardMs = performance.now();
+  heard();
   const sentLsn = parseLsn(lsnText);
   // what the server sent before this was processed when it was read; a server that shuts down waits until this is confirmed
   if (sentLsn > position) position = sentLsn;
@@ -128,6 +141,10 @@ service.on('heartbeat', (lsnText: string, _timestamp: number, shouldRespond: boo
 });
 
 service.on('error', fail);
+
+port.on('message', () => {
+  if (started && !failed) confirm(true);
+});
 
 const watch = setInterval(() => {
   if (!started) return;

@@ -92,6 +92,26 @@ export class Store {
     });
   }
 
+  /**
+   * Wall clock milliseconds of the automatic promotions since `sinceMs` that `node` has on record, replicas included.
+   * @throws when it does not answer
+   */
+  async recentPromotions(node: string, sinceMs: number): Promise<readonly number[]> {
+    const found = await this.#newestOf(node, async (db) => {
+      const rows = await db
+        .selectFrom('events')
+        .select('at')
+        .where('kind', '=', 'failover')
+        .where('at', '>=', new Date(sinceMs))
+        .where(sql<boolean>`detail ->> 'kind' = 'automatic'`)
+        .orderBy('at', 'desc')
+        .limit(20)
+        .execute();
+      return rows.map(({ at }) => at.getTime());
+    });
+    return found ?? [];
+  }
+
   /** Reads what one node has on record; null where it has no such table. @throws when it does not answer */
   async #newestOf<T>(node: string, read: (db: Kysely<FairleadTables>) => Promise<T | null>): Promise<T | null> {
     const configured = this.#cluster.nodes.find((n) => n.name === node);

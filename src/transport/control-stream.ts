@@ -24,6 +24,7 @@ export class ControlStream extends Duplex {
   #giveUp: () => void = () => {};
   #started = false;
   #keepAliveMs: number | null = null;
+  #reached = false;
 
   constructor(address: ServerAddress, encryption: Encryption = encryptionsFor(address)[0] as Encryption) {
     super({ allowHalfOpen: false });
@@ -31,15 +32,23 @@ export class ControlStream extends Duplex {
     this.#encryption = encryption;
   }
 
+  /** The host has accepted the connection, whatever came of it. */
+  get reached(): boolean {
+    return this.#reached;
+  }
+
   /** `pg` passes port and host: they are the address's. */
   connect(): this {
-    this.#giveUp = openServerSocket(this.#address, this.#encryption, (error, socket) => {
+    const done = (error: Error | null, socket: net.Socket | null) => {
       if (socket === null) {
         this.destroy(error ?? undefined);
         return;
       }
       this.#adopt(socket);
       this.emit('connect');
+    };
+    this.#giveUp = openServerSocket(this.#address, this.#encryption, done, () => {
+      this.#reached = true;
     });
     return this;
   }

@@ -83,12 +83,14 @@ export function tlsFault(address: ServerAddress, error: unknown): TlsRefused {
 /**
  * Connects. `done` is called once, with a socket that has no listeners of ours; with TLS where `encryption` says so and the server has it.
  * Without it on the server, mode `prefer` goes on in plain text on the same connection.
+ * @param reached called when the host has accepted the connection
  * @returns how to give up; `done` is not called then
  */
 export function openServerSocket(
   address: ServerAddress,
   encryption: Encryption,
   done: (error: Error | null, socket: net.Socket | null) => void,
+  reached: () => void = () => {},
 ): () => void {
   const tcp: net.Socket = net.connect({
     host: address.host,
@@ -142,6 +144,7 @@ export function openServerSocket(
   };
   tcp.on('error', onError).on('close', onClose);
   tcp.once('connect', () => {
+    reached();
     if (encryption === 'plain') return finish(null);
     tcp.on('data', onAnswer);
     tcp.write(SSL_REQUEST);

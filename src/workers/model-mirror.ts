@@ -29,7 +29,7 @@ export class ModelMirror {
     cluster.samples.onDemand(() => void this.#sample());
   }
 
-  /** From now on replicas serve no reads while nothing is heard: nobody knows how far behind they are. Probes are heard of all the time. */
+  /** From now on replicas serve no reads while nothing is heard, and the primary no writes: nobody knows how far behind they are, and who is primary. Probes are heard of all the time. */
   watch({ probe_interval: intervalMs, probe_timeout: timeoutMs }: Config['cluster']): void {
     const look = () => {
       if (nowMs() - this.#heardMs > intervalMs * SILENT_PROBES + timeoutMs) this.#distrust();
@@ -39,7 +39,8 @@ export class ModelMirror {
   }
 
   #distrust(): void {
-    const { nodes, observations } = this.#cluster;
+    const { nodes, observations, vigil } = this.#cluster;
+    vigil.doubt(nowMs());
     for (const { name: node } of nodes) {
       const { last, failure } = observations.of(node);
       if (last === null || last.role === 'primary' || failure !== null) continue;
@@ -50,7 +51,7 @@ export class ModelMirror {
         sequence: last.sequence,
         startedMs: atMs,
         finishedMs: atMs,
-        kind: 'timeout',
+        kind: 'hung',
         message,
       });
     }

@@ -28,6 +28,8 @@ export type ControlledOptions = {
   readonly replication?: ConfigInput['replication'];
   /** What an earlier run recorded. */
   readonly epochs?: readonly EpochRecord[];
+  /** When it promoted by itself; wall clock milliseconds. */
+  readonly promotions?: readonly number[];
   /** Settings of single nodes: weight, promotable. */
   readonly nodes?: Readonly<Record<string, { readonly weight?: number; readonly promotable?: boolean }>>;
   /** False: returns at once, without waiting for a primary to be adopted. */
@@ -61,6 +63,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
     demote: () => {},
     clients: { quiesce: async () => {}, settled: async () => {}, acknowledgedAfter: async () => [] },
     store: {
+      recentPromotions: async (_node, sinceMs) => [...(options.promotions ?? [])].filter((atMs) => atMs >= sinceMs),
       latestEpoch: async () => epochs.at(-1) ?? null,
       recordEpoch: async (record) => void epochs.push(record),
       recordEvent: async (event) => void events.push(event),

@@ -10,6 +10,7 @@ const STATE_CLASS = {
   'needs rejoin': 'bad',
   foreign: 'bad',
   detached: 'warn',
+  unsteady: 'warn',
 };
 
 const SYNC_CLASS = { sync: 'good', quorum: 'good', failing: 'bad', joining: 'warn' };

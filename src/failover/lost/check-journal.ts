@@ -1,14 +1,14 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Config } from '../../config/config.ts';
+import { type Config, followsOthers } from '../../config/config.ts';
 import { messageOf } from '../../core/errors.ts';
 import { type Finding, fine, warning } from '../../monitor/finding.ts';
 import { journalDirectory } from './journal-directory.ts';
 
 /** Whether lost transactions could be written down. Nothing of it keeps Fairlead from running. */
 export async function checkJournal(config: Config): Promise<Finding[]> {
-  const { mode, keep_rows, journal_directory } = config.failover;
-  if (mode === 'off' || keep_rows === 0) return [];
+  const { keep_rows, journal_directory } = config.failover;
+  if (followsOthers(config) || keep_rows === 0) return [];
   const directory = journalDirectory(journal_directory);
   const error = await obstacle(directory);
   if (error === null) return [fine(null, `transactions that a failover loses are written to ${directory}`)];

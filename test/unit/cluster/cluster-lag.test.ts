@@ -77,7 +77,7 @@ describe('lag of a replica', () => {
       sequence: 2,
       startedMs: askedMs + 500,
       finishedMs: askedMs + 1500,
-      kind: 'timeout',
+      kind: 'hung',
       message: 'late',
     });
     assert.ok((cluster.lag('pg2')?.ms ?? 0) >= 4000);

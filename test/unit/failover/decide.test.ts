@@ -91,7 +91,7 @@ const CASES: readonly Case[] = [
     name: '3: a hanging primary whose receivers were silent for longer than they tolerate',
     state: STEADY,
     view: view([
-      dead('pg1', { failure: { kind: 'timeout', message: 'no answer' } }),
+      dead('pg1', { failure: { kind: 'hung', message: 'no answer' } }),
       orphan('pg2', 1000, { seen: seen('pg2', { receiver: { ...RECEIVER, silentMs: 2001 } }) }),
       orphan('pg3'),
     ]),
@@ -214,10 +214,94 @@ const CASES: readonly Case[] = [
   {
     name: '45: a refused login is not dead',
     state: SUSPECT,
-    view: view([dead('pg1', { failure: { kind: 'auth', message: '28P01' }, aliveMs: NOW - 10 }), ...ORPHANS]),
+    view: view([
+      dead('pg1', { failure: { kind: 'auth', message: '28P01' }, condition: 'refusing', aliveMs: NOW - 10 }),
+      ...ORPHANS,
+    ]),
     phase: 'steady',
     primary: 'pg1',
-    reason: /pg1 is alive: 28P01/,
+    reason: /pg1 is alive and does not let Fairlead in: 28P01/,
+  },
+  {
+    name: 'nothing listens for as long as a quick restart takes: dead before the timeout',
+    state: STEADY,
+    view: view([dead('pg1', { refusedSinceMs: NOW - 1010, aliveMs: NOW - 1200 }), ...ORPHANS]),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: 'nothing listens, for less than a quick restart takes',
+    state: STEADY,
+    view: view([dead('pg1', { refusedSinceMs: NOW - 900, aliveMs: NOW - 1200 }), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: 'nothing listens for us, but something shows that it lives',
+    state: STEADY,
+    view: view([dead('pg1', { refusedSinceMs: NOW - 2500, aliveMs: NOW - 200 }), ...ORPHANS]),
+    phase: 'steady',
+    primary: 'pg1',
+  },
+  {
+    name: 'down, and given time to come back',
+    state: SUSPECT,
+    view: view([dead('pg1', { refusedSinceMs: NOW - 3000 }), ...ORPHANS], { restartWaitMs: 60_000 }),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg1 has 60000 ms to come back/,
+  },
+  {
+    name: 'in recovery (57P03) for the timeout: a replica takes over',
+    state: STEADY,
+    view: view([dead('pg1', { failure: { kind: 'starting', message: '57P03' }, condition: 'starting' }), ...ORPHANS]),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: 'in recovery, and given time to come back',
+    state: STEADY,
+    view: view([dead('pg1', { failure: { kind: 'starting', message: '57P03' }, condition: 'starting' }), ...ORPHANS], {
+      restartWaitMs: 60_000,
+    }),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /to come back .* starts, stops or recovers/,
+  },
+  {
+    name: 'silent in its host’s way has no time to come back',
+    state: STEADY,
+    view: view([dead('pg1', { failure: { kind: 'unreachable', message: 'no connection' } }), ...ORPHANS], {
+      restartWaitMs: 60_000,
+    }),
+    phase: 'fencing',
+    primary: null,
+  },
+  {
+    name: 'overloaded: told, and left alone',
+    state: STEADY,
+    view: view([
+      dead('pg1', {
+        failure: { kind: 'hung', message: 'no answer within 1000 ms' },
+        condition: 'overloaded',
+        failingSinceMs: NOW - 4000,
+        aliveMs: NOW - 100,
+      }),
+      ...ORPHANS,
+    ]),
+    phase: 'steady',
+    primary: 'pg1',
+    reason: /pg1 is alive and answers too late: no answer within 1000 ms/,
+    does: ['event primary-troubled'],
+  },
+  {
+    name: 'the trouble is over',
+    state: { ...STEADY, trouble: 'pg1 is alive and answers too late', reason: 'pg1 is alive and answers too late' },
+    view: view([node('pg1'), ...REPLICAS]),
+    phase: 'steady',
+    primary: 'pg1',
+    reason: /pg1 answers again/,
+    does: ['event primary-returned'],
   },
   {
     name: '46: another cluster answers at the primary’s address, the replicas still stream',
@@ -316,12 +400,38 @@ const CASES: readonly Case[] = [
     does: ['mend'],
   },
   {
-    name: 'somebody else promoted a replica: looked at anew',
+    name: 'somebody else promoted a replica: looked at anew, writes are held',
     state: STEADY,
-    view: view([dead('pg1'), NEW_PRIMARY, FOLLOWER]),
+    view: view([node('pg1'), NEW_PRIMARY, FOLLOWER]),
     phase: 'starting',
-    primary: 'pg1',
+    primary: null,
     does: ['event primary-changed', 'inspect'],
+  },
+  {
+    name: 'follow: somebody made a primary without a new timeline',
+    state: SUSPECT,
+    view: view([dead('pg1'), node('pg2', { seen: seen('pg2', { role: 'primary', receiver: null }) }), orphan('pg3')], {
+      mode: 'follow',
+    }),
+    phase: 'starting',
+    primary: null,
+    does: ['inspect'],
+  },
+  {
+    name: 'follow: the primary is dead, and nobody is promoted',
+    state: STEADY,
+    view: view([dead('pg1'), ...ORPHANS], { mode: 'follow' }),
+    phase: 'suspect',
+    primary: 'pg1',
+    reason: /pg1 is dead .*failover.mode is follow/,
+  },
+  {
+    name: 'follow: the old primary is back: it gets nothing, and is not touched',
+    state: AFTER,
+    view: view([node('pg1'), NEW_PRIMARY, FOLLOWER], { mode: 'follow' }),
+    phase: 'steady',
+    primary: 'pg2',
+    does: ['event fenced'],
   },
   {
     name: '13: halted, and a primary of a higher timeline appears: adopted by way of starting',
@@ -359,7 +469,12 @@ const CASES: readonly Case[] = [
     state: { ...INITIAL, sinceMs: NOW - 3001, work: 'inspect' },
     view: view([dead('pg1'), ...ORPHANS], {
       newestLsn: at(0),
-      outcome: { work: 'inspect', histories: new Map(), recorded: new Map([['pg3', { epoch: 4, timeline: 1 }]]) },
+      outcome: {
+        work: 'inspect',
+        histories: new Map(),
+        recorded: new Map([['pg3', { epoch: 4, timeline: 1 }]]),
+        promotionsMs: [],
+      },
     }),
     phase: 'fencing',
     primary: null,
@@ -423,6 +538,7 @@ const CASES: readonly Case[] = [
           work: 'inspect',
           histories: new Map([['pg1', { timeline: 1, steps: [], known: true }]]),
           recorded: new Map([['pg1', { epoch: 5, timeline: 1 }]]),
+          promotionsMs: [],
         },
       },
     ),
@@ -599,7 +715,12 @@ describe('decide at the start', () => {
   });
 
   it('adopts the one primary, with epoch 1 when none is recorded', () => {
-    const outcome: Outcome = { work: 'inspect', histories: new Map([['pg1', history(1, [])]]), recorded: new Map() };
+    const outcome: Outcome = {
+      work: 'inspect',
+      histories: new Map([['pg1', history(1, [])]]),
+      recorded: new Map(),
+      promotionsMs: [],
+    };
     const { state } = settle(inspecting, view([node('pg1'), ...REPLICAS], { outcome }));
     assert.deepEqual(
       [state.phase, state.primary, state.epoch, state.timeline, state.systemId],
@@ -607,11 +728,25 @@ describe('decide at the start', () => {
     );
   });
 
+  it('24: counts the promotions of earlier runs', () => {
+    const promotionsMs = [1, 2, 3, 4, 5].map((i) => NOW - i * 20_000);
+    const histories = new Map([['pg1', history(1, [])]]);
+    const outcome: Outcome = { work: 'inspect', histories, recorded: new Map(), promotionsMs };
+    const { state } = settle(inspecting, view([node('pg1'), ...REPLICAS], { outcome }));
+    const after = settle(
+      { ...state, phase: 'suspect', sinceMs: 1000, heardFromMs: 1000 },
+      view([dead('pg1'), ...ORPHANS]),
+    );
+    assert.equal(after.state.phase, 'suspect');
+    assert.match(after.state.reason, /5 promotions within 10 minutes/);
+  });
+
   it('13: raises the epoch when the timeline is newer than what is recorded', () => {
     const outcome: Outcome = {
       work: 'inspect',
       histories: new Map([['pg2', history(2, [[1, 1000]])]]),
       recorded: new Map([['pg2', { epoch: 7, timeline: 1 }]]),
+      promotionsMs: [],
     };
     const { state, kinds } = settle(inspecting, view([dead('pg1'), NEW_PRIMARY, FOLLOWER], { outcome }));
     assert.deepEqual([state.primary, state.epoch, state.timeline], ['pg2', 8, 2]);
@@ -627,6 +762,7 @@ describe('decide at the start', () => {
         ['pg2', history(2, [[1, 1000]])],
       ]),
       recorded: new Map(),
+      promotionsMs: [],
     };
     const { state } = settle(inspecting, view([node('pg1'), NEW_PRIMARY, FOLLOWER], { outcome }));
     assert.equal(state.primary, 'pg2');
@@ -642,6 +778,7 @@ describe('decide at the start', () => {
         ['pg2', history(1, [])],
       ]),
       recorded: new Map(),
+      promotionsMs: [],
     };
     const { state } = settle(inspecting, view([node('pg1'), twin], { outcome }));
     assert.equal(state.phase, 'halted');
@@ -649,7 +786,12 @@ describe('decide at the start', () => {
   });
 
   it('does not take a primary that its own replica has outlived', () => {
-    const outcome: Outcome = { work: 'inspect', histories: new Map([['pg1', history(1, [])]]), recorded: new Map() };
+    const outcome: Outcome = {
+      work: 'inspect',
+      histories: new Map([['pg1', history(1, [])]]),
+      recorded: new Map(),
+      promotionsMs: [],
+    };
     const { state } = settle(inspecting, view([node('pg1'), dead('pg2'), FOLLOWER], { outcome }));
     assert.equal(state.phase, 'halted');
     assert.match(state.reason, /pg1 was replaced by a primary that does not answer/);

@@ -52,6 +52,8 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     drained: false,
     seen: observation,
     failure: null,
+    failingSinceMs: null,
+    condition: 'answers',
     asked: true,
     receiverTimeoutMs: 2000,
     demotable: false,
@@ -60,6 +62,7 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     aliveMs: observation?.finishedMs ?? NOW - 60_000,
     streamedMs: name === 'pg1' ? null : NOW - 200,
     timeline: observation?.timeline ?? 1,
+    refusedSinceMs: null,
     deafSinceMs: null,
     ...change,
   };
@@ -70,6 +73,8 @@ export const dead = (name: string, change: Partial<NodeView> = {}): NodeView =>
   node(name, {
     seen: null,
     failure: { kind: 'refused', message: 'ECONNREFUSED' },
+    failingSinceMs: NOW - TIMEOUT,
+    condition: 'refused',
     aliveMs: NOW - TIMEOUT - 10,
     ...change,
   });
@@ -88,7 +93,9 @@ export function view(nodes: readonly NodeView[], change: Partial<View> = {}): Vi
     nodes,
     mode: 'automatic',
     timeoutMs: TIMEOUT,
+    restartWaitMs: null,
     maxLossBytes: 100,
+    hooks: { validate: false, rejoin: false, fenceRequired: false },
     newestLsn: at(1000),
     lateMs: 0,
     outcome: null,

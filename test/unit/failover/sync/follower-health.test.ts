@@ -48,7 +48,7 @@ describe('the health of followers', () => {
   it('needs an answer to us: one that we cannot reach proves nothing at a failover', () => {
     const failure = { node: 'pg2', sequence: 1, startedMs: 0, finishedMs: 0, message: '' };
     cluster.observations.record(seen('pg3'));
-    cluster.observations.recordFailure({ ...failure, kind: 'timeout' });
+    cluster.observations.recordFailure({ ...failure, kind: 'hung' });
     assert.deepEqual(ailments(facts(sender('pg2'), sender('pg3'))), { pg2: 'does not answer', pg3: null });
     cluster.observations.recordFailure({ ...failure, kind: 'too_many' });
     assert.equal(ailments(facts(sender('pg2'))).pg2, null);
