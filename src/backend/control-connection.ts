@@ -2,7 +2,7 @@ import pg from 'pg';
 import type { ProbeFailure } from '../cluster/observation.ts';
 import type { Config, NodeConfig } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
-import { reach } from '../transport/control-stream.ts';
+import { type ControlStream, reach } from '../transport/control-stream.ts';
 import {
   type Encryption,
   encryptionsFor,
@@ -82,7 +82,8 @@ export class ControlConnection {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(this.#error('timeout', null, `no answer within ${Math.round(timeoutMs)} ms`));
-        this.close();
+        // given up, it must not be carried out later
+        this.#drop((stream) => stream.abort());
       }, timeoutMs);
     });
     try {
@@ -96,14 +97,17 @@ export class ControlConnection {
 
   /** Drops the connection at once; the next statement opens a new one. */
   close(): void {
+    // destroyed, not ended: a hung server would never answer a polite goodbye
+    this.#drop((stream) => stream.destroy());
+  }
+
+  #drop(end: (stream: ControlStream) => void): void {
     const client = this.#client;
     this.#client = null;
     this.#connecting = null;
     this.#before = Promise.resolve();
     this.#generation++;
-    // destroyed, not ended: a hung server would never answer a polite goodbye
-    if (client !== null)
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    if (client !== null) end((client as unknown as { connection: { stream: ControlStream } }).connection.stream);
   }
 
   async #run<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {

@@ -113,6 +113,19 @@ export class PartitionScene {
     await until(() => this.stateOf(node) === state || this.#complain(), { what: `${node} to be ${state}`, timeoutMs });
   }
 
+  /** Exactly these followers stand for acknowledged commits. */
+  async counted(...nodes: readonly string[]): Promise<void> {
+    const { synchrony } = this.fairlead.app.cluster;
+    const now = () => {
+      const { state = null, guarantee = null } = synchrony.value ?? {};
+      return `${state} ${guarantee?.map((quorum) => quorum.nodes)}`;
+    };
+    await until(() => now() === `confirmed ${nodes}` || this.#complain(now()), {
+      what: `${nodes} to count`,
+      timeoutMs: 20_000,
+    });
+  }
+
   /** Everything streams and serves again, and every client writes. */
   async healed(primary = 'pg1', replicas = 2): Promise<void> {
     this.network.heal();
@@ -162,11 +175,11 @@ export class PartitionScene {
     return lost;
   }
 
-  #complain(): never {
+  #complain(more = ''): never {
     const { phase, reason } = this.assignment;
     const nodes = [...this.fairlead.app.cluster.topology.value.byName.values()].map(
       (n) => `${n.name} ${n.state}: ${n.reason}`,
     );
-    throw new Error(`${phase}: ${reason}; ${nodes.join('; ')}`);
+    throw new Error(`${phase}: ${reason}; ${nodes.join('; ')} ${more}`);
   }
 }
