@@ -85,7 +85,12 @@ export class Journal {
     const nowMs = performance.now();
     const there = () => {
       const later = this.entries.filter(({ startedMs, outcome }) => startedMs > nowMs && outcome === 'ok');
-      return new Set(later.map(({ client }) => client)).size === this.connections.length;
+      const written = new Set(later.map(({ client }) => client));
+      const waiting = this.connections.flatMap(({ lost }, client) =>
+        written.has(client) ? [] : [lost ?? 'no answer'],
+      );
+      if (waiting.length > 0) throw new Error(`${waiting}; ${JSON.stringify(this.codes)}`);
+      return true;
     };
     await until(there, { what: 'another write of every client', timeoutMs });
   }
