@@ -16,7 +16,8 @@ const WRITE = `SELECT pg_logical_emit_message(false, 'fairlead', repeat(' ', $1:
  * A replica may have received the beginning of a record, up to the end of a segment, whose rest the old primary never wrote: when its disk
  * was full, for example. It asks the new primary for the next segment, which is refused until that one has come so far ("requested
  * starting point … is ahead of the WAL flush position of this server"). Where commits wait for that very replica it would
- * never get there: so it is brought there.
+ * never get there: so it is brought there. PostgreSQL then ends the replica with PANIC ("could not open file" of the new timeline: it looks for
+ * the segment in which the record began, 18.4 too), and when it is started again it follows.
  * @returns whether something was written. @throws ControlError
  */
 export async function passPartialRecord(nodes: ControlNodes, primary: string, receivedLsn: Lsn): Promise<boolean> {
