@@ -9,6 +9,8 @@ import { run } from 'node:test';
 import { inspect } from 'node:util';
 import { removeAbandonedClusters } from '../src/embedded/cluster-directory.ts';
 import { CANNOT } from './support/needs.ts';
+import { removeAbandonedNetworks } from './support/private-network.ts';
+import { removeAbandonedDisks } from './support/small-disk.ts';
 
 type Failure = { readonly path: string; readonly error: unknown };
 type Skip = { readonly path: string; readonly reason: string };
@@ -145,8 +147,8 @@ const results = [
   ...(await runAll(integration, INTEGRATION_TIMEOUT_MS, Math.min(2, availableParallelism()))),
 ];
 // what a test file that was killed left behind
-for (const directory of removeAbandonedClusters())
-  process.stdout.write(`removed ${directory} of a test that was killed\n`);
+for (const left of [...removeAbandonedClusters(), ...removeAbandonedNetworks(), ...removeAbandonedDisks()])
+  process.stdout.write(`removed ${left} of a test that was killed\n`);
 
 const sum = (count: (result: FileResult) => number) => results.reduce((total, result) => total + count(result), 0);
 const failed = sum((result) => result.failures.length) + (results.length === 0 || stopping.signal.aborted ? 1 : 0);

@@ -96,7 +96,8 @@ export class ControlConnection {
       timer = setTimeout(() => {
         const error = this.#missed(timeoutMs);
         reject(error);
-        if (late === undefined || error.kind === 'unreachable') this.close();
+        // given up, it must not be carried out later
+        if (late === undefined || error.kind === 'unreachable') this.#drop((stream) => stream.abort());
         else running.then(late, (failed) => (this.#classify(failed).sqlState === null ? undefined : late()));
       }, timeoutMs);
     });
@@ -111,15 +112,18 @@ export class ControlConnection {
 
   /** Drops the connection at once; the next statement opens a new one. */
   close(): void {
+    // destroyed, not ended: a hung server would never answer a polite goodbye
+    this.#drop((stream) => stream.destroy());
+  }
+
+  #drop(end: (stream: ControlStream) => void): void {
     const client = this.#client;
     this.#client = null;
     this.#connecting = null;
     this.#ready = false;
     this.#before = Promise.resolve();
     this.#generation++;
-    // destroyed, not ended: a hung server would never answer a polite goodbye
-    if (client !== null)
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    if (client !== null) end((client as unknown as { connection: { stream: ControlStream } }).connection.stream);
   }
 
   async #run<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {

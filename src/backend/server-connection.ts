@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import { abortSocket } from '../transport/abort-socket.ts';
 import { STATUS } from '../wire/message-type.ts';
 import { TERMINATE } from '../wire/writer.ts';
 import { Cancels } from './cancel-request.ts';
@@ -192,7 +193,9 @@ export class ServerConnection {
   destroy(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#socket.destroy();
+    // what is in flight must not arrive later: its outcome is told now, and the server may be given up
+    if (this.depth > 0) abortSocket(this.#socket);
+    else this.#socket.destroy();
     this.#output.end();
     this.host.closed(this);
     const error = this.#lostError(reason);

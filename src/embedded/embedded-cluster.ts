@@ -12,11 +12,11 @@ import type { Log } from '../core/log.ts';
 import { SILENT } from '../core/log.ts';
 import { findBinaries, type PostgresBinaries } from './binaries.ts';
 import { type ClusterDirectory, makeClusterDirectory, removeAbandonedClusters } from './cluster-directory.ts';
-import { EmbeddedNode } from './embedded-node.ts';
+import { EmbeddedNode, LOOPBACK, type Place } from './embedded-node.ts';
 import { atExit } from './exit-cleanup.ts';
 import { freePort } from './free-port.ts';
 import { cloneServer, initializeDatabase, makeDirectory, writeOwned } from './initialize.ts';
-import { PG_HBA, renderSettings, type Settings, serverSettings, standbySettings } from './server-settings.ts';
+import { hbaFor, renderSettings, type Settings, serverSettings, standbySettings } from './server-settings.ts';
 import { type UnprivilegedUser, unprivilegedUser } from './unprivileged-user.ts';
 
 export type EmbeddedClusterOptions = {
@@ -30,6 +30,8 @@ export type EmbeddedClusterOptions = {
   /** False switches fsync off; for tests. */
   readonly durable?: boolean | undefined;
   readonly log?: Log | undefined;
+  /** Where each server runs; by default on the loopback address. @param data the directory that holds the nodes' */
+  readonly placeOf?: ((name: string, data: string) => Place) | undefined;
 };
 
 const SUPERUSER = 'postgres';
@@ -149,6 +151,7 @@ async function createNode(plan: Plan, number: number): Promise<EmbeddedNode> {
   makeDirectory(directory, plan.user);
   return new EmbeddedNode({
     name,
+    place: placeOf(plan, name),
     port: await freePort(),
     directory,
     logFile: `${directory}.log`,
@@ -158,8 +161,14 @@ async function createNode(plan: Plan, number: number): Promise<EmbeddedNode> {
   });
 }
 
+function placeOf(plan: Plan, name: string): Place {
+  return plan.placeOf?.(name, plan.data) ?? LOOPBACK;
+}
+
 function configure(node: EmbeddedNode, plan: Plan): void {
-  const settings = serverSettings(node.port, plan.durable ?? true, plan.settings ?? {});
+  const { host, socketDirectory } = placeOf(plan, node.name);
+  const place = { listen_addresses: host, unix_socket_directories: socketDirectory ?? '' };
+  const settings = serverSettings(node.port, plan.durable ?? true, { ...place, ...plan.settings });
   // the last one of a name wins: a copy's file holds its source's settings above its own
   appendFileSync(join(node.directory, 'postgresql.conf'), `\n${renderSettings(settings)}`);
 }
@@ -168,7 +177,8 @@ async function createPrimary(plan: Plan): Promise<EmbeddedNode> {
   const node = await createNode(plan, 1);
   await initializeDatabase(node.directory, plan.binaries, plan.user, plan.login);
   configure(node, plan);
-  writeOwned(join(node.directory, 'pg_hba.conf'), PG_HBA, plan.user);
+  const { network, socketDirectory } = placeOf(plan, node.name);
+  writeOwned(join(node.directory, 'pg_hba.conf'), hbaFor(network, socketDirectory !== null), plan.user);
   return node;
 }
 
@@ -180,7 +190,7 @@ async function createReplicas(plan: Plan, primary: EmbeddedNode): Promise<Embedd
   await cloneServer(primary, targets, plan.binaries.major, plan.user);
   for (const node of nodes) {
     configure(node, plan);
-    const link = { host: '127.0.0.1', port: primary.port, user: plan.login.superuser, password: plan.login.password };
+    const link = { host: primary.host, port: primary.port, user: plan.login.superuser, password: plan.login.password };
     const standby = standbySettings({ ...link, nodeName: node.name, slot: slotOf(node.name) });
     // where ALTER SYSTEM will replace them when the node is pointed elsewhere
     appendFileSync(join(node.directory, 'postgresql.auto.conf'), renderSettings(standby));

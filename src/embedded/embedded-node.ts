@@ -8,8 +8,27 @@ import type { PostgresBinaries } from './binaries.ts';
 import { killAllOf, processesOf, removeSharedMemoryOf, signalProcess } from './postgres-processes.ts';
 import type { UnprivilegedUser } from './unprivileged-user.ts';
 
+/** Where a server runs that has an address of its own; by default it is one of this machine's, on the loopback address. */
+export type Place = {
+  readonly host: string;
+  /** Whoever may come in with a password, as pg_hba.conf names it. */
+  readonly network: string;
+  /** Where its socket lies, which is reached whatever becomes of the network; null: it has none. */
+  readonly socketDirectory: string | null;
+  /** What the server's program is run by: it enters the place, drops our privileges, and becomes the program. */
+  readonly launcher: (user: UnprivilegedUser | null) => readonly string[];
+};
+
+export const LOOPBACK: Place = {
+  host: '127.0.0.1',
+  network: '127.0.0.1/32',
+  socketDirectory: null,
+  launcher: () => [],
+};
+
 export type EmbeddedNodeOptions = {
   readonly name: string;
+  readonly place: Place;
   readonly port: number;
   /** The data directory. */
   readonly directory: string;
@@ -24,7 +43,8 @@ export type EmbeddedNodeOptions = {
 export type StopMode = 'fast' | 'immediate';
 
 const STOP_SIGNAL = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
-const STARTING = new Set(['ECONNREFUSED', 'ECONNRESET', '57P03']);
+/** ENOENT: its socket is not there yet. */
+const STARTING = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', '57P03']);
 
 /** One PostgreSQL server as a direct child process, so that its pid is the postmaster's. */
 export class EmbeddedNode {
@@ -32,8 +52,11 @@ export class EmbeddedNode {
   readonly port: number;
   readonly directory: string;
   readonly logFile: string;
+  readonly host: string;
   /** Superuser, database postgres. */
   readonly url: string;
+  /** The same through its socket, where it has one. */
+  readonly localUrl: string;
   readonly #options: EmbeddedNodeOptions;
   #child: ChildProcess | null = null;
 
@@ -42,7 +65,10 @@ export class EmbeddedNode {
     this.port = options.port;
     this.directory = options.directory;
     this.logFile = options.logFile;
-    this.url = `postgres://${options.superuser}:${options.password}@127.0.0.1:${options.port}/postgres`;
+    this.host = options.place.host;
+    this.url = `postgres://${options.superuser}:${options.password}@${this.host}:${options.port}/postgres`;
+    const { socketDirectory } = options.place;
+    this.localUrl = socketDirectory === null ? this.url : `${this.url}?host=${encodeURIComponent(socketDirectory)}`;
     this.#options = options;
   }
 
@@ -59,15 +85,17 @@ export class EmbeddedNode {
   async start(timeoutMs = 60_000): Promise<void> {
     if (this.#child !== null) return;
     killAllOf(this.directory);
-    const { binaries, user } = this.#options;
+    const { binaries, user, place } = this.#options;
+    const launcher = place.launcher(user);
+    const command = [...launcher, join(binaries.directory, 'postgres'), '-D', this.directory];
     const log = openSync(this.logFile, 'a', 0o600);
-    const child = spawn(join(binaries.directory, 'postgres'), ['-D', this.directory], {
+    const child = spawn(command[0] as string, command.slice(1), {
       cwd: this.directory,
       env: serverEnvironment(),
       stdio: ['ignore', log, log],
       // a session of its own: Ctrl-C in the terminal is for us, who then stop the servers in order
       detached: true,
-      ...(user === null ? {} : { uid: user.uid, gid: user.gid }),
+      ...(user === null || launcher.length > 0 ? {} : { uid: user.uid, gid: user.gid }),
     });
     closeSync(log);
     this.#child = child;
@@ -149,7 +177,7 @@ export class EmbeddedNode {
   async #untilReady(child: ChildProcess, deadlineMs: number): Promise<void> {
     for (;;) {
       if (this.#child !== child) throw new Error('it ended at once');
-      const client = new pg.Client({ connectionString: this.url, connectionTimeoutMillis: 2000 });
+      const client = new pg.Client({ connectionString: this.localUrl, connectionTimeoutMillis: 2000 });
       client.on('error', () => {});
       try {
         await client.connect();

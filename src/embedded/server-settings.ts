@@ -52,10 +52,16 @@ function renderValue(value: string | number | boolean): string {
   return typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`;
 }
 
-/** Anybody with a password, from this machine only, also for replication: after a failover every node may feed the others. */
-export const PG_HBA = `host all all 127.0.0.1/32 scram-sha-256
-host replication all 127.0.0.1/32 scram-sha-256
+/**
+ * Anybody with a password, from one network only, also for replication: after a failover every node may feed the others.
+ * @param network as pg_hba.conf names it
+ * @param local whether also over the server's socket
+ */
+export function hbaFor(network: string, local: boolean): string {
+  return `${local ? 'local all all scram-sha-256\n' : ''}host all all ${network} scram-sha-256
+host replication all ${network} scram-sha-256
 `;
+}
 
 /** What to reach the primary with, as libpq's connection string. */
 export type PrimaryLink = {

@@ -1,5 +1,6 @@
-import { formatLsn, type Lsn, parseLsn } from '../core/lsn.ts';
+import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
+import { passPartialRecord } from './pass-partial-record.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -24,7 +25,12 @@ export type NewPrimary = {
 };
 
 const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
-  current_setting('recovery_target_timeline') AS target`;
+  coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive, current_setting('recovery_target_timeline') AS target`;
+
+const HALF =
+  'it held half a record of the old primary: PostgreSQL may end it for that, once (PANIC: could not open file); started again it follows';
+
+type Has = { recovery: boolean; replay: string; receive: string; target: string };
 
 export const STREAMS = `SELECT status, received_tli AS timeline, sender_port AS port FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
 
@@ -41,7 +47,7 @@ export async function repoint(
   timeline: number,
   primary: NewPrimary,
 ): Promise<string | null> {
-  const [has] = await nodes.query<{ recovery: boolean; replay: string; target: string }>(node, HAS, [], STATEMENT_MS);
+  const [has] = await nodes.query<Has>(node, HAS, [], STATEMENT_MS);
   if (has === undefined || !has.recovery) throw new Error('it is not a replica');
   const replayLsn = parseLsn(has.replay);
   const beyond = (forkLsn: Lsn | null) => timeline < primary.timeline && forkLsn !== null && replayLsn > forkLsn;
@@ -60,7 +66,15 @@ export async function repoint(
     { primary_slot_name: noSlot === null ? slot : '', primary_conninfo: conninfo },
     STATEMENT_MS,
   );
+  let half = false;
+  let passed = primary.forkLsn === null || timeline >= primary.timeline;
   const streams = await until(STREAM_MS, async () => {
+    if (!passed) {
+      // before it has replayed all that is common to both timelines, what it received says nothing
+      const [now] = await nodes.query<Has>(node, HAS, [], STATEMENT_MS);
+      passed = now !== undefined && parseLsn(now.replay) >= (primary.forkLsn ?? LSN_ZERO);
+      if (passed && now !== undefined) half = await passPartialRecord(nodes, primary.name, parseLsn(now.receive));
+    }
     const [row] = await nodes.query<{ status: string; timeline: number; port: number }>(
       node,
       STREAMS,
@@ -70,6 +84,7 @@ export async function repoint(
     return row?.status === 'streaming' && row.timeline === primary.timeline && row.port === target.port ? true : null;
   });
   if (streams === null && beyond(primary.forkLsn)) throw diverged();
+  if (half) return HALF;
   if (streams === null)
     throw new Error(`it does not stream from ${primary.name} within ${STREAM_MS} ms; its log tells why`);
   await upstreams.read(nodes, node, STATEMENT_MS);

@@ -4,6 +4,7 @@ import tls from 'node:tls';
 import type pg from 'pg';
 import type { FairleadError } from '../core/errors.ts';
 import { endPointBinding } from '../wire/channel-binding.ts';
+import { abortSocket } from './abort-socket.ts';
 import { type Encryption, encryptionsFor, openServerSocket, type ServerAddress, TlsRefused } from './server-socket.ts';
 import { mayCarryPassword, peerCertificate } from './server-tls.ts';
 
@@ -23,6 +24,7 @@ export class ControlStream extends Duplex {
   #socket: net.Socket | null = null;
   #giveUp: () => void = () => {};
   #started = false;
+  #aborted = false;
   #keepAliveMs: number | null = null;
   #reached = false;
 
@@ -78,6 +80,12 @@ export class ControlStream extends Duplex {
     return { raw: peerCertificate(this.#socket) ?? Buffer.alloc(0) };
   }
 
+  /** Destroys it such that nothing of what was written arrives later. */
+  abort(): void {
+    this.#aborted = true;
+    this.destroy();
+  }
+
   override _read(): void {
     this.#socket?.resume();
   }
@@ -94,7 +102,8 @@ export class ControlStream extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#giveUp();
-    this.#socket?.destroy();
+    if (this.#aborted && this.#socket !== null) abortSocket(this.#socket);
+    else this.#socket?.destroy();
     done(error);
   }
 

@@ -4,6 +4,7 @@ import tls from 'node:tls';
 import type { ServerTls } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { SSL_REQUEST } from '../wire/startup.ts';
+import { carriedBy } from './abort-socket.ts';
 import { slabReading } from './read-slabs.ts';
 import { isLoopback, tlsOptions } from './server-tls.ts';
 
@@ -139,6 +140,7 @@ export function openServerSocket(
       return finish(error as Error);
     }
     tcp.off('error', onError).off('close', onClose);
+    carriedBy(secured, tcp);
     current = secured;
     secured.on('error', onError).on('close', onClose);
   };

@@ -124,6 +124,7 @@ function testNode(name: string, port: number, password: string, started: Started
     host: '127.0.0.1',
     port,
     url,
+    localUrl: url,
     query: (text, values) => queryOnce(url, text, values),
     kill9: () => kill('SIGKILL'),
     freeze: async () => {

@@ -5,13 +5,15 @@
 import type pg from 'pg';
 import { sleep } from '../../src/core/sleep.ts';
 import { type Connection, closeAll, openMany } from './connection.ts';
+import { until } from './wait.ts';
 
 export type Entry = {
   readonly id: number;
   /** Monotonic milliseconds. */
   readonly startedMs: number;
   endedMs: number;
-  /** `failed`: certainly not there; `unknown`: there or not. */
+  readonly client: number;
+  /** `failed`: certainly not there; `unknown`: there or not, also while it is not answered yet. */
   outcome: 'ok' | 'failed' | 'unknown';
   /** SQLSTATE when it is not ok. */
   code: string | null;
@@ -37,10 +39,12 @@ export class Journal {
     this.#running.catch(() => {});
   }
 
-  /** Creates table `journal` and starts writing to it. It has no key: a number that is written twice is seen. */
+  /** Creates table `journal` and starts writing to it. It has no key: a number that is written twice is seen. Each row names the server's port. */
   static async start(url: string, clients: number): Promise<Journal> {
     const connections = await openMany(url, clients);
-    await (connections[0] as Connection).rows('CREATE TABLE journal (id int, client int)');
+    await (connections[0] as Connection).rows(
+      'CREATE TABLE journal (id int, client int, port int DEFAULT inet_server_port())',
+    );
     return new Journal(connections);
   }
 
@@ -76,6 +80,27 @@ export class Journal {
     }
   }
 
+  /** Resolves when every client has had another write acknowledged that it began after this call. */
+  async progress(timeoutMs = 20_000): Promise<void> {
+    const nowMs = performance.now();
+    const there = () => {
+      const later = this.entries.filter(({ startedMs, outcome }) => startedMs > nowMs && outcome === 'ok');
+      const written = new Set(later.map(({ client }) => client));
+      const waiting = this.connections.flatMap(({ lost }, client) =>
+        written.has(client) ? [] : [lost ?? 'no answer'],
+      );
+      if (waiting.length > 0) throw new Error(`${waiting}; ${JSON.stringify(this.codes)}`);
+      return true;
+    };
+    await until(there, { what: 'another write of every client', timeoutMs });
+  }
+
+  /** What began after that moment and is on a server all the same: `rows` are that server's. */
+  begunAfter(momentMs: number, rows: readonly { readonly id: number }[]): number[] {
+    const begun = new Map(this.entries.map(({ id, startedMs }) => [id, startedMs]));
+    return rows.map(({ id }) => id).filter((id) => (begun.get(id) ?? 0) > momentMs);
+  }
+
   /** Compares with the rows of the table. */
   compare(rows: readonly { readonly id: number }[]) {
     const there = new Set(rows.map((row) => row.id));
@@ -102,7 +127,10 @@ export class Journal {
 
   async #write(connection: Connection, index: number, turn: number): Promise<Entry> {
     const now = performance.now();
-    const entry: Entry = { id: this.#next++, startedMs: now, endedMs: now, outcome: 'ok', code: null };
+    const entry: Entry = {
+      ...{ id: this.#next++, client: index, startedMs: now, endedMs: now },
+      ...{ outcome: 'unknown', code: null },
+    };
     this.entries.push(entry);
     const insert = 'INSERT INTO journal VALUES ($1, $2)';
     let committing = turn % 4 !== 3;
@@ -114,6 +142,7 @@ export class Journal {
         committing = true;
         await connection.rows('COMMIT');
       }
+      entry.outcome = 'ok';
     } catch (error) {
       entry.code = (error as pg.DatabaseError).code ?? String(error);
       // a lost connection says nothing either

@@ -1,6 +1,7 @@
 /** The shape that both kinds of test cluster have. */
 import pg from 'pg';
 import type { Settings } from '../../src/embedded/server-settings.ts';
+import type { PrivateNetwork } from './private-network.ts';
 
 export type TestNode = {
   readonly name: string;
@@ -8,7 +9,9 @@ export type TestNode = {
   readonly port: number;
   /** Superuser, database postgres, directly to this server. */
   readonly url: string;
-  /** Runs one statement as superuser on a connection of its own. */
+  /** The same on this machine, where that is another way: over the server's socket, which no cut of the network closes. */
+  readonly localUrl: string;
+  /** Runs one statement as superuser on a connection of its own, over that way. */
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
   /** SIGKILL to the postmaster: no goodbye, crash recovery at the next start. Resolves when it has ended. */
   kill9(): Promise<void>;
@@ -38,6 +41,8 @@ export type TestClusterOptions = {
   readonly replicas?: number;
   /** Further settings of every server. */
   readonly settings?: Settings;
+  /** Each server in a network of its own; see `private-network.ts`. Not for containers. */
+  readonly network?: PrivateNetwork;
   /** Directory of the server's programs; default FAIRLEAD_TEST_PG_BIN, else the bundled ones. Not for containers. */
   readonly pgBin?: string;
 };
