@@ -263,6 +263,12 @@ export const configSchema = z.strictObject({
         .nullable()
         .default(null)
         .describe('where lost transactions are written to; none: $STATE_DIRECTORY, or the state directory of the user'),
+      outcomes: z
+        .enum(['tell', 'resolve'])
+        .default('tell')
+        .describe(
+          'of a COMMIT whose server died: tell says that the outcome is unknown; resolve asks the next primary',
+        ),
     })
     .prefault({}),
   replication: z

@@ -11,6 +11,7 @@ import { freeze, receiverSilenceMs, thaw } from './freeze.ts';
 import { handOver } from './hand-over.ts';
 import { inspectPrimary } from './inspect.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
+import { nextXidOf } from './next-xid.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
@@ -145,21 +146,28 @@ export class Effects {
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
+      let nextXid: bigint | null = null;
       const prepare = async () => {
         // a former primary that was rebuilt may have kept its fence; it would become a primary that takes no write
         await lift(nodes, node, this.#coveredBy(node));
         // synchronous from its first commit on
         await keeper?.prepare(node);
+        nextXid = await nextXidOf(nodes, node);
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
       this.#frozen.delete(node);
       const lostCommits = cluster.recent.after(done.forkLsn);
+      // what it replayed after it was asked may have ended more transactions
+      const replayLsn = state.plan?.frozen.find((f) => f.node === node)?.replayLsn ?? LSN_ZERO;
+      const asked = nextXid as bigint | null;
+      const known = asked !== null && replayLsn >= done.forkLsn ? { nextXid: asked } : {};
       return {
         work: 'promote',
         node,
         ...done,
+        ...known,
         lostCommits,
         journal: await this.#writeDown(state, node, { ...done, firstXid }),
         ...(await this.#unproven(state, done.forkLsn)),
