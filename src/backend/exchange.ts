@@ -95,6 +95,8 @@ export class Exchange {
   open = false;
   /** Replies reach nobody. */
   discard = false;
+  /** A question of ours stands before it, which no cancel request may hit. */
+  guarded = false;
   /** ReadyForQuery is not for the client. */
   swallowReady = false;
   /** Decides by SQLSTATE whether an error that came before any row is kept from the client for a rerun. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Incarnation } from '../cluster/incarnations.ts';
 import { nowMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { abortSocket } from '../transport/abort-socket.ts';
@@ -34,6 +35,8 @@ export class ServerConnection {
   readonly parameters: Map<string, string>;
   /** Its transactions are READ COMMITTED where a session says nothing else; false: or nobody has asked. */
   readsCommitted = false;
+  /** In which life of the server it was opened; null: it could not be told; undefined: it was not asked. */
+  incarnation: Incarnation | null | undefined;
   /** Settings applied by us. */
   settings: SettingsSet = NO_SETTINGS;
   readonly statements = new ServerStatements();
@@ -152,7 +155,7 @@ export class ServerConnection {
 
   /** The same for an exchange that may share the connection, and is at the head: what stands behind it is not hit. */
   cancelFor(exchange: Exchange): void {
-    if (this.sharing !== null && this.exchanges.head !== exchange) return;
+    if ((this.sharing !== null || exchange.guarded) && this.exchanges.head !== exchange) return;
     this.sharing?.isolate();
     this.cancel();
   }

@@ -14,6 +14,8 @@ export type Fork = {
   readonly epoch: number;
   /** Monotonic milliseconds: writes that were acknowledged before have survived; left out where that is all of them. */
   readonly provenUntilMs?: number;
+  /** Transaction ids from here on the new timeline has given out itself: whoever had them before has not committed on it. Left out: not known. */
+  readonly nextXid?: bigint;
 };
 
 /** Decided, as opposed to observed: who is primary. Frozen; replaced, never edited. */

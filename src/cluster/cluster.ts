@@ -11,6 +11,7 @@ import { AcknowledgedWrites } from './acknowledged-writes.ts';
 import { type Assignment, UNASSIGNED } from './assignment.ts';
 import { CommitLog } from './commit-log.ts';
 import { deriveTopology, sameTopology } from './derive-topology.ts';
+import { Incarnations } from './incarnations.ts';
 import { KeptRows } from './kept-rows.ts';
 import { type Lag, lagOf } from './lag.ts';
 import { LifeSigns } from './life-signs.ts';
@@ -48,6 +49,8 @@ export class Cluster {
   readonly freshness = new TableFreshness();
   /** Writer: frontend. */
   readonly audit = new ReadAudit(this.recent, this.freshness);
+  /** Writer: frontend. */
+  readonly incarnations = new Incarnations();
   /** Writer: failover. */
   readonly assignment = new Signal<Assignment>(UNASSIGNED);
   /** Writer: failover; null where synchronous replication is not Fairlead's. */

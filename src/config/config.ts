@@ -274,6 +274,12 @@ export const configSchema = z.strictObject({
         .boolean()
         .default(true)
         .describe('after a switchover the old primary is made a follower by its agent, where it has one'),
+      outcomes: z
+        .enum(['tell', 'resolve'])
+        .default('tell')
+        .describe(
+          'of a COMMIT whose server died: tell says that the outcome is unknown; resolve asks the next primary',
+        ),
     })
     .prefault({}),
   hooks: hooksSchema.prefault({}),

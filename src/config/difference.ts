@@ -11,7 +11,17 @@ export type Change = {
 };
 
 /** Sections that are read anew for every statement, login or checkout. */
-const LIVE = ['routing.', 'pool.', 'databases', 'users', 'auth.', 'tls.', 'failover.hold', 'shutdown_timeout'];
+const LIVE = [
+  'routing.',
+  'pool.',
+  'databases',
+  'users',
+  'auth.',
+  'tls.',
+  'failover.hold',
+  'failover.outcomes',
+  'shutdown_timeout',
+];
 const SECRET = /(^|[._])(password|token|http_token|key)$/;
 
 /** True when a reload changes it without a restart. */
@@ -41,7 +51,8 @@ export function difference(before: Config, after: Config): Change[] {
 export function afterReload(running: Config, read: Config): Config {
   const { routing, pool, databases, users, auth, tls, shutdown_timeout } = read;
   const live = { routing, pool, databases, users, auth, tls, shutdown_timeout };
-  return { ...running, ...live, failover: { ...running.failover, hold: read.failover.hold } };
+  const { hold, outcomes } = read.failover;
+  return { ...running, ...live, failover: { ...running.failover, hold, outcomes } };
 }
 
 function flatten(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {

@@ -262,7 +262,9 @@ function promoted(
     kind: plan.kind,
     proven: plan.proven ?? false,
   };
-  const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch };
+  const { nextXid } = outcome;
+  const known = nextXid === undefined ? {} : { nextXid };
+  const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch, ...known };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
   const name = plan.kind === 'planned' ? 'switchover' : 'failover';
   const demoted = plan.kind === 'planned' && nodeOf(view, former)?.demotable === true ? former : null;

@@ -16,6 +16,7 @@ import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
 import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
+import { nextXidOf } from './next-xid.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
@@ -169,10 +170,12 @@ export class Effects {
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
+      let nextXid: bigint | null = null;
       const prepare = async () => {
         if (this.#prepared !== node) await this.#prepare(node);
         this.#prepared = null;
         await markAs(nodes, this.upstreams, node, 'promote', state.epoch);
+        nextXid = await nextXidOf(nodes, node);
         laps.lap('prepare');
       };
       const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
@@ -181,10 +184,15 @@ export class Effects {
       this.#covered.delete(node);
       this.#frozen.delete(node);
       const lostCommits = cluster.recent.after(done.forkLsn);
+      // what it replayed after it was asked may have ended more transactions
+      const replayLsn = state.plan?.frozen.find((f) => f.node === node)?.replayLsn ?? LSN_ZERO;
+      const asked = nextXid as bigint | null;
+      const known = asked !== null && replayLsn >= done.forkLsn ? { nextXid: asked } : {};
       return {
         work: 'promote',
         node,
         ...done,
+        ...known,
         lostCommits,
         journal: await this.#writeDown(state, node, { ...done, firstXid }),
         steps: laps.steps,

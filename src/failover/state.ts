@@ -157,6 +157,8 @@ export type Outcome =
       /** Acknowledged through us, and nothing proves that they survived. */
       readonly unproven?: readonly UnprovenWrite[];
       readonly provenUntilMs?: number;
+      /** No transaction with this id, or a later one, had ended when it was promoted. */
+      readonly nextXid?: bigint;
       readonly refused: null;
     }
   | {

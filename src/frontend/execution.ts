@@ -12,6 +12,7 @@ import { STATUS } from '../wire/message-type.ts';
 import type { LastRoute } from './accounting.ts';
 import { cancelled } from './cancelled.ts';
 import type { Transaction } from './client-output.ts';
+import { CommitOutcome } from './commit-outcome.ts';
 import { readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost, ExecutionState } from './execution-host.ts';
 import { settleAt } from './home.ts';
@@ -49,13 +50,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   readonly #host: ExecutionHost;
   readonly #requests: RequestReader;
   placement: Placement | null = null;
+  readonly outcome: CommitOutcome;
   readonly #variant: Variant;
-  #state: ExecutionState = 'idle';
-  #transaction: Transaction = 'none';
-  #work: Work | null = null;
+  state: ExecutionState = 'idle';
+  transaction: Transaction = 'none';
+  work: Work | null = null;
   readonly statements: RunningStatements;
   readonly sharedRead: SharedRead;
-  #link: Link | null = null;
+  link: Link | null = null;
   #cancelEarly = false; // while the link was being made ready
   #home: Link['connection'] | null = null;
 
@@ -74,81 +76,68 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.statements = new RunningStatements(client, services, this, requests.statements);
     this.sharedRead = new SharedRead(client, services, this, requests, this.#variant, host);
     this.causality.begin(services.cluster);
+    this.outcome = new CommitOutcome(client, services, this, host);
     this.underWay = new UnderWay(requests, this.statements, this.#variant, host);
-  }
-
-  get state(): ExecutionState {
-    return this.#state;
-  }
-
-  get transaction(): Transaction {
-    return this.#transaction;
-  }
-
-  get work(): Work | null {
-    return this.#work;
-  }
-
-  get link(): Link | null {
-    return this.#link;
   }
 
   /** Takes on a request; `run`, or an answer of our own, follows. */
   accept(work: Work): void {
-    this.#work = work;
+    this.work = work;
     this.statements.accept(work);
     this.#cancelEarly = false;
-    this.#state = 'waiting';
+    this.state = 'waiting';
   }
 
   /** Runs the accepted request on a server. */
   run(): void {
-    const work = this.#work as Work;
-    if (this.start.concerns(work, this.#transaction)) this.#link = this.start.leave(this.#link as Link, work);
-    const link = this.#link;
+    const work = this.work as Work;
+    if (this.start.concerns(work, this.transaction)) this.link = this.start.leave(this.link as Link, work);
+    const link = this.link;
     if (link === null) return this.#seek(work);
     if (!link.connection.cancelling) return this.#apply(link);
     // a cancel request under way is meant for what ran before
-    link.connection.afterCancel(() => this.#link === link && this.#apply(link));
+    link.connection.afterCancel(() => this.link === link && this.#apply(link));
   }
 
   /** The accepted request was answered by ourselves. `ended`: a transaction that was lost is over with it. */
   settled(ended: boolean): void {
     if (ended) {
-      this.#transaction = 'none';
+      this.transaction = 'none';
       this.#transactionEnded();
     }
-    this.#work = null;
+    this.work = null;
     this.#rest(false);
   }
 
   /** @returns false when there is nothing that an answer from us could end. */
   cancel(): boolean {
+    if (this.outcome.giveUp()) return false;
     // without an exchange it is our own question that runs
-    if (this.#state === 'active' && this.underWay.exchange !== null)
-      this.#link?.connection.cancelFor(this.underWay.exchange);
-    else if (this.#state === 'active') return this.sharedRead.cancel();
-    if (this.#state !== 'waiting') return false;
+    if (this.state === 'active' && this.underWay.exchange !== null)
+      this.link?.connection.cancelFor(this.underWay.exchange);
+    else if (this.state === 'active') return this.sharedRead.cancel();
+    if (this.state !== 'waiting') return false;
     // with a link its settings are being applied: what the client believes to run is refused when its turn comes
-    if (this.#link !== null) this.#cancelEarly = this.#transaction === 'none';
+    if (this.link !== null) this.#cancelEarly = this.transaction === 'none';
     else this.placement?.abort();
-    if (this.#link === null && this.start.abandon()) this.#transaction = 'lost';
-    return this.#link === null;
+    if (this.link === null && this.start.abandon()) this.transaction = 'lost';
+    return this.link === null;
   }
 
   /** The client has caught up with what was relayed to it. */
   drained(): void {
-    this.#link?.connection.resume();
+    this.link?.connection.resume();
     this.sharedRead.drained();
   }
 
   /** The session is over: what it holds is given back or closed. */
   close(): void {
-    const idle = this.#state === 'idle' && this.#transaction === 'none';
-    const link = this.#link;
-    this.#state = 'closed';
-    this.#link = null;
+    const idle = this.state === 'idle' && this.transaction === 'none';
+    const link = this.link;
+    this.state = 'closed';
+    this.link = null;
     this.placement?.abort();
+    this.outcome.abort();
     this.causality.end();
     this.sharedRead.leave();
     this.#home = settleAt(null, this.#home, this);
@@ -158,26 +147,26 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   /** Runs the request at once among the reads of other sessions. @returns false when it is not one of those, or has to wait */
   join(work: Work): boolean {
-    if (this.#link !== null || this.keepsLink) return false;
-    this.#state = 'active';
+    if (this.link !== null || this.keepsLink) return false;
+    this.state = 'active';
     this.#cancelEarly = false;
-    this.#work = work;
+    this.work = work;
     if (this.sharedRead.join(work)) return true;
-    this.#state = 'idle';
-    this.#work = null;
+    this.state = 'idle';
+    this.work = null;
     return false;
   }
 
   sharedAnswered(route: LastRoute): void {
     this.statements.lastRoute = route;
-    this.#work = null;
-    this.#state = 'idle';
+    this.work = null;
+    this.state = 'idle';
     this.#host.rested(false);
   }
 
   rerun(work: Work): void {
     this.statements.accept(work);
-    this.#state = 'waiting';
+    this.state = 'waiting';
     this.#seek(work);
   }
 
@@ -186,8 +175,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     else if (loss.kind === 'fatal') this.#host.terminate(loss.error);
     else this.#host.close();
   }
-
-  // --- finding a server connection -----------------------------------------------------------------------------------
 
   #seek(work: Work): void {
     const { schema } = this.#requests;
@@ -198,41 +185,42 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   placed(where: Placed): void {
     if (where.shared) {
-      this.#state = 'active';
-      return this.sharedRead.take(this.#work as Work, where);
+      this.state = 'active';
+      return this.sharedRead.take(this.work as Work, where);
     }
     const link = new Link(where, this);
-    this.#link = link;
+    this.link = link;
+    this.outcome.meets(link);
     if (!link.readOnly) this.#home = settleAt(where.connection, this.#home, this);
     this.#host.listening.beforeUse(link, () => {
-      if (this.#link === link) this.#apply(link);
+      if (this.link === link) this.#apply(link);
     });
   }
 
   unplaceable(error: FairleadError): void {
-    this.#fail(error, (this.#work as Work).synced);
+    this.#fail(error, (this.work as Work).synced);
   }
 
   #apply(link: Link): void {
-    const work = this.#work as Work;
+    const work = this.work as Work;
     const { start, memory, statements } = this;
     statements.begin(work);
-    const needs = needsOf(link, work, this.#transaction, start, memory, statements.sequences, this.#variant);
+    const needs = needsOf(link, work, this.transaction, start, memory, statements.sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     readyLink(link, needs, (error) => {
       const { inTransaction } = needs;
-      if (this.#state === 'closed' || this.#link !== link) return;
+      if (this.state === 'closed' || this.link !== link) return;
       if (error === null || (inTransaction && error.code === 'connection_lost')) return this.#submit(link);
-      if (inTransaction) this.#transaction = 'failed';
+      if (inTransaction) this.transaction = 'failed';
       if (inTransaction || error.code === 'outdated_types') return this.#fail(error, work.synced);
-      this.#link = null;
+      this.link = null;
       link.drop('settings not applied');
       return error.code === 'connection_lost' ? this.#again(link, null) : this.#fail(error, work.synced);
     });
   }
 
   #submit(link: Link): void {
-    const work = this.#work as Work;
+    const work = this.work as Work;
     if (this.#cancelEarly) return this.#fail(cancelled(), work.synced);
     const where = { onReplica: link.readOnly && work.forced === null, readOnlyPort: this.#client.readOnly };
     const restores = work.synced && this.memory.mayRestore(work.verdicts);
@@ -242,17 +230,18 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
       swallowReady: work.describeOnly || restores || this.#host.listening.listens,
     });
     this.underWay.begin(link, exchange);
-    this.#state = 'active';
+    this.state = 'active';
     if (!this.keepsLink) this.sharedRead.first(link, exchange, work);
+    if (this.transaction === 'open' && this.statements.wrote) this.outcome.ask(link, work, exchange, this.memory);
     link.connection.submit(exchange, bytes);
     if (exchange.open) link.connection.settle(exchange);
     if (this.underWay.wantsMore) this.#host.readOn();
   }
 
   reply(exchange: Exchange, buffer: Buffer, start: number, end: number): void {
-    if (this.#state === 'closed') return;
+    if (this.state === 'closed') return;
     const keepsUp = this.#host.relay(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end));
-    if (!keepsUp) this.#link?.connection.pauseFor(exchange);
+    if (!keepsUp) this.link?.connection.pauseFor(exchange);
   }
 
   copyIn(): void {
@@ -266,16 +255,16 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   async(buffer: Buffer, start: number, end: number): void {
     const listens = this.memory.pinned !== null || this.statements.listen;
-    if (listens && this.#link !== null && this.#state !== 'closed') this.#host.async(this.#link, buffer, start, end);
+    if (listens && this.link !== null && this.state !== 'closed') this.#host.async(this.link, buffer, start, end);
   }
 
   finished(exchange: Exchange, status: number): void {
-    if (this.#state === 'closed') return;
-    const link = this.#link as Link;
-    const work = this.#work as Work;
-    const before = this.#transaction;
+    if (this.state === 'closed') return;
+    const link = this.link as Link;
+    const work = this.work as Work;
+    const before = this.transaction;
     const now = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
-    this.#transaction = now;
+    this.transaction = now;
     const { memory, statements } = this;
     const { running } = statements;
     const [succeeded, certain] = [exchange.sqlState === null, ranAll(work, running)];
@@ -295,12 +284,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   /** What the exchange changed in the session is read back before anything else runs. */
   #settle(link: Link, skip: boolean, cutShort: boolean): void {
-    if (this.#state === 'closed') return;
-    this.#work = null;
+    if (this.state === 'closed') return;
+    this.work = null;
     if (cutShort) return this.#leaveInsideMessage(link);
-    if (this.#transaction !== 'none') return this.#rest(skip);
+    if (this.transaction !== 'none') return this.#rest(skip);
     readBack(this.memory, link, this.#host, (error) => {
-      if (this.#state === 'closed') return;
+      if (this.state === 'closed') return;
       if (error === null) this.#rest(skip);
       else this.#host.terminate(error);
     });
@@ -308,50 +297,61 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   /** The server ended a COPY inside a long message of the client: it will take whatever comes next for the rest of that. */
   #leaveInsideMessage(link: Link): void {
-    this.#link = null;
+    this.link = null;
     link.drop('the client is inside a message that is of no use any more');
     if (this.memory.pinned !== null || this.memory.settingsChanged)
       return this.#host.terminate(new FairleadError('session_lost', 'the server ended COPY inside a message'));
-    if (this.#transaction !== 'none') this.#transaction = 'lost';
+    if (this.transaction !== 'none') this.transaction = 'lost';
     this.#rest(false);
   }
 
   refused(_exchange: Exchange, sqlState: string): void {
-    if (this.#state === 'closed') return;
-    const link = this.#link as Link;
-    const work = this.#work as Work;
+    if (this.state === 'closed') return;
+    const link = this.link as Link;
+    const work = this.work as Work;
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
     if (!link.readOnly || work.forced !== null) work.losses++;
     this.#again(link, link.readOnly ? 'retry' : null);
   }
 
   lost(exchange: Exchange, error: FairleadError): void {
-    if (this.#state === 'closed') return;
-    const work = this.#work as Work;
-    const inTransaction = this.#transaction !== 'none';
+    if (this.state === 'closed') return;
+    const [work, inTransaction] = [this.work as Work, this.transaction !== 'none'];
     const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.statements.all, work, error);
     this.underWay.end();
     work.losses++;
-    if (loss.kind === 'again') return this.#again(this.#link as Link, null);
-    this.#link = null;
+    if (loss.kind === 'again') return this.#again(this.link as Link, null);
+    this.link = null;
+    if (loss.kind === 'error' && this.outcome.search(exchange, loss.error)) this.state = 'waiting';
+    else this.#endLost(exchange, loss);
+  }
+
+  /** It is found out what became of a COMMIT, by a link that is the session's now; or that cannot be, and `loss` tells why. */
+  resolved(exchange: Exchange, link: Link | null, loss: FinalLoss | null): void {
+    this.state = 'active';
+    this.link = link;
+    if (loss === null) this.finished(exchange, STATUS.IDLE);
+    else this.#endLost(exchange, loss);
+  }
+
+  #endLost(exchange: Exchange, loss: FinalLoss): void {
     this.statements.lost();
     this.start.end();
     if (loss.kind !== 'error') return this.sharedLost(loss);
-    this.#transaction = loss.transaction;
+    this.transaction = loss.transaction;
     if (loss.transaction === 'none') this.#transactionEnded();
     this.#services.traffic.recordError();
     this.#requests.statements.undo(exchange.abandonAll());
-    this.#fail(loss.error, !exchange.open && !work.describeOnly);
+    this.#fail(loss.error, !exchange.open && !(this.work as Work).describeOnly);
   }
 
-  /** The linked connection broke while nothing was under way. */
   closed(error: FairleadError): void {
-    if (this.#link === null || this.#state !== 'idle') return;
-    this.#link = null;
+    if (this.link === null || this.state !== 'idle') return;
+    this.link = null;
     if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(error, this.memory.pinned));
-    if (this.#transaction === 'none') return;
+    if (this.transaction === 'none') return;
     this.start.end();
-    this.#transaction = 'lost';
+    this.transaction = 'lost';
     this.#host.lostSilently(lostTransaction(error));
   }
 
@@ -361,40 +361,40 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   }
 
   get keepsLink(): boolean {
-    return this.#transaction !== 'none' || this.memory.pinned !== null || this.settings.now.mode === 'session';
+    return this.transaction !== 'none' || this.memory.pinned !== null || this.settings.now.mode === 'session';
   }
 
   /** The link is given back unless something keeps it. */
   #rest(skip: boolean): void {
-    const link = this.#link;
+    const link = this.link;
     if (link !== null && (link.shared || !this.keepsLink)) {
-      this.#link = null;
+      this.link = null;
       link.release();
       this.statements.rested();
     }
-    this.#state = 'idle';
+    this.state = 'idle';
     this.#host.rested(skip);
   }
 
   #fail(error: FairleadError, synced: boolean): void {
-    if (this.#state === 'waiting') this.#requests.statements.abandoned(this.#work as Work);
-    this.#work = null;
-    if (this.start.abandon()) this.#transaction = 'lost';
+    if (this.state === 'waiting') this.#requests.statements.abandoned(this.work as Work);
+    this.work = null;
+    if (this.start.abandon()) this.transaction = 'lost';
     this.#host.failed(error, synced);
-    if (this.#state !== 'closed') this.#rest(!synced);
+    if (this.state !== 'closed') this.#rest(!synced);
   }
 
   /** The same request once more, elsewhere. */
   #again(link: Link, forced: RouteReason | null): void {
-    const work = this.#work as Work;
+    const work = this.work as Work;
     this.#services.traffic.recordRetry();
     this.underWay.end();
-    if (this.#link === link) this.#link = null;
-    if (this.start.split && this.#transaction === 'open') this.start.leave(link, work);
+    if (this.link === link) this.link = null;
+    if (this.start.split && this.transaction === 'open') this.start.leave(link, work);
     else if (!link.connection.closed) link.release();
     if (link.readOnly) avoidNode(work, link.node.name);
     if (forced !== null) work.forced = forced;
-    this.#state = 'waiting';
+    this.state = 'waiting';
     this.#seek(work);
   }
 }

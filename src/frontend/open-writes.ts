@@ -11,6 +11,10 @@ export class OpenWrites {
   /** Null: nothing. */
   #verdicts: Verdict[] | null = null;
 
+  get any(): boolean {
+    return this.#verdicts !== null;
+  }
+
   note(verdicts: readonly Verdict[]): void {
     for (const verdict of verdicts) {
       if (!mayWrite(verdict)) continue;

@@ -71,6 +71,11 @@ export class RunningStatements {
     this.#session.memory.foresee(this.running);
   }
 
+  /** True when the open transaction may have written. */
+  get wrote(): boolean {
+    return this.#writes.any;
+  }
+
   get listen(): boolean {
     return this.running.some((verdict) => pinsFor(verdict, 'listen'));
   }
