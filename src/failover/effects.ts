@@ -155,7 +155,7 @@ export class Effects {
       const { frozen, finalLsn, covered, steps } = await handOver(nodes, this.upstreams, plan);
       this.#prepared = to;
       this.#covered.set(action.from, covered);
-      for (const { node } of frozen) if (node !== to) this.#frozen.add(node);
+      for (const { node } of frozen) this.#frozen.add(node);
       return { work: 'hand over', frozen, newestLsn: finalLsn, steps, refused: null };
     } catch (error) {
       const cancelled = error instanceof GivenUp;
@@ -174,6 +174,7 @@ export class Effects {
       const prepare = async () => {
         if (this.#prepared !== node) await this.#prepare(node);
         this.#prepared = null;
+        this.#frozen.add(node);
         await markAs(nodes, this.upstreams, node, 'promote', state.epoch);
         nextXid = await nextXidOf(nodes, node);
         laps.lap('prepare');
