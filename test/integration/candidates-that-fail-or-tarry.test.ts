@@ -51,10 +51,14 @@ describe('candidates that fail or take their time', { skip: SKIP, timeout: 120_0
     process.kill(pid, 'SIGSTOP');
     return () => void process.kill(pid, 'SIGCONT');
   }
-  /** The one that is being promoted, whichever of those that stand equal it is. */
+  /** The one that was told to promote itself, whichever of those that stand equal it is. */
   async function promoting(): Promise<string> {
     await until(() => assignment().phase === 'promoting', { what: 'a promotion', timeoutMs: 20_000 });
-    return assignment().reason.split(' ')[0] as string;
+    const name = assignment().reason.split(' ')[0] as string;
+    // what tells it lies there until the process that stands still takes it away
+    const told = "SELECT FROM pg_stat_file('promote', true) WHERE size IS NOT NULL";
+    await until(async () => (await cluster.node(name).query(told)).length === 1, { what: `${name} to be told` });
+    return name;
   }
 
   it('one whose paused replay is far behind is passed over; one that applies late has everything when it takes over', async () => {
