@@ -132,7 +132,7 @@ describe('fairlead demo leaves nothing behind', { skip: SKIP }, () => {
     );
     const { code, stdout, stderr } = await runCommandLine(['rejoin', 'pg1', '--http', http]);
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^pg1 was (cloned|rewound) and follows pg2$/m);
+    assert.match(stdout, /^pg1 was (turned around|cloned|rewound) and follows pg2$/m);
     await until(async () => (await cluster()).nodes.some(({ name, readable }) => name === 'pg1' && readable), {
       what: 'reads on pg1',
     });

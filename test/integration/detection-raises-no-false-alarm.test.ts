@@ -53,10 +53,12 @@ describe('what is not the death of the primary', () => {
         },
         { what: `pg1 to remain the primary while ${condition}`, timeoutMs: WATCHED_MS + 5000 },
       );
-      const { phase, reason } = await state();
-      t.diagnostic(`${phase}: ${reason}`);
-      assert.equal(phase, 'steady');
-      assert.match(reason, /^pg1 is alive/);
+      // on a busy machine a sign of life may come late: it is suspected for a moment, and no longer
+      const trusted = async () => {
+        const { phase, reason } = await state();
+        return phase === 'steady' && /^pg1 is alive/.test(reason) ? reason : null;
+      };
+      t.diagnostic(await until(trusted, { what: `pg1 to be trusted while ${condition}` }));
     } finally {
       await mend();
     }
