@@ -28,6 +28,32 @@ export function writableOf(state: State, view: View, systemId: string | null): r
   );
 }
 
+/**
+ * A primary under a fence of ours was handing over, or has been replaced. With everybody answering it shows which; else whoever replaced it may
+ * be among those that do not, and has what clients wrote since.
+ * @returns why none of `writable` may be adopted, or null
+ */
+export function fencedObstacle(writable: readonly NodeView[], view: View): string | null {
+  const fenced = writable.filter(isFenced);
+  if (fenced.length === 0 || fenced.length < writable.length) return null;
+  const silent = view.nodes.filter(({ seen }) => seen === null).map(({ name }) => name);
+  if (silent.length === 0) return null;
+  const names = fenced.map(({ name }) => name).join(', ');
+  return `${names} is fenced: it was replaced, or about to be, and ${silent.join(', ')} may be its successor and does not answer. Start it; or, if nobody was promoted, RESET synchronous_standby_names and default_transaction_read_only on ${names} (ALTER SYSTEM) and reload`;
+}
+
+/** The only primary, under a fence of ours, when nobody was promoted: it is to write again. */
+export function stillFenced(writable: readonly NodeView[], view: View): string | null {
+  const [node, second] = writable;
+  if (node === undefined || second !== undefined || !isFenced(node)) return null;
+  const replaced = view.nodes.some((other) => other !== node && other.timeline > (node.seen?.timeline ?? 0));
+  return replaced ? null : node.name;
+}
+
+function isFenced({ seen }: NodeView): boolean {
+  return seen !== null && (seen.fence != null || seen.mark?.kind === 'fence');
+}
+
 /** What a run before, or whoever else, left unfinished: replicas that receive nothing, and those told to promote. */
 export function unfinishedOf(view: View, systemId: string | null) {
   const marked = view.nodes.filter(

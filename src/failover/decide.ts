@@ -7,7 +7,16 @@ import { conditionInWords } from '../cluster/condition.ts';
 import { preview } from './candidates.ts';
 import { chores } from './chores.ts';
 import { begin, decideChange } from './decide-change.ts';
-import { adoptFrom, nobodyAnswers, noteEpochs, systemIdOf, unfinishedOf, writableOf } from './decide-start.ts';
+import {
+  adoptFrom,
+  fencedObstacle,
+  nobodyAnswers,
+  noteEpochs,
+  stillFenced,
+  systemIdOf,
+  unfinishedOf,
+  writableOf,
+} from './decide-start.ts';
 import { beginUnlessVetoed, validated } from './decide-veto.ts';
 import { type Election, isHopeless, vetoesInWords } from './elect.ts';
 import { flapping } from './flapping.ts';
@@ -75,9 +84,12 @@ function starting(state: State, view: View, nowMs: number): Decision {
         Object.freeze({ ...state, reason: `${expected.name} was told to promote: it may become the primary` }),
       );
     }
+    const obstacle = obeys(view) ? null : fencedObstacle(writable, view);
+    if (obstacle !== null) return waitedMs < view.timeoutMs ? stay(state) : halt(state, obstacle, nowMs, { systemId });
+    const lift = obeys(view) ? null : stillFenced(writable, view);
     return {
       state: Object.freeze({ ...state, work: 'inspect' }),
-      actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name) }],
+      actions: [{ kind: 'inspect', nodes: writable.map((n) => n.name), ...(lift === null ? {} : { lift }) }],
     };
   }
   if (held.length > 0 && told.length === 0 && !obeys(view)) {
@@ -185,7 +197,10 @@ function halted(before: State, view: View, nowMs: number): Decision {
   if (state.work !== null) return stay(state);
   if (view.request !== null) return requested(state, view, nowMs);
   if (nowMs - state.sinceMs < HALT_MS) return stay(state);
-  if (writableOf(state, view, state.systemId).length > 0) {
+  const writable = writableOf(state, view, state.systemId);
+  if (writable.length > 0) {
+    const obstacle = obeys(view) ? null : fencedObstacle(writable, view);
+    if (obstacle !== null) return remain(state, obstacle);
     return { state: move(state, 'starting', { sinceMs: nowMs }), actions: [] };
   }
   const testimony = testimonyOf(state, view);

@@ -79,6 +79,9 @@ export class Effects {
     const histories = new Map();
     const recorded = new Map();
     const promotions = new Set<number>();
+    const { lift: fenced } = action;
+    // where it fails, it is tried again while the node is the primary
+    if (fenced !== undefined) await lift(nodes, fenced, this.#coveredBy(fenced)).catch(() => {});
     await each(action.nodes, async (node) => {
       // a replica has the epochs too, and a primary may be without a schema
       const newest = await store.latestEpoch(node).catch(() => null);

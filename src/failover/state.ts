@@ -173,7 +173,12 @@ export type Outcome =
 
 export type Action =
   // work
-  | { readonly kind: 'inspect'; readonly nodes: readonly string[] }
+  | {
+      readonly kind: 'inspect';
+      readonly nodes: readonly string[];
+      /** The one that is fenced and will be adopted: it takes writes again before anybody sends it one. */
+      readonly lift?: string;
+    }
   | { readonly kind: 'validate'; readonly from: string | null; readonly to: string | null; readonly reason: string }
   | {
       readonly kind: 'freeze';

@@ -547,6 +547,15 @@ const CASES: readonly Case[] = [
     does: ['event adopted', 'record epoch', 'lift'],
   },
   {
+    name: 'start: a fenced primary that may have been replaced by one that does not answer',
+    state: { ...INITIAL, sinceMs: NOW - 3001 },
+    view: view([node('pg1', { seen: seen('pg1', { fence: 6, readOnly: true }) }), dead('pg2'), node('pg3')]),
+    phase: 'halted',
+    primary: null,
+    reason: /pg1 is fenced: .* pg2 may be its successor and does not answer/,
+    does: ['event halted'],
+  },
+  {
     name: 'start: no primary answers, but a replica streams from one',
     state: { ...INITIAL, sinceMs: NOW - 3001, epoch: 4 },
     view: view([dead('pg1'), orphan('pg2'), node('pg3')]),
@@ -795,6 +804,15 @@ describe('decide at the start', () => {
     const { state } = settle(inspecting, view([node('pg1'), dead('pg2'), FOLLOWER], { outcome }));
     assert.equal(state.phase, 'halted');
     assert.match(state.reason, /pg1 was replaced by a primary that does not answer/);
+  });
+
+  it('lifts the fence of a primary that nobody replaced before it is adopted', () => {
+    const fenced = node('pg1', { seen: seen('pg1', { fence: 6, readOnly: true }) });
+    const state: State = { ...INITIAL, sinceMs: NOW };
+    const { actions } = decide(state, view([fenced, node('pg2'), node('pg3')]), NOW);
+    assert.deepEqual(actions, [{ kind: 'inspect', nodes: ['pg1'], lift: 'pg1' }]);
+    const replaced = decide(state, view([fenced, node('pg2', { timeline: 2 }), node('pg3')]), NOW);
+    assert.deepEqual(replaced.actions, [{ kind: 'inspect', nodes: ['pg1'] }]);
   });
 
   it('46: leaves a node of another cluster out', () => {
