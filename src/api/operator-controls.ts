@@ -46,8 +46,8 @@ export class OperatorControls implements Operations {
   }
 
   async cancelSwitchover(): Promise<Cancelled> {
-    const scheduled = this.#schedule.cancel();
     const underWay = await this.#failover.cancelSwitchover();
+    const scheduled = this.#schedule.cancel();
     if (scheduled !== null || underWay) return { scheduled, underWay };
     throw new FairleadError('refused', 'no switchover is scheduled or under way', 'there is nothing to cancel');
   }

@@ -138,11 +138,13 @@ function rulesOf(
 ): ElectionRules {
   // where acknowledged commits are proven to be there, what the primary wrote beyond them was promised to nobody
   const bounded = kind === 'automatic' && view.standing === null;
+  // of a primary that hands over nothing is lost: where the target fails, nobody takes over who lacks a byte
+  const limit = bounded ? view.maxLossBytes : Number.POSITIVE_INFINITY;
   return {
     systemId: state.systemId,
     timeline: state.timeline,
     newestLsn,
-    maxLossBytes: bounded ? view.maxLossBytes : Number.POSITIVE_INFINITY,
+    maxLossBytes: kind === 'planned' ? 0 : limit,
     to,
     allowDataLoss,
     mayForward: to === null,

@@ -43,7 +43,8 @@ export function chores(state: State, view: View, nowMs: number): Decision {
   if (view.hooks.rejoin) {
     for (const [name, { reason }] of fenced) {
       const node = nodeOf(view, name);
-      if (node !== null && needsHelp(node, state, nowMs))
+      // two would work on the same data directory
+      if (node !== null && !node.hasAgent && needsHelp(node, state, nowMs))
         actions.push({ kind: 'rejoin', node: name, primary: primary.name, reason });
     }
   }

@@ -97,7 +97,9 @@ function frozen(
   const former = nodeOf(view, plan.former);
   if (plan.kind === 'automatic') {
     // restart first: nothing was promoted yet, and a server that is back on its timeline has lost nothing
-    const back = former?.seen?.role === 'primary' && former.seen.systemId === state.systemId;
+    // unless a hook has just made certain that it is off
+    const off = outcome.unfenced === null;
+    const back = !off && former?.seen?.role === 'primary' && former.seen.systemId === state.systemId;
     if (back || outcome.alive !== null) {
       const reason = back ? `${plan.former} answers again` : (outcome.alive as string);
       const change = { primary: plan.former, plan: null, reason, sinceMs: nowMs, work: 'thaw' as const };
@@ -267,7 +269,8 @@ function promoted(
   const fork = { timeline, parentTimeline, forkLsn, epoch: state.epoch, ...known };
   const others = view.nodes.filter((n) => n.name !== node && n.name !== former && n.seen?.role === 'replica');
   const name = plan.kind === 'planned' ? 'switchover' : 'failover';
-  const demoted = plan.kind === 'planned' && nodeOf(view, former)?.demotable === true ? former : null;
+  const demoted =
+    plan.kind === 'planned' && node === plan.to && nodeOf(view, former)?.demotable === true ? former : null;
   return {
     state: move(state, 'repointing', {
       primary: node,

@@ -33,7 +33,9 @@ export function writableOf(state: State, view: View, systemId: string | null): r
  * be among those that do not, and has what clients wrote since.
  * @returns why none of `writable` may be adopted, or null
  */
-export function fencedObstacle(writable: readonly NodeView[], view: View): string | null {
+export function fencedObstacle(state: State, writable: readonly NodeView[], view: View): string | null {
+  // this run knows that it replaced nobody since
+  if (writable.some(({ name }) => name === state.former)) return null;
   const fenced = writable.filter(isFenced);
   if (fenced.length === 0 || fenced.length < writable.length) return null;
   const silent = view.nodes.filter(({ seen }) => seen === null).map(({ name }) => name);

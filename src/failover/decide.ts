@@ -66,8 +66,9 @@ function starting(state: State, view: View, nowMs: number): Decision {
     return view.outcome?.work === 'inspect' ? adoptFrom(state, view, view.outcome, nowMs) : stay(state);
   }
   if (state.work === 'thaw' && view.outcome?.work === 'thaw') {
-    // they get as long as after a start to find their primary
-    return stay(Object.freeze({ ...state, work: null, heardFromMs: nowMs }));
+    // they get as long as after a start to find their primary; who could not be turned back waits for somebody to mend it
+    const stuck = new Set([...state.stuck, ...view.outcome.problems.keys()]);
+    return stay(Object.freeze({ ...state, work: null, heardFromMs: nowMs, stuck }));
   }
   if (state.work !== null) return stay(state);
   const waitedMs = nowMs - Math.max(state.sinceMs, state.heardFromMs);
@@ -75,7 +76,9 @@ function starting(state: State, view: View, nowMs: number): Decision {
   if (!everybodyAsked && waitedMs < view.timeoutMs) return stay(state);
   const systemId = systemIdOf(state, view);
   const writable = writableOf(state, view, systemId);
-  const { told, held } = unfinishedOf(view, systemId);
+  const { told, held: marked } = unfinishedOf(view, systemId);
+  // what was seen before they were turned back is over
+  const held = marked.filter(({ name, seen }) => !state.stuck.has(name) && (seen?.startedMs ?? 0) >= state.heardFromMs);
   if (writable.length > 0) {
     const expected = told.find((node) => writable.every(({ seen }) => (seen?.timeline ?? 0) <= node.timeline));
     if (expected !== undefined && waitedMs < TOLD_MS) {
@@ -84,7 +87,7 @@ function starting(state: State, view: View, nowMs: number): Decision {
         Object.freeze({ ...state, reason: `${expected.name} was told to promote: it may become the primary` }),
       );
     }
-    const obstacle = obeys(view) ? null : fencedObstacle(writable, view);
+    const obstacle = obeys(view) ? null : fencedObstacle(state, writable, view);
     if (obstacle !== null) return waitedMs < view.timeoutMs ? stay(state) : halt(state, obstacle, nowMs, { systemId });
     const lift = obeys(view) ? null : stillFenced(writable, view);
     return {
@@ -199,7 +202,7 @@ function halted(before: State, view: View, nowMs: number): Decision {
   if (nowMs - state.sinceMs < HALT_MS) return stay(state);
   const writable = writableOf(state, view, state.systemId);
   if (writable.length > 0) {
-    const obstacle = obeys(view) ? null : fencedObstacle(writable, view);
+    const obstacle = obeys(view) ? null : fencedObstacle(state, writable, view);
     if (obstacle !== null) return remain(state, obstacle);
     return { state: move(state, 'starting', { sinceMs: nowMs }), actions: [] };
   }

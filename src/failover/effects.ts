@@ -22,7 +22,7 @@ import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.t
 import type { SignsOfLife } from './signs-of-life.ts';
 import type { Action, Outcome, State } from './state.ts';
 import type { SyncKeeper } from './sync/sync-keeper.ts';
-import { Upstreams } from './upstreams.ts';
+import { leadsTo, Upstreams } from './upstreams.ts';
 
 export type EffectDeps = {
   readonly cluster: Cluster;
@@ -61,6 +61,8 @@ export class Effects {
   readonly #frozen = new Set<string>();
   /** Whom a hand-over has made ready to be promoted. */
   #prepared: string | null = null;
+  /** The old primary that an agent makes a follower of the new one. */
+  #demoted: string | null = null;
 
   constructor(deps: EffectDeps) {
     this.#deps = deps;
@@ -101,6 +103,7 @@ export class Effects {
   }
 
   async freeze(action: ActionOf<'freeze'>, { epoch, timeline, reason }: State): Promise<Outcome> {
+    this.#prepared = null;
     const { nodes, config, signs, clients, keeper, hooks } = this.#deps;
     if (!action.force) {
       const alive = await this.#stillStreaming(action);
@@ -143,6 +146,7 @@ export class Effects {
   /** @param signal aborted when an operator gives it up */
   async handOver(action: ActionOf<'hand over'>, state: State, signal: AbortSignal): Promise<Outcome> {
     const { cluster, nodes, signs, clients } = this.#deps;
+    this.#prepared = null;
     const others = cluster.nodes
       .map(({ name }) => name)
       .filter((name) => name !== action.from && name !== action.to && !state.fenced.has(name))
@@ -178,7 +182,7 @@ export class Effects {
         if (this.#prepared !== node) await this.#prepare(node);
         this.#prepared = null;
         this.#frozen.add(node);
-        await markAs(nodes, this.upstreams, node, 'promote', state.epoch);
+        await markAs(nodes, this.upstreams, node, 'promote', { epoch: state.epoch, timeline });
         nextXid = await nextXidOf(nodes, node);
         laps.lap('prepare');
       };
@@ -205,7 +209,8 @@ export class Effects {
       };
     } catch (error) {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
-      if (!uncertain) await markAs(nodes, this.upstreams, node, 'frozen', state.epoch).catch(() => {});
+      if (!uncertain)
+        await markAs(nodes, this.upstreams, node, 'frozen', { epoch: state.epoch, timeline }).catch(() => {});
       return { work: 'promote', node, refused: messageOf(error), uncertain };
     }
   }
@@ -227,6 +232,7 @@ export class Effects {
   }
 
   async repoint(action: ActionOf<'repoint'>, state: State): Promise<Outcome> {
+    this.#demoted = action.demoted;
     const problems = await each(action.nodes, async (node) => {
       const warning = await this.#repointOne(node, action.primary, state);
       if (warning !== null) throw new Error(warning);
@@ -268,13 +274,16 @@ export class Effects {
 
   /** @returns false when there was no fence of ours. @throws ControlError | Error */
   async lift(action: ActionOf<'lift'>, state: State): Promise<boolean> {
+    const { mark } = await this.upstreams.turned(this.#deps.nodes, action.node, 2000);
     const lifted = await lift(this.#deps.nodes, action.node, this.#coveredBy(action.node));
-    if (state.primary === action.node) {
+    // what an observation told may be over; slots of those that are on their way back stay
+    if (state.primary === action.node && mark !== null) {
       const followers = this.#deps.cluster.nodes.map(({ name }) => name).filter((name) => !state.fenced.has(name));
       await this.#complete(
         action.node,
         followers.filter((name) => name !== action.node),
         state,
+        this.#demoted,
       );
     }
     this.#covered.delete(action.node);
@@ -290,7 +299,10 @@ export class Effects {
     const { nodes } = this.#deps;
     const { conninfo, mark } = await this.upstreams.turned(nodes, action.node, 2000);
     const { host, port } = nodes.target(action.primary);
-    const turned = mark === null && new RegExp(`port='?${port}\\b`).test(conninfo);
+    const elsewhere = this.#deps.cluster.nodes.some(
+      ({ name }) => name !== action.primary && leadsTo(conninfo, nodes.target(name)),
+    );
+    const turned = mark === null && !elsewhere && new RegExp(`port='?${port}\\b`).test(conninfo);
     const current = this.#deps.signs.of(action.node).timeline >= state.timeline;
     if (turned && current) return null;
     const warning = await this.#repointOne(action.node, action.primary, state);

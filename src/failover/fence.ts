@@ -73,8 +73,9 @@ export async function quell(nodes: ControlNodes, node: string, epoch: number): P
  * @throws ControlError, or Error when the settings did not take.
  */
 export async function quellAtOnce(nodes: ControlNodes, node: string, epoch: number, covered: Covered): Promise<void> {
-  // the name first: whoever finds only a part of it can tell that it is ours
-  await nodes.alterSystem(node, { ...unacknowledged(epoch, covered), ...READ_ONLY }, STATEMENT_MS);
+  // the name is in force first: whoever finds only a part of it can tell that it is ours, and nobody writes over it
+  await nodes.alterSystem(node, unacknowledged(epoch, covered), STATEMENT_MS);
+  await nodes.alterSystem(node, READ_ONLY, STATEMENT_MS);
   await endClients(nodes, node, await confirm(nodes, node, `${IS_READ_ONLY} AND ${IS_FENCED}`));
 }
 

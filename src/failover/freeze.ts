@@ -1,4 +1,4 @@
-import { withMark } from '../cluster/mark.ts';
+import { type Mark, withMark } from '../cluster/mark.ts';
 import { nowMs } from '../core/clock.ts';
 import { maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
@@ -116,13 +116,19 @@ export async function markAs(
   upstreams: Upstreams,
   node: string,
   kind: 'promote' | 'frozen',
-  epoch: number,
+  { epoch, timeline }: Pick<Mark, 'epoch' | 'timeline'>,
 ): Promise<void> {
   const { conninfo, mark } = await upstreams.turned(nodes, node, STATEMENT_MS);
-  const timeline = mark?.timeline ?? 0;
   await nodes.alterSystem(
     node,
-    { primary_conninfo: withMark(conninfo, { kind, epoch, timeline, detail: '' }) },
+    {
+      primary_conninfo: withMark(conninfo, {
+        kind,
+        epoch,
+        timeline: Math.max(timeline, mark?.timeline ?? 0),
+        detail: '',
+      }),
+    },
     STATEMENT_MS,
   );
 }

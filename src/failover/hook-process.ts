@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { messageOf } from '../core/errors.ts';
 
 export type HookOrder = {
@@ -28,7 +28,12 @@ const DRAIN_MS = 200;
 export function runHookProcess({ command, timeoutMs, input, signal }: HookOrder): Promise<HookResult> {
   return new Promise((resolve) => {
     const [file, ...args] = command as readonly [string, ...string[]];
-    const child = spawn(file, args, { stdio: 'pipe', detached: true, env: environment() });
+    let child: ChildProcess;
+    try {
+      child = spawn(file, args, { stdio: 'pipe', detached: true, env: environment() });
+    } catch (error) {
+      return resolve({ problem: cannotRun(error), stdout: '', stderr: '' });
+    }
     let stdout = '';
     let stderr = '';
     let killedFor: string | null = null;
@@ -50,20 +55,21 @@ export function runHookProcess({ command, timeoutMs, input, signal }: HookOrder)
       clearTimeout(timer);
       clearTimeout(drain);
       signal.removeEventListener('abort', abort);
-      child.stdout.destroy();
-      child.stderr.destroy();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       resolve({ problem, stdout, stderr });
     };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    // without descriptors there are no streams, and this is told before anything else
+    child.on('error', (error) => end(cannotRun(error)));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       stdout = `${stdout}${text}`.slice(-OUTPUT_LIMIT);
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = `${stderr}${text}`.slice(-OUTPUT_LIMIT);
     });
     // one that reads nothing is fine
-    child.stdin.on('error', () => {});
-    child.stdin.end(`${JSON.stringify(input)}\n`);
-    child.on('error', (error) => end(`cannot be run: ${messageOf(error)}`));
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(`${JSON.stringify(input)}\n`);
     const problemOf = (code: number | null, by: NodeJS.Signals | null) => {
       if (killedFor !== null) return killedFor;
       if (code === 0) return null;
@@ -74,6 +80,10 @@ export function runHookProcess({ command, timeoutMs, input, signal }: HookOrder)
     });
     child.on('close', (code, by) => end(problemOf(code, by)));
   });
+}
+
+function cannotRun(error: unknown): string {
+  return `cannot be run: ${messageOf(error)}`;
 }
 
 function lastLine(text: string): string | null {

@@ -4,7 +4,7 @@
  */
 import type { Cluster } from '../cluster/cluster.ts';
 import type { ScheduledSwitchover } from '../cluster/operator.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, followsOthers } from '../config/config.ts';
 import { wallMs } from '../core/clock.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -58,8 +58,8 @@ export class Schedule {
   /** @param atMs wall clock. @throws FairleadError `refused` */
   set(wish: SwitchoverWish, atMs: number): ScheduledSwitchover {
     const refuse = (reason: string, remedy: string) => new FairleadError('refused', reason, remedy);
-    if (this.#deps.config.failover.mode === 'off')
-      throw refuse('failover.mode is off', 'set it to automatic or manual');
+    const { mode } = this.#deps.config.failover;
+    if (followsOthers(this.#deps.config)) throw refuse(`failover.mode is ${mode}`, 'set it to automatic or manual');
     if (atMs <= wallMs()) throw refuse(`${timeOf(atMs)} is over`, 'name a time that is to come');
     const before = this.#scheduled;
     if (before !== null) {
@@ -73,9 +73,11 @@ export class Schedule {
     return scheduled;
   }
 
-  /** @returns what was scheduled; null: nothing was */
+  /** @returns what was scheduled; null: nothing was. @throws FairleadError `refused` while that is not known */
   cancel(): ScheduledSwitchover | null {
     const scheduled = this.#scheduled;
+    if (scheduled === null && this.#restored === 'reading')
+      throw new FairleadError('refused', 'it is not known yet what is scheduled', 'try again in a moment');
     if (scheduled === null) return null;
     this.#put(null);
     const message = `an operator cancelled the switchover${inWords(scheduled)} of ${timeOf(scheduled.atMs)}`;
@@ -105,7 +107,7 @@ export class Schedule {
     this.#restored = 'reading';
     const { store, log, config } = this.#deps;
     try {
-      const last = config.failover.mode === 'off' ? null : await store.latestEvent(primary, KINDS);
+      const last = followsOthers(config) ? null : await store.latestEvent(primary, KINDS);
       // somebody may have scheduled one meanwhile
       if (this.#restored !== 'reading') return;
       this.#restored = 'yes';

@@ -11,6 +11,8 @@ export type SignOfLife = {
   readonly timeline: number;
   /** Since when its host refuses connections without a break: nothing listens there. Null: it does not. */
   readonly refusedSinceMs: number | null;
+  /** When it did last, as long as it does. */
+  readonly refusedUntilMs: number | null;
   /** Since when it has, as a replica, no streaming receiver; null while it streams. */
   readonly deafSinceMs: number | null;
 };
@@ -20,6 +22,7 @@ const NOTHING: SignOfLife = Object.freeze({
   streamedMs: null,
   timeline: 0,
   refusedSinceMs: null,
+  refusedUntilMs: null,
   deafSinceMs: null,
 });
 
@@ -44,7 +47,8 @@ export class SignsOfLife {
     if (failure !== null) {
       const refusedSinceMs = failure.kind === 'refused' ? (before.refusedSinceMs ?? failure.finishedMs) : null;
       const aliveMs = maybeDead(failure.kind) ? before.aliveMs : failure.finishedMs;
-      this.#signs.set(node, { ...before, aliveMs, refusedSinceMs });
+      const refusedUntilMs = refusedSinceMs === null ? null : failure.finishedMs;
+      this.#signs.set(node, { ...before, aliveMs, refusedSinceMs, refusedUntilMs });
       return;
     }
     if (last === null) return;
@@ -54,6 +58,7 @@ export class SignsOfLife {
       aliveMs: last.finishedMs,
       streamedMs: streams ? last.finishedMs : before.streamedMs,
       refusedSinceMs: null,
+      refusedUntilMs: null,
       timeline: Math.max(before.timeline, last.timeline, last.receiver?.timeline ?? 0),
       deafSinceMs: streams || last.role === 'primary' ? null : (before.deafSinceMs ?? last.finishedMs),
     });

@@ -19,8 +19,10 @@ export function silentMs(node: NodeView, state: State, nowMs: number): number {
  */
 export function isSuspicious(node: NodeView, state: State, view: View, nowMs: number): boolean {
   if (silentMs(node, state, nowMs) >= view.timeoutMs) return true;
-  if (node.refusedSinceMs === null) return false;
-  const downMs = Math.min(silentMs(node, state, nowMs), nowMs - node.refusedSinceMs);
+  const { refusedSinceMs, refusedUntilMs } = node;
+  if (refusedSinceMs === null || refusedUntilMs === null) return false;
+  // up to the last refusal: it may be back since
+  const downMs = Math.min(silentMs(node, state, nowMs), refusedUntilMs - refusedSinceMs);
   return downMs >= Math.min(view.restartWaitMs ?? QUICK_RESTART_MS, view.timeoutMs);
 }
 
@@ -29,7 +31,7 @@ export function mayReturn(node: NodeView | null, state: State, view: View, nowMs
   const { restartWaitMs } = view;
   if (node === null || restartWaitMs === null) return null;
   const { failure } = node;
-  if (failure?.kind !== 'refused' && failure?.kind !== 'starting') return null;
+  if (failure?.kind !== 'refused' && failure?.kind !== 'starting' && failure?.kind !== 'lost') return null;
   if (silentMs(node, state, nowMs) >= restartWaitMs) return null;
   return `${node.name} has ${restartWaitMs} ms to come back (failover.restart_wait): ${conditionInWords(node.condition)}`;
 }

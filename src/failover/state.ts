@@ -64,6 +64,8 @@ export type State = {
   readonly forks: readonly Fork[];
   readonly plan: Plan | null;
   readonly work: Work | null;
+  /** Replicas that receive nothing because a run before stopped them, and that could not be turned back. */
+  readonly stuck: ReadonlySet<string>;
   /** When a hook last kept a failover from going on; null: none did. */
   readonly vetoedMs: number | null;
   /** What is wrong with the primary although it lives, as it was told; null: nothing. */
@@ -87,6 +89,7 @@ export const INITIAL: State = Object.freeze({
   forks: [],
   plan: null,
   work: null,
+  stuck: new Set<string>(),
   vetoedMs: null,
   trouble: null,
   promotionsMs: [],

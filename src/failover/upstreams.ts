@@ -39,7 +39,7 @@ export class Upstreams {
   towards(node: string, primary: ControlTarget, own: ControlTarget): string {
     const template = this.#template(node) ?? loginOf(own);
     const known = this.#known.get(node)?.conninfo;
-    if (known !== undefined && leadsTo(template, primary)) return known;
+    if (known !== undefined && isReady(template, primary)) return known;
     return formatConninfo(redirect(template, primary.host, primary.port, node));
   }
 
@@ -62,8 +62,18 @@ export class Upstreams {
 const READ = `SELECT (SELECT setting FROM pg_settings WHERE name = 'primary_conninfo') AS conninfo,
   (SELECT setting FROM pg_settings WHERE name = 'primary_slot_name') AS slot`;
 
+/** Whether a `primary_conninfo` names this server, in these words. */
+export function leadsTo(conninfo: string, { host, port }: Pick<ControlTarget, 'host' | 'port'>): boolean {
+  try {
+    const info = new Map(parseConninfo(conninfo));
+    return info.get('host') === host && (info.get('port') ?? '5432') === String(port);
+  } catch {
+    return false;
+  }
+}
+
 /** It is turned there already: then its text is left as whoever wrote it did. */
-function leadsTo(info: Conninfo, { host, port }: ControlTarget): boolean {
+function isReady(info: Conninfo, { host, port }: ControlTarget): boolean {
   return info.get('host') === host && info.get('port') === String(port) && info.has('application_name');
 }
 

@@ -24,6 +24,8 @@ export type NodeView = SignOfLife & {
   readonly asked: boolean;
   /** Its `wal_receiver_timeout` in milliseconds; 0 means never, null unknown. */
   readonly receiverTimeoutMs: number | null;
+  /** An agent is beside it. */
+  readonly hasAgent: boolean;
   /** After a switchover away from it, its agent makes it a follower. */
   readonly demotable: boolean;
   /** Fenced over SQL, and checked. */
@@ -91,6 +93,7 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
       condition: cluster.topology.value.byName.get(node.name)?.condition ?? 'unknown',
       asked: last !== null || failure !== null,
       receiverTimeoutMs: extras.receiverTimeoutMs(node.name),
+      hasAgent: agents.has(node.name),
       demotable: config.failover.demote && agents.has(node.name),
       quelled: extras.quelled(node.name),
       diverged: extras.diverged(node.name),

@@ -165,9 +165,8 @@ export class SyncKeeper {
     if (names?.quorum.copies === 0) this.#armed = false;
     if (!isShort(this.#wish, followers)) this.#shortSinceMs = null;
     else this.#shortSinceMs ??= nowMs();
-    // without the other half of the fence it is a leftover that nobody will lift
-    const readOnly = this.#deps.cluster.observations.of(memory.primary).last?.readOnly === true;
-    const fenced = readOnly && facts.names.includes(FENCE_NAME);
+    // half a fence, too: whoever lifts it goes by this name
+    const fenced = facts.names.includes(FENCE_NAME);
     const streams = facts.walsenders.filter(({ state }) => state !== 'startup' && state !== 'backup');
     return {
       wish: this.#wish,

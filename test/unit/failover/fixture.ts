@@ -56,6 +56,7 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     condition: 'answers',
     asked: true,
     receiverTimeoutMs: 2000,
+    hasAgent: false,
     demotable: false,
     quelled: false,
     diverged: null,
@@ -63,6 +64,7 @@ export function node(name: string, change: Partial<NodeView> = {}): NodeView {
     streamedMs: name === 'pg1' ? null : NOW - 200,
     timeline: observation?.timeline ?? 1,
     refusedSinceMs: null,
+    refusedUntilMs: null,
     deafSinceMs: null,
     ...change,
   };
