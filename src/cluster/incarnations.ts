@@ -6,7 +6,7 @@ export type Seen = {
   readonly timeline: number;
   /** Of two lives with the same key it is one; with different ones it need not be two. */
   readonly key: string;
-  /** A position that it had written to in this life. */
+  /** A position that it had flushed to in this life: a crash does not take that away. */
   readonly lsn: Lsn;
   /** Its newest checkpoint, where that is the one it began with: position, and the first transaction id that it gave out itself. */
   readonly beginning: { readonly lsn: Lsn; readonly nextXid: bigint } | null;
@@ -31,9 +31,9 @@ export class Incarnations {
     const known = lives.find(({ key, timeline }) => key === seen.key && timeline === seen.timeline);
     if (known !== undefined) return known;
     const last = lives.at(-1);
-    // what it began with is older than what it had written when it was last looked at
+    // what it began with is older than what it had flushed when it was last looked at
     const same = last !== undefined && last.timeline === seen.timeline && seen.beginning !== null;
-    if (same && seen.beginning.lsn <= last.lsn) return last;
+    if (same && seen.beginning.lsn < last.lsn) return last;
     lives.push(Object.freeze(seen));
     if (lives.length > KEPT) lives.shift();
     return seen;

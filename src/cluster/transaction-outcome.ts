@@ -40,7 +40,7 @@ function firstOwnXid(
 ): bigint | null {
   if (by.timeline === life.timeline) {
     const { beginning } = by;
-    const restarted = by.node === life.node && beginning !== null && beginning.lsn > life.lsn;
+    const restarted = by.node === life.node && beginning !== null && beginning.lsn >= life.lsn;
     return restarted && incarnations.follows(by, life) ? beginning.nextXid : null;
   }
   const path = forks.filter((fork) => fork.timeline > life.timeline && fork.timeline <= by.timeline);

@@ -16,7 +16,7 @@ import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
 import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
-import { nextXidOf } from './next-xid.ts';
+import { type NextXid, nextXidOf } from './next-xid.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
@@ -177,7 +177,7 @@ export class Effects {
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
-      let nextXid: bigint | null = null;
+      let nextXid: NextXid | null = null;
       const prepare = async () => {
         if (this.#prepared !== node) await this.#prepare(node);
         this.#prepared = null;
@@ -193,16 +193,16 @@ export class Effects {
       this.#frozen.delete(node);
       const lostCommits = cluster.recent.after(done.forkLsn);
       // what it replayed after it was asked may have ended more transactions
-      const replayLsn = state.plan?.frozen.find((f) => f.node === node)?.replayLsn ?? LSN_ZERO;
-      const asked = nextXid as bigint | null;
-      const known = asked !== null && replayLsn >= done.forkLsn ? { nextXid: asked } : {};
+      const asked = nextXid as NextXid | null;
+      const known = asked !== null && asked.replayLsn >= done.forkLsn ? { nextXid: asked.xid } : {};
+      const ownXid = known.nextXid?.toString() ?? firstXid;
       return {
         work: 'promote',
         node,
         ...done,
         ...known,
         lostCommits,
-        journal: await this.#writeDown(state, node, { ...done, firstXid }),
+        journal: await this.#writeDown(state, node, { ...done, firstXid: ownXid }),
         steps: laps.steps,
         ...(await this.#unproven(state, done.forkLsn)),
         refused: null,

@@ -18,7 +18,7 @@ import type { Link } from './link.ts';
 import type { FinalLoss } from './loss.ts';
 import { OutcomeSearch } from './outcome-search.ts';
 import { onlyStatement, runs, textOf } from './plain-work.ts';
-import { LIFE_SQL, seenIn } from './server-life.ts';
+import { LIFE_SQL, mayAsk, seenIn } from './server-life.ts';
 import type { Services } from './services.ts';
 import type { Client } from './session.ts';
 import type { SessionMemory } from './session-memory.ts';
@@ -58,7 +58,7 @@ export class CommitOutcome {
     const { incarnations } = this.#services.cluster;
     HiddenQuery.run(connection, LIFE_SQL, (rows) => {
       const seen = rows[0] === undefined ? null : seenIn(node.name, rows[0]);
-      if (seen !== null) connection.incarnation = incarnations.note(seen);
+      if (seen !== null && mayAsk(rows[0] as (string | null)[])) connection.incarnation = incarnations.note(seen);
     });
   }
 

@@ -260,8 +260,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   finished(exchange: Exchange, status: number): void {
     if (this.state === 'closed') return;
-    const link = this.link as Link;
-    const work = this.work as Work;
+    const [link, work] = [this.link as Link, this.work as Work];
     const before = this.transaction;
     const now = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
     this.transaction = now;
@@ -307,8 +306,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   refused(_exchange: Exchange, sqlState: string): void {
     if (this.state === 'closed') return;
-    const link = this.link as Link;
-    const work = this.work as Work;
+    const [link, work] = [this.link as Link, this.work as Work];
     if (sqlState === '25006') this.#requests.statements.learnWrite(work);
     if (!link.readOnly || work.forced !== null) work.losses++;
     this.#again(link, link.readOnly ? 'retry' : null);
@@ -337,6 +335,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   #endLost(exchange: Exchange, loss: FinalLoss): void {
     this.statements.lost();
     this.start.end();
+    this.#host.listening.answered([], false, 'open', 'none');
     if (loss.kind !== 'error') return this.sharedLost(loss);
     this.transaction = loss.transaction;
     if (loss.transaction === 'none') this.#transactionEnded();
@@ -351,6 +350,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(error, this.memory.pinned));
     if (this.transaction === 'none') return;
     this.start.end();
+    this.#host.listening.answered([], false, 'open', 'none');
     this.transaction = 'lost';
     this.#host.lostSilently(lostTransaction(error));
   }

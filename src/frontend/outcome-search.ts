@@ -65,6 +65,7 @@ export class OutcomeSearch implements PlacementClient, LinkHolder, Expiring {
       if (row === undefined || seen === null) return this.#later(link, error);
       const { incarnations, assignment } = this.#services.cluster;
       const said: Said = { by: incarnations.note(seen), status: saidIn(row) };
+      link.connection.incarnation ??= said.by;
       const { xid, life } = this.#attempt;
       const outcome = transactionOutcome(xid as bigint, life, said, assignment.value.forks, incarnations);
       if (outcome === 'in progress') return this.#later(link, null);

@@ -8,12 +8,14 @@ type Row = readonly (string | null)[];
 const time = (call: string) => `pg_catalog.encode(pg_catalog.timestamptz_send(${call}), 'hex')`;
 
 /** Counters are reset when a server recovers from a crash, also where the postmaster has survived it. */
-const COLUMNS = `pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), pg_catalog.pg_current_wal_insert_lsn(),
+const COLUMNS = `pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), pg_catalog.pg_current_wal_flush_lsn(),
   ${time('pg_catalog.pg_postmaster_start_time()')}, ${time('pg_catalog.pg_stat_get_bgwriter_stat_reset_time()')},
   c.timeline_id, c.checkpoint_lsn, c.redo_lsn, c.next_xid`;
 
-/** Which life of a primary it is. An error on a server in recovery. */
-export const LIFE_SQL = `SELECT ${COLUMNS} FROM pg_catalog.pg_control_checkpoint() c`;
+/** Which life of a primary it is, and whether it may be asked for ids of transactions. An error on a server in recovery. */
+export const LIFE_SQL = `SELECT ${COLUMNS},
+  pg_catalog.has_function_privilege('pg_catalog.pg_current_xact_id_if_assigned()', 'EXECUTE')
+  AND pg_catalog.has_schema_privilege('pg_catalog', 'USAGE') FROM pg_catalog.pg_control_checkpoint() c`;
 
 /** The same, and what it says of a transaction; and whether commits wait for followers. */
 export const statusSql = (xid: bigint) => `SELECT ${COLUMNS},
@@ -40,6 +42,11 @@ export function seenIn(node: string, row: Row): Seen | null {
     lsn: parseLsn(lsn),
     beginning: atBeginning ? beginning : null,
   };
+}
+
+/** Of an answer to LIFE_SQL. */
+export function mayAsk(row: Row): boolean {
+  return row[8] === 't';
 }
 
 export function saidIn(row: Row): Said['status'] {
