@@ -28,11 +28,18 @@ describe('a read that is in the way of replay', () => {
     const client = await Connection.open(fairlead.url);
     try {
       await client.rows("SET fairlead.consistency = 'eventual'");
-      const read = client.row<{ n: number }>('SELECT count(*)::int AS n FROM busy, pg_sleep(2)');
+      const read = client.row<{ n: number }>('SELECT count(*)::int AS n FROM busy, pg_sleep(5)');
       const runs = `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT count%busy, pg_sleep%'`;
       await until(async () => (await pg2.query(runs)).length === 1, { what: 'the read on pg2' });
       await pg1.query('DELETE FROM busy WHERE id > 10');
-      await pg1.query('VACUUM busy');
+      // as long as somebody's snapshot still needs the rows, they stay
+      await until(
+        async () => {
+          await pg1.query('VACUUM busy');
+          return (await pg2.query(runs)).length === 0;
+        },
+        { what: 'the read to be cancelled', everyMs: 100 },
+      );
       assert.deepEqual(await read, { n: 10 });
       // it ran there, and ended here
       assert.equal((await client.row<{ node: string }>('SHOW fairlead.route')).node, 'pg1');
