@@ -39,6 +39,10 @@ describe('a logical subscriber', () => {
     client = await scene.connect();
     await show(scene.fairlead.url, 'DRAIN pg2');
     await scene.untilOn('sub', client, 'SELECT note FROM calm');
+    await until(() => !scene.leftOut.some((text) => text.endsWith('is being copied')), {
+      what: 'all tables',
+      timeoutMs: 30_000,
+    });
   });
   after(() => scene?.stop());
 

@@ -54,6 +54,8 @@ export class SyncKeeper {
   #learned: Learned | null = null;
   #mark: { text: string; lsn: Lsn } | null = null;
   #armed = false;
+  /** What the setting was before nobody could satisfy it; null: somebody can. */
+  #closed: { readonly memory: Memory; readonly before: string } | null = null;
   #shortSinceMs: number | null = null;
   #blocked = false;
   #failure: string | null = null;
@@ -126,6 +128,8 @@ export class SyncKeeper {
       }
       await sleep(paceMs, signal);
     }
+    // commits were seen to wait, and the setting to come has not come
+    await this.#open().catch((error) => this.#deps.log.warn({ error: messageOf(error) }, 'commits may be held'));
   }
 
   /** One look and one step. @returns milliseconds until the next. */
@@ -194,6 +198,7 @@ export class SyncKeeper {
       case 'set':
         this.#mark = null;
         await writeNames(nodes, memory.primary, formatNames(step.names));
+        this.#closed = null;
         // those that wait already are let go by the next word of a standby, before PostgreSQL 19
         await nodes.query(memory.primary, TINY_COMMIT_SQL, [], STATEMENT_MS);
         return;
@@ -213,16 +218,23 @@ export class SyncKeeper {
   async #arm(memory: Memory, before: string): Promise<void> {
     const { nodes } = this.#deps;
     const { primary } = memory;
+    this.#closed = { memory, before: before === NO_ACKNOWLEDGEMENT ? '' : before };
     const close = async () => {
       if (this.#inCharge(memory)) await writeNames(nodes, primary, NO_ACKNOWLEDGEMENT);
     };
     try {
       this.#armed = await arm(nodes, primary, close, this.#stopping.signal);
     } finally {
-      const opens = !this.#armed || this.#stopping.signal.aborted;
-      if (opens && this.#inCharge(memory))
-        await writeNames(nodes, primary, before === NO_ACKNOWLEDGEMENT ? '' : before);
+      if (!this.#armed || this.#stopping.signal.aborted) await this.#open();
     }
+  }
+
+  /** Nobody waits any more for a setting that nobody can satisfy. @throws ControlError | Error */
+  async #open(): Promise<void> {
+    const closed = this.#closed;
+    this.#closed = null;
+    if (closed !== null && this.#inCharge(closed.memory))
+      await writeNames(this.#deps.nodes, closed.memory.primary, closed.before);
   }
 
   /** Durable first, then believed. */
