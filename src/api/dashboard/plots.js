@@ -8,6 +8,9 @@ const MINUTES = [5, 4, 3, 2, 1, 0];
 const TIME_TICKS = [0, 1, 10, 100, 1000, 10_000, 60_000, 600_000, 3_600_000];
 const BYTE_TICKS = [0, 1, 16, 256, 4096, 65_536, 1_048_576].map((n) => n * 1024);
 const LATENCY_TICKS = [0, 0.1, 1, 10, 100, 1000, 10_000];
+/** Width of a mark's word, and how many stand below each other. */
+const WORD_PX = 66;
+const WORD_LINES = 3;
 const MARKED = new Set(['failover', 'switchover']);
 
 /**
@@ -131,7 +134,9 @@ export class Plots {
     ctx.lineWidth = devicePixelRatio;
     ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
     ctx.font = `${11 * devicePixelRatio}px sans-serif`;
-    for (const mark of this.#marks) {
+    // words of marks close to each other stand below each other
+    let [line, lastX] = [0, Number.NEGATIVE_INFINITY];
+    for (const mark of this.#marks.toSorted((a, b) => a.at - b.at)) {
       if (mark.at < u.scales.x.min || mark.at > u.scales.x.max) continue;
       const x = u.valToPos(mark.at, 'x', true);
       ctx.beginPath();
@@ -140,7 +145,10 @@ export class Plots {
       ctx.stroke();
       const onRight = x < bbox.left + bbox.width * 0.8;
       ctx.textAlign = onRight ? 'left' : 'right';
-      ctx.fillText(mark.kind, x + (onRight ? 5 : -5) * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+      line = x - lastX < WORD_PX * devicePixelRatio ? (line + 1) % WORD_LINES : 0;
+      lastX = x;
+      const y = bbox.top + (11 + 13 * line) * devicePixelRatio;
+      ctx.fillText(mark.kind, x + (onRight ? 5 : -5) * devicePixelRatio, y);
     }
     ctx.restore();
   }
