@@ -70,7 +70,7 @@ export const recover: Command = async (args, { print, note, environment }) => {
       print(inTotal(counts, apply));
     }
     const skipped = conflicts === 'skip-row' && result.skipped > 0;
-    return conflict + failed + unknown > 0 || skipped ? 1 : 0;
+    return conflict + failed + unknown + notes.length > 0 || skipped ? 1 : 0;
   } finally {
     await client.end().catch(() => {});
   }
@@ -103,7 +103,8 @@ async function primaryFor(config: Config, header: JournalHeader): Promise<NodeCo
     }
     const history = await inspectPrimary(nodes, name);
     const descends = history.timeline === newTimeline || forkOf(history, newTimeline) !== null;
-    if (history.known && !descends) {
+    // of a history that cannot be read only the number is known
+    if (!descends && (history.known || history.timeline < newTimeline)) {
       const text = `${name} is on timeline ${history.timeline}, which does not come from timeline ${newTimeline}, the one that left ${oldTimeline}`;
       throw new FairleadError('refused', text, 'a primary on the old timeline has what the journal has');
     }

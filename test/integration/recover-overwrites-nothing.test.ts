@@ -9,7 +9,12 @@ import {
   type JournalHeader,
   type JournalTransaction,
 } from '../../src/failover/lost/journal-format.ts';
-import { type RecoverOptions, type ReplayedTransaction, recover } from '../../src/failover/recover/recover.ts';
+import {
+  type Recovered,
+  type RecoverOptions,
+  type ReplayedTransaction,
+  recover,
+} from '../../src/failover/recover/recover.ts';
 import { openSession } from '../../src/failover/recover/session.ts';
 import type { RowChange, Values } from '../../src/replication/row-change.ts';
 import { migrate } from '../../src/store/migrate.ts';
@@ -60,6 +65,7 @@ describe('recover overwrites nothing', () => {
       ...{ to: 'b', oldTimeline, newTimeline: oldTimeline + 1, forkLsn: '0/1', oldPrimaryLsn: '0/1', toldUntil: '0/1' },
       ...{ firstXid: row?.xid ?? '', at: '', transactions: lines.length, listedFrom: null },
     };
+    let recovered: Recovered | null = null;
     const run = async (options: Partial<RecoverOptions> = {}, as = [cluster.superuser, cluster.password] as const) => {
       const client: pg.Client = await openSession(target(...as));
       const told: ReplayedTransaction[] = [];
@@ -68,13 +74,20 @@ describe('recover overwrites nothing', () => {
       }
       try {
         const journal = { header, transactions: each() };
-        await recover(client, journal, { apply: true, skipRows: false, ...options }, (one) => told.push(one));
+        recovered = await recover(client, journal, { apply: true, skipRows: false, ...options }, (one) =>
+          told.push(one),
+        );
       } finally {
         await client.end();
       }
       return told;
     };
-    return { run, states: async (...args: Parameters<typeof run>): Promise<Told> => (await run(...args)).map(shown) };
+    return {
+      run,
+      states: async (...args: Parameters<typeof run>): Promise<Told> => (await run(...args)).map(shown),
+      /** Of the last run. */
+      sequences: () => ({ moved: recovered?.sequences, notes: recovered?.notes }),
+    };
   }
   const shown = ({ state, problems }: ReplayedTransaction) =>
     problems[0] === undefined ? ([state] as const) : ([state, problems[0].why] as const);
@@ -289,13 +302,129 @@ describe('recover overwrites nothing', () => {
     );
     const told = await journal.states({}, ['plain', 'p']);
     assert.match(`${told[0]}`, /^conflict,its triggers would repeat what the stream tells: .*session_replication_role/);
-    const deferrable = 'it has a deferrable unique constraint: replay its rows by hand';
+    const deferrable = 'it has a deferrable unique or exclusion constraint: replay its rows by hand';
     assert.deepEqual(told[1], ['conflict', deferrable]);
     assert.match(`${told[2]}`, /^conflict,.*violates foreign key constraint/);
     assert.match(`${told[3]}`, /^failed,permission denied for table closed/);
     assert.deepEqual(told[4], ['replayed']);
-    const others = await journalOf([insert('late', { id: '1' })], [insert('watched', { id: '2' })]);
-    assert.deepEqual(await others.states(), [['conflict', deferrable], ['replayed']]);
+    await node.query('CREATE TABLE rooms (r int4range, EXCLUDE USING gist (r WITH &&) DEFERRABLE)');
+    await node.query(`INSERT INTO rooms VALUES ('[1,5)')`);
+    const others = await journalOf(
+      [insert('late', { id: '1' })],
+      [insert('watched', { id: '2' })],
+      [insert('rooms', { r: '[2,3)' })],
+    );
+    assert.deepEqual(await others.states(), [['conflict', deferrable], ['replayed'], ['conflict', deferrable]]);
+  });
+
+  it('a primary key that the stream does not tell names no row, nor does one that the table has got since', async () => {
+    await node.query('CREATE TABLE nameless (id int PRIMARY KEY, n int)');
+    await node.query('ALTER TABLE nameless REPLICA IDENTITY NOTHING');
+    await node.query('CREATE TABLE indexless (id int PRIMARY KEY, code int NOT NULL CONSTRAINT code UNIQUE)');
+    await node.query('ALTER TABLE indexless REPLICA IDENTITY USING INDEX code');
+    await node.query('ALTER TABLE indexless DROP CONSTRAINT code');
+    await node.query('CREATE TABLE rekeyed (id int PRIMARY KEY, other int NOT NULL)');
+    await node.query('CREATE TABLE rekeyed2 (id int PRIMARY KEY, other int NOT NULL)');
+    await node.query('CREATE TABLE keyless (a int, b int)');
+    await node.query('ALTER TABLE keyless REPLICA IDENTITY FULL');
+    for (const table of ['nameless', 'indexless', 'rekeyed', 'rekeyed2', 'keyless']) {
+      await node.query(`INSERT INTO ${table} VALUES (1, 10), (2, 20)`);
+    }
+    const journal = await journalOf(
+      // it was row 1 that became row 2, when 2 was free
+      [update('nameless', { id: '2', n: '11' })],
+      [update('indexless', { id: '2', code: '11' })],
+      [remove('rekeyed', { id: '1' })],
+      [update('rekeyed', { id: '2', other: '21' })],
+      [update('rekeyed2', { id: '2', other: '20' }, { id: '1' })],
+      [remove('keyless', { a: '1', b: '10' })],
+      [remove('keyless', { a: '2', b: '20' })],
+    );
+    await node.query('ALTER TABLE rekeyed DROP CONSTRAINT rekeyed_pkey, ADD PRIMARY KEY (other)');
+    await node.query('ALTER TABLE rekeyed2 DROP CONSTRAINT rekeyed2_pkey, ADD PRIMARY KEY (other)');
+    await node.query('UPDATE keyless SET b = 11 WHERE a = 1');
+    const nobody = 'the table has no REPLICA IDENTITY: nobody knows which row';
+    const other = 'what is known of the row does not name it by the key that the table has now';
+    assert.deepEqual(await journal.states(), [
+      ['conflict', nobody],
+      ['conflict', nobody],
+      ['conflict', other],
+      ['conflict', 'an earlier lost transaction changed rows of this table that nobody knows'],
+      ['conflict', other],
+      ['conflict', 'the row is not there any more'],
+      ['replayed'],
+    ]);
+    for (const table of ['nameless', 'indexless', 'rekeyed', 'rekeyed2'])
+      assert.deepEqual(await rows(table), ['(1,10)', '(2,20)']);
+    assert.deepEqual(await rows('keyless'), ['(1,11)']);
+  });
+
+  it('columns whose names every object of JavaScript has', async () => {
+    await node.query('CREATE TABLE o (id int PRIMARY KEY, constructor text, "toString" text, "__proto__" text)');
+    await node.query(`INSERT INTO o VALUES (1, 'a', 'b', 'c')`);
+    const journal = await journalOf(
+      [insert('o', { id: '2' })],
+      [update('o', { id: '1', constructor: 'x' })],
+      [update('o', { id: '1', ...JSON.parse('{"__proto__":"y"}') })],
+    );
+    assert.deepEqual(await journal.states(), [['replayed'], ['replayed'], ['replayed']]);
+    assert.deepEqual(await rows('o'), ['(1,x,b,y)', '(2,,,)']);
+  });
+
+  it('sequences go on behind what was replayed, also where an earlier run replayed it or another one cannot', async () => {
+    await node.query('CREATE TABLE q1 (id smallint GENERATED BY DEFAULT AS IDENTITY (MAXVALUE 5) PRIMARY KEY)');
+    await node.query('CREATE TABLE q2 (id serial PRIMARY KEY, n int)');
+    await node.query('CREATE TABLE q3 (id serial, n int) PARTITION BY RANGE (n)');
+    await node.query('CREATE TABLE q3_a PARTITION OF q3 FOR VALUES FROM (0) TO (10)');
+    const journal = await journalOf(
+      [insert('q1', { id: '9' })],
+      [insert('q2', { id: '1', n: '1' })],
+      [insert('q3_a', { id: '7', n: '1' })],
+    );
+    const moved = [
+      { sequence: 'public.q2_id_seq', to: '1' },
+      { sequence: 'public.q3_id_seq', to: '7' },
+    ];
+    const next = async (table: string) =>
+      (await node.query<{ id: string }>(`INSERT INTO ${table} (n) VALUES (2) RETURNING id::text`))[0]?.id;
+    await journal.run({ apply: false });
+    assert.deepEqual(journal.sequences().moved?.slice(1), moved, 'what it would do');
+    const states = await journal.states();
+    assert.deepEqual(states, [['replayed'], ['replayed'], ['replayed']]);
+    const first = journal.sequences();
+    assert.deepEqual(first.moved, moved);
+    assert.match(
+      `${first.notes}`,
+      /^public\.q1_id_seq may give out 9 again, it could not be moved on: .*out of bounds/,
+    );
+    assert.equal(await next('q2'), '2');
+    assert.equal(await next('q3'), '8');
+
+    // a run that ended before it came to that
+    await node.query('DELETE FROM q2 WHERE id = 2');
+    await node.query(`SELECT setval('q2_id_seq', 1, false), setval('q3_id_seq', 100)`);
+    await node.query('ALTER TABLE q1 ALTER id SET MAXVALUE 100');
+    assert.deepEqual(await journal.states(), [['before'], ['before'], ['before']]);
+    const again = [{ sequence: 'public.q1_id_seq', to: '9' }, moved[0]];
+    assert.deepEqual(journal.sequences(), { moved: again, notes: [] });
+    assert.equal(await next('q2'), '2');
+    assert.equal(await next('q3'), '101');
+  });
+
+  it('a sequence that may not be read does not hide the others from a run that takes everything back', async () => {
+    await node.query(`CREATE ROLE reader LOGIN PASSWORD 'r'`);
+    await node.query('CREATE TABLE r1 (id serial PRIMARY KEY)');
+    await node.query('CREATE TABLE r2 (id serial PRIMARY KEY)');
+    await node.query('GRANT ALL ON r1, r2 TO reader');
+    await node.query('GRANT ALL ON SEQUENCE r2_id_seq TO reader');
+    await node.query('GRANT USAGE ON SCHEMA fairlead TO reader');
+    await node.query('GRANT ALL ON ALL TABLES IN SCHEMA fairlead TO reader');
+    const journal = await journalOf([insert('r1', { id: '5' })], [insert('r2', { id: '5' })]);
+    assert.deepEqual(await journal.states({ apply: false }, ['reader', 'r']), [['replayed'], ['replayed']]);
+    const { moved, notes } = journal.sequences();
+    assert.deepEqual(moved, [{ sequence: 'public.r2_id_seq', to: '5' }]);
+    assert.match(`${notes}`, /^public\.r1_id_seq .*permission denied/);
+    assert.deepEqual(await rows('r1'), []);
   });
 
   it('skips single rows where it is told to, and what the server refuses of them', async () => {
@@ -322,6 +451,22 @@ describe('recover overwrites nothing', () => {
     );
     assert.match(told[0]?.problems[1]?.why ?? '', /check constraint/);
     assert.deepEqual(await rows('s'), ['(1,5)', '(2,9)', '(4,2)']);
+  });
+
+  it('skips no row that the server refuses for another reason than its values', async () => {
+    await node.query(`CREATE ROLE guest LOGIN PASSWORD 'g'`);
+    await node.query('CREATE TABLE open (id int PRIMARY KEY)');
+    await node.query('CREATE TABLE shut (id int PRIMARY KEY)');
+    await node.query('GRANT ALL ON open TO guest');
+    await node.query('GRANT USAGE ON SCHEMA fairlead TO guest');
+    await node.query('GRANT ALL ON ALL TABLES IN SCHEMA fairlead TO guest');
+    const journal = await journalOf([insert('open', { id: '1' }), insert('shut', { id: '1' })]);
+    const told = await journal.states({ skipRows: true }, ['guest', 'g']);
+    assert.deepEqual(told, [['failed', 'permission denied for table shut']]);
+    assert.deepEqual(await rows('open'), []);
+    await node.query('GRANT ALL ON shut TO guest');
+    assert.deepEqual(await journal.states({ skipRows: true }, ['guest', 'g']), [['replayed']]);
+    assert.deepEqual([await rows('open'), await rows('shut')], [['(1)'], ['(1)']]);
   });
 
   it('two at once replay each transaction once', async () => {

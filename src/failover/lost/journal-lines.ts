@@ -6,8 +6,9 @@ import { parseChange } from '../../replication/row-change.ts';
 import { textDecoding } from '../../replication/text-decoding.ts';
 import type { LostTransactions } from './lost-transactions.ts';
 
-/** Rows that are read without a break: clients are served meanwhile. */
+/** What is read without a break: clients are served meanwhile. */
 const ROWS_AT_ONCE = 200;
+const CHARACTERS_AT_ONCE = 256 * 1024;
 
 /** The line of one transaction, in parts that make it up together. Rows that cannot be read are a reason and no error. */
 export async function journalLine(
@@ -25,15 +26,19 @@ export async function journalLine(
     const seen = new Set<string>();
     const parts: string[] = [];
     let some: string[] = [];
+    let read = 0;
     for (const piece of rows) {
       for (const message of messagesIn(piece)) {
-        const change = parseChange(decode(message));
+        const text = decode(message);
+        read += text.length;
+        const change = parseChange(text);
         for (const { schema, table } of change.op === 'truncate' ? change.tables : [change])
           seen.add(`${schema}.${table}`);
         some.push(JSON.stringify(change));
-        if (some.length < ROWS_AT_ONCE) continue;
+        if (some.length < ROWS_AT_ONCE && read < CHARACTERS_AT_ONCE) continue;
         parts.push(some.join(','));
         some = [];
+        read = 0;
         await turn();
       }
     }

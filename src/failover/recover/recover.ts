@@ -1,6 +1,5 @@
 /** Replays the transactions of a journal on the primary that lacks them: each as a whole, in their order, never twice, overwriting nothing. */
 import type pg from 'pg';
-import { messageOf } from '../../core/errors.ts';
 import type { RowChange } from '../../replication/row-change.ts';
 import type { JournalTransaction } from '../lost/journal-format.ts';
 import type { Journal } from './read-journal.ts';
@@ -8,6 +7,7 @@ import { References } from './references.ts';
 import { type ReplayContext, type RowOutcome, replayRow } from './row-replay.ts';
 import { inWords } from './row-statements.ts';
 import { Sequences } from './sequences.ts';
+import { isAnswer, refusesValues, textOf } from './server-answer.ts';
 import { SkippedRows } from './skipped-rows.ts';
 import { TableShapes } from './table-shape.ts';
 
@@ -43,6 +43,7 @@ export type Recovered = {
   readonly sequences: readonly { readonly sequence: string; readonly to: string }[];
   /** Whether triggers were kept from firing; else transactions on tables that have some are conflicts. */
   readonly asReplica: boolean;
+  /** What is left to be done by hand: sequences that could not be moved on. */
   readonly notes: readonly string[];
 };
 
@@ -71,13 +72,9 @@ export async function recover(
     if (result.state === 'replayed') skipped += result.skipped;
     told(result);
   }
-  const notes: string[] = [];
-  const sequences = await replay.sequences.advance(options.apply).catch((error) => {
-    notes.push(`sequences were not advanced: ${textOf(error)}`);
-    return [];
-  });
+  const { moved, refused } = await replay.sequences.advance(options.apply);
   if (!options.apply) await client.query('ROLLBACK');
-  return { counts, skipped, sequences, asReplica, notes };
+  return { counts, skipped, sequences: moved, asReplica, notes: refused };
 }
 
 class Replay {
@@ -136,7 +133,8 @@ class Replay {
     if (keep) {
       for (const id of written) this.#ours.add(id);
       for (const { change, outcome: one } of done) await this.#settle(change, one);
-    } else if (state !== 'before') await this.#skipAll(rows);
+    } else if (state === 'before') await this.#drawn(rows);
+    else await this.#skipAll(rows);
     const statements = await this.#statements(rows.slice(0, STATEMENTS_TOLD), done);
     const replayed = done.filter(({ outcome: one }) => one.kind === 'done').length;
     const skipped = keep ? done.length - replayed : 0;
@@ -198,7 +196,7 @@ class Replay {
     return { state: all ? 'there' : 'replayed', done, written, problems };
   }
 
-  /** With `skipRows` a row that the server refuses leaves the others alone. */
+  /** With `skipRows` a row whose values the server refuses leaves the others alone; anything else fails the transaction. */
   async #row(change: RowChange, context: ReplayContext): Promise<RowOutcome> {
     if (!this.#options.skipRows) return replayRow(change, context);
     await this.#client.query('SAVEPOINT one_row');
@@ -209,6 +207,7 @@ class Replay {
     } catch (error) {
       if (!isAnswer(error)) throw error;
       await this.#client.query('ROLLBACK TO one_row');
+      if (!refusesValues(error)) throw error;
       return {
         kind: 'conflict',
         shape: change.op === 'truncate' ? null : await this.#shapes.of(change),
@@ -221,6 +220,14 @@ class Replay {
   async #settle(change: RowChange, { kind, shape }: RowOutcome): Promise<void> {
     if (kind === 'conflict') await this.#skip(change);
     else if (change.op === 'insert' && shape !== null) this.sequences.inserted(shape, change.new);
+  }
+
+  /** Of a transaction that an earlier run replayed, which may have ended before it moved the sequences. */
+  async #drawn(rows: readonly RowChange[]): Promise<void> {
+    for (const change of rows) {
+      const shape = change.op === 'insert' ? await this.#shapes.of(change) : null;
+      if (shape !== null && change.op === 'insert') this.sequences.inserted(shape, change.new);
+    }
   }
 
   async #skipAll(rows: readonly RowChange[]): Promise<void> {
@@ -275,17 +282,6 @@ async function succeeds(client: pg.Client, statement: string): Promise<boolean> 
   }
 }
 
-/** The server's own, and the connection goes on. */
-function isAnswer(error: unknown): boolean {
-  const code = (error as { code?: string }).code ?? '';
-  return /^[0-9A-Z]{5}$/.test(code) && !/^(57P|08|EPIPE)/.test(code) && 'severity' in (error as object);
-}
-
 function stateOf(error: unknown): ReplayState {
   return (error as { code: string }).code.startsWith('23') ? 'conflict' : 'failed';
-}
-
-function textOf(error: unknown): string {
-  const { detail } = error as { detail?: string };
-  return `${messageOf(error)}${detail === undefined ? '' : `: ${detail}`}`;
 }

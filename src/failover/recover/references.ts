@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { Values } from '../../replication/row-change.ts';
 import type { Reference, TableShape } from './table-shape.ts';
+import { valueIn } from './values.ts';
 
 /**
  * Foreign keys of one transaction. PostgreSQL checks them by triggers, which do not fire where rows are replayed as a replica would:
@@ -39,7 +40,7 @@ export class References {
   }
 
   #note(reference: Reference, columns: readonly string[], row: Values): void {
-    const values = columns.map((column) => row[column] ?? null);
+    const values = columns.map((column) => valueIn(row, column));
     // one NULL refers to nobody: MATCH SIMPLE
     if (values.some((value) => value === null)) return;
     this.#noted.set(JSON.stringify([reference.table, reference.name, values]), {

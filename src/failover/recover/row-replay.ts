@@ -12,6 +12,7 @@ import {
 } from './row-statements.ts';
 import type { SkippedRows } from './skipped-rows.ts';
 import type { TableShape, TableShapes } from './table-shape.ts';
+import { valueIn } from './values.ts';
 
 export type ReplayContext = {
   readonly client: pg.Client;
@@ -39,6 +40,8 @@ type Row = { readonly ctid: string; readonly values: Values; readonly foreign: b
 
 const GONE = 'the row is not there any more';
 const CHANGED = 'the row was changed after the failover';
+const NOBODY_KNOWS = 'the table has no REPLICA IDENTITY: nobody knows which row';
+const OTHER_KEY = 'what is known of the row does not name it by the key that the table has now';
 
 /** Replays one change in the open transaction, or says why not. @throws what the server answers */
 export async function replayRow(change: RowChange, context: ReplayContext): Promise<RowOutcome> {
@@ -68,7 +71,7 @@ function unfit(shape: TableShape, change: Exclude<RowChange, { op: 'truncate' }>
   );
   if (missing !== undefined) return `there is no column ${missing}`;
   // neither ON CONFLICT nor a session without triggers checks it
-  if (shape.deferrable) return 'it has a deferrable unique constraint: replay its rows by hand';
+  if (shape.deferrable) return 'it has a deferrable unique or exclusion constraint: replay its rows by hand';
   if (references !== null) return null;
   const fires = shape.triggers
     ? 'its triggers'
@@ -100,14 +103,15 @@ async function update(
   const found = await original(shape, change.old ?? change.new, change.old !== null, context);
   if (typeof found === 'string') {
     // a change of the key that somebody else has made too
-    const [moved] = change.old === null ? [] : await find(shape, change.new, context);
+    const known = change.old !== null && found !== NOBODY_KNOWS && found !== OTHER_KEY;
+    const [moved] = known ? await find(shape, change.new, context) : [];
     const there = moved !== undefined && same(shape, moved.values, change.new);
     return there ? { kind: 'there', shape } : { kind: 'conflict', shape, why: found };
   }
   if (same(shape, found.values, change.new)) return { kind: found.foreign ? 'there' : 'done', shape };
   if (found.foreign && !wholeRow(shape, change.old)) return { kind: 'conflict', shape, why: CHANGED };
-  const writable = shape.columns.map(({ name }) => name).filter((name) => name in change.new);
-  const differing = writable.filter((name) => change.new[name] !== found.values[name]);
+  const writable = shape.columns.map(({ name }) => name).filter((name) => Object.hasOwn(change.new, name));
+  const differing = writable.filter((name) => change.new[name] !== valueIn(found.values, name));
   const set = Object.fromEntries(differing.map((name) => [name, change.new[name] ?? null]));
   await run(context, updateStatement(shape, set, found.ctid));
   context.references?.replaced(shape, found.values);
@@ -116,10 +120,10 @@ async function update(
 }
 
 async function remove(shape: TableShape, old: Values | null, context: ReplayContext): Promise<RowOutcome> {
-  if (old === null)
-    return { kind: 'conflict', shape, why: 'the table has no REPLICA IDENTITY: nobody knows which row' };
+  if (old === null) return { kind: 'conflict', shape, why: NOBODY_KNOWS };
   const found = await original(shape, old, true, context);
-  if (found === GONE) return { kind: 'there', shape };
+  // a row without a key may be there, looking different
+  if (found === GONE && keyColumns(shape).length > 0) return { kind: 'there', shape };
   if (typeof found === 'string') return { kind: 'conflict', shape, why: found };
   if (found.foreign && !wholeRow(shape, old)) return { kind: 'conflict', shape, why: CHANGED };
   await run(context, deleteStatement(shape, found.ctid));
@@ -134,20 +138,21 @@ function wholeRow({ identity }: TableShape, old: Values | null): boolean {
 
 /** The row that a change was made to, as it is now; else what speaks against it. @param told `row` is the row before the change */
 async function original(shape: TableShape, row: Values, told: boolean, context: ReplayContext): Promise<Row | string> {
-  if (shape.identity !== 'f' && keyColumns(shape).length === 0) {
-    return 'the table has no REPLICA IDENTITY: nobody knows which row';
-  }
+  // a primary key that is not the identity: that no old one was told does not mean that it stayed
+  const named = shape.identity === 'f' ? told || shape.primary.length > 0 : shape.key.length > 0;
+  if (!named) return NOBODY_KNOWS;
+  if (findStatement(shape, row) === null) return OTHER_KEY;
   const rows = await find(shape, row, context);
   if (rows.length === 0) return GONE;
   if (!told || shape.identity !== 'f') return rows[0] as Row;
   // of a whole row NULLs are left out
-  const whole = Object.fromEntries(shape.columns.map(({ name }) => [name, row[name] ?? null]));
+  const whole = Object.fromEntries(shape.columns.map(({ name }) => [name, valueIn(row, name)]));
   return rows.find(({ values }) => same(shape, values, whole)) ?? 'the row differs from what the lost transaction saw';
 }
 
 /** Every column that is told has the value that is told. */
 function same({ columns }: TableShape, values: Values, told: Values): boolean {
-  return columns.every(({ name }) => !(name in told) || values[name] === told[name]);
+  return columns.every(({ name }) => !Object.hasOwn(told, name) || valueIn(values, name) === told[name]);
 }
 
 async function find(

@@ -1,6 +1,7 @@
 import type { RowChange, TableName, Values } from '../../replication/row-change.ts';
 import { quoted } from './references.ts';
 import type { TableShape } from './table-shape.ts';
+import { valueIn } from './values.ts';
 
 /** A statement with its parameters: values are texts, of the type that the column has. */
 export type Statement = { readonly text: string; readonly values: readonly (string | null)[] };
@@ -10,8 +11,8 @@ const SHOWN = 60;
 
 /** Never overwrites: a row that any unique constraint forbids is not inserted, and there is no answer. */
 export function insertStatement({ name, columns }: TableShape, row: Values): Statement {
-  const names = columns.filter((column) => column.name in row).map((column) => column.name);
-  const values = names.map((column) => row[column] ?? null);
+  const names = columns.filter((column) => Object.hasOwn(row, column.name)).map((column) => column.name);
+  const values = names.map((column) => valueIn(row, column));
   const target = names.length === 0 ? 'DEFAULT VALUES' : `VALUES (${names.map((_, i) => `$${i + 1}`).join(', ')})`;
   const list = names.length === 0 ? '' : ` (${names.map(quoted).join(', ')}) OVERRIDING SYSTEM VALUE`;
   return { text: `INSERT INTO ${name}${list} ${target} ON CONFLICT DO NOTHING RETURNING xmin::text`, values };
@@ -21,7 +22,7 @@ export function insertStatement({ name, columns }: TableShape, row: Values): Sta
 export function updateStatement({ name }: TableShape, row: Values, ctid: string): Statement {
   const names = Object.keys(row);
   const set = names.map((column, i) => `${quoted(column)} = $${i + 2}`).join(', ');
-  const values = [ctid, ...names.map((column) => row[column] ?? null)];
+  const values = [ctid, ...names.map((column) => valueIn(row, column))];
   return { text: `UPDATE ${name} SET ${set} WHERE ctid = $1::tid RETURNING xmin::text`, values };
 }
 
@@ -39,8 +40,8 @@ export function findStatement(shape: TableShape, row: Values): Statement | null 
   const by = keyColumns(shape);
   const wholly = by.length === 0;
   for (const { name, operator } of wholly ? shape.columns : by) {
-    const value = row[name];
-    if (value === undefined || value === null) {
+    const value = valueIn(row, name);
+    if (value === null) {
       if (!wholly) return null;
       // of a whole row NULLs are left out
       conditions.push(`${quoted(name)} IS NULL`);
@@ -86,7 +87,10 @@ export function inWords(change: RowChange, shape: TableShape | null, set: Values
   if (change.op === 'delete') return `DELETE FROM ${table} WHERE ${which}`;
   const { old } = change;
   const assigned = written(set ?? change.new)
-    .filter(([column, value]) => set !== null || (old === null ? !keys.includes(column) : old[column] !== value))
+    .filter(
+      ([column, value]) =>
+        set !== null || (old === null ? !keys.includes(column) : !Object.hasOwn(old, column) || old[column] !== value),
+    )
     .map(([column, value]) => `${named(column)} = ${literal(value)}`);
   return `UPDATE ${table} SET ${assigned.join(', ')} WHERE ${which}`;
 }

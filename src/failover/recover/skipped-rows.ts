@@ -1,6 +1,7 @@
 import type { RowChange, Values } from '../../replication/row-change.ts';
 import { keyColumns } from './row-statements.ts';
 import type { TableShape } from './table-shape.ts';
+import { valueIn } from './values.ts';
 
 /**
  * Rows that were lost and not replayed: what a later lost transaction did to them was done to rows that are not there, so it is not
@@ -15,6 +16,11 @@ export class SkippedRows {
   /** A change that was not replayed. */
   add(change: Exclude<RowChange, { op: 'truncate' }>, shape: TableShape): void {
     for (const key of keysOf(change, shape)) this.#rows.add(key);
+    const before = change.op === 'insert' ? null : change.old;
+    // by the key that the table has now nobody knows which row it was
+    if (before !== null && keyColumns(shape).some(({ name }) => !Object.hasOwn(before, name))) {
+      this.addTables([shape.name]);
+    }
   }
 
   /** A transaction of which nobody knows which rows it changed. No names: of any table. */
@@ -38,7 +44,7 @@ function keysOf(change: Exclude<RowChange, { op: 'truncate' }>, shape: TableShap
   const columns = keyColumns(shape).map(({ name }) => name);
   const keyOf = (row: Values) => {
     const names = columns.length === 0 ? shape.columns.map(({ name }) => name) : columns;
-    return JSON.stringify([shape.name, ...names.map((name) => row[name] ?? null)]);
+    return JSON.stringify([shape.name, ...names.map((name) => valueIn(row, name))]);
   };
   const before = change.op === 'insert' ? null : (change.old ?? (change.op === 'update' ? change.new : null));
   const after = change.op === 'delete' ? null : change.new;

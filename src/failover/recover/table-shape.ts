@@ -36,7 +36,7 @@ export type TableShape = {
   readonly primary: readonly KeyColumn[];
   /** Somebody's triggers, which fire for what an ordinary session does. */
   readonly triggers: boolean;
-  /** It has a unique constraint that is checked by a trigger of PostgreSQL's own, at the end of a statement or transaction. */
+  /** It has a unique or exclusion constraint that is checked by a trigger of PostgreSQL's own, at the end of a statement or transaction. */
   readonly deferrable: boolean;
   /** Rows of other tables change when a row of this one is deleted or gets another key. */
   readonly cascades: boolean;
@@ -80,7 +80,7 @@ const LINE = `(SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid
 const SHAPE_SQL = `SELECT json_build_object(
   'name', format('%I.%I', n.nspname, c.relname), 'kind', c.relkind, 'identity', c.relreplident,
   'columns', (SELECT json_agg(json_build_object('name', a.attname, 'generated', a.attgenerated <> '',
-      'sequence', pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname),
+      'sequence', (SELECT min(s) FROM (SELECT pg_get_serial_sequence(l.oid::regclass::text, a.attname) AS s FROM ${LINE} l (oid)) s),
       'operator', (SELECT format('OPERATOR(%I.%s)', s.nspname, o.oprname) FROM pg_opclass oc
         JOIN pg_amop m ON m.amopfamily = oc.opcfamily AND m.amopstrategy = 3
           AND m.amoplefttype = oc.opcintype AND m.amoprighttype = oc.opcintype
@@ -92,7 +92,7 @@ const SHAPE_SQL = `SELECT json_build_object(
   'key', ${keyOf(`((c.relreplident = 'd' AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident))`)},
   'primary', ${keyOf('i.indisprimary')},
   'triggers', EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')),
-  'deferrable', EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND NOT i.indimmediate),
+  'deferrable', EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indimmediate),
   'cascades', EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.confrelid IN ${LINE}
     AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))),
   'refers', ${referencesWhere(`f.conrelid = c.oid
