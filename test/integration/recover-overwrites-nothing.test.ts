@@ -362,13 +362,19 @@ describe('recover overwrites nothing', () => {
   it('columns whose names every object of JavaScript has', async () => {
     await node.query('CREATE TABLE o (id int PRIMARY KEY, constructor text, "toString" text, "__proto__" text)');
     await node.query(`INSERT INTO o VALUES (1, 'a', 'b', 'c')`);
+    await node.query('CREATE TABLE whole (id int, constructor text)');
+    await node.query('ALTER TABLE whole REPLICA IDENTITY FULL');
+    await node.query('INSERT INTO whole VALUES (1, NULL)');
     const journal = await journalOf(
       [insert('o', { id: '2' })],
       [update('o', { id: '1', constructor: 'x' })],
       [update('o', { id: '1', ...JSON.parse('{"__proto__":"y"}') })],
+      [remove('whole', { id: '1' })],
+      [insert('o', { id: '3' })],
     );
-    assert.deepEqual(await journal.states(), [['replayed'], ['replayed'], ['replayed']]);
-    assert.deepEqual(await rows('o'), ['(1,x,b,y)', '(2,,,)']);
+    await node.query('INSERT INTO o VALUES (3)');
+    assert.deepEqual(await journal.states(), [['replayed'], ['replayed'], ['replayed'], ['replayed'], ['there']]);
+    assert.deepEqual(await rows('o'), ['(1,x,b,y)', '(2,,,)', '(3,,,)']);
   });
 
   it('sequences go on behind what was replayed, also where an earlier run replayed it or another one cannot', async () => {
