@@ -466,12 +466,18 @@ describe('recover overwrites nothing', () => {
     await node.query('GRANT ALL ON open TO guest');
     await node.query('GRANT USAGE ON SCHEMA fairlead TO guest');
     await node.query('GRANT ALL ON ALL TABLES IN SCHEMA fairlead TO guest');
-    const journal = await journalOf([insert('open', { id: '1' }), insert('shut', { id: '1' })]);
+    await node.query('CREATE SCHEMA hidden');
+    await node.query('CREATE TABLE hidden.t (id serial PRIMARY KEY)');
+    const journal = await journalOf(
+      [insert('open', { id: '1' }), insert('shut', { id: '1' })],
+      [{ op: 'insert', schema: 'hidden', table: 't', new: { id: '1' } }],
+    );
     const told = await journal.states({ skipRows: true }, ['guest', 'g']);
-    assert.deepEqual(told, [['failed', 'permission denied for table shut']]);
+    const hidden = ['failed', 'permission denied for schema hidden'] as const;
+    assert.deepEqual(told, [['failed', 'permission denied for table shut'], hidden]);
     assert.deepEqual(await rows('open'), []);
     await node.query('GRANT ALL ON shut TO guest');
-    assert.deepEqual(await journal.states({ skipRows: true }, ['guest', 'g']), [['replayed']]);
+    assert.deepEqual(await journal.states({ skipRows: true }, ['guest', 'g']), [['replayed'], hidden]);
     assert.deepEqual([await rows('open'), await rows('shut')], [['(1)'], ['(1)']]);
   });
 

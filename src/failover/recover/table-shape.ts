@@ -80,7 +80,8 @@ const LINE = `(SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid
 const SHAPE_SQL = `SELECT json_build_object(
   'name', format('%I.%I', n.nspname, c.relname), 'kind', c.relkind, 'identity', c.relreplident,
   'columns', (SELECT json_agg(json_build_object('name', a.attname, 'generated', a.attgenerated <> '',
-      'sequence', (SELECT min(s) FROM (SELECT pg_get_serial_sequence(l.oid::regclass::text, a.attname) AS s FROM ${LINE} l (oid)) s),
+      'sequence', (SELECT min(pg_get_serial_sequence(l.oid::regclass::text, a.attname)) FROM ${LINE} o (oid)
+        JOIN pg_class l USING (oid) WHERE has_schema_privilege(l.relnamespace, 'USAGE')),
       'operator', (SELECT format('OPERATOR(%I.%s)', s.nspname, o.oprname) FROM pg_opclass oc
         JOIN pg_amop m ON m.amopfamily = oc.opcfamily AND m.amopstrategy = 3
           AND m.amoplefttype = oc.opcintype AND m.amoprighttype = oc.opcintype
