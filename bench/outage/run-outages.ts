@@ -32,7 +32,12 @@ export async function runOutages(
 ): Promise<OutageRun[]> {
   const directory = mkdtempSync(join(tmpdir(), 'fairlead-outage-'));
   const { timeoutMs, pgBin } = options;
-  const arena = await Arena.start({ mode: 'async', pgBin, directory, failover: { timeout: timeoutMs } });
+  const arena = await Arena.start({
+    mode: 'async',
+    pgBin,
+    directory,
+    failover: { timeout: timeoutMs, max_promotions: 1000 },
+  });
   const runs: OutageRun[] = [];
   let clients: Clients | null = null;
   try {

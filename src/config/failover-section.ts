@@ -13,6 +13,12 @@ export const failoverSchema = z.strictObject({
     .describe(
       'how long a primary that is down or recovers may take to come back; none: 1s where nothing listens, else timeout',
     ),
+  max_promotions: z
+    .number()
+    .int()
+    .min(1)
+    .default(5)
+    .describe('promotions by Fairlead itself within ten minutes; the next one is left to an operator'),
   max_loss: sizeBytes.default(16 * 1024 * 1024).describe('most WAL that an automatic promotion may lose'),
   hold: timeMs.default(30_000).describe('how long clients wait while there is no primary'),
   keep_rows: sizeBytes

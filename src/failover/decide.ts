@@ -249,7 +249,7 @@ export function judge(state: State, view: View, request: Request): Verdict {
 function automaticObstacle(state: State, view: View, nowMs: number): string | null {
   if (view.mode === 'follow') return 'failover.mode is follow: somebody else has to promote a replica';
   if (view.mode !== 'automatic') return `failover.mode is ${view.mode}: nothing is promoted unless an operator asks`;
-  return flapping(state, nowMs);
+  return flapping(state, view.maxPromotions, nowMs);
 }
 
 /** Why the assignment no longer matches what answers, or null. A question asked before the promotion has an outdated answer. */

@@ -1,13 +1,12 @@
 import type { State } from './state.ts';
 
-/** Promotions by Fairlead itself within the window before it leaves the next one to people. */
-const FLAP_LIMIT = 5;
+/** Promotions by Fairlead itself are counted for so long. */
 export const FLAP_WINDOW_MS = 600_000;
 
-/** Why no further promotion happens by itself; null: it may. */
-export function flapping({ promotionsMs }: State, nowMs: number): string | null {
+/** Why no further promotion happens by itself; null: it may. @param most within the window; the next one is left to people */
+export function flapping({ promotionsMs }: State, most: number, nowMs: number): string | null {
   const recent = promotionsMs.filter((ms) => nowMs - ms < FLAP_WINDOW_MS).length;
-  if (recent < FLAP_LIMIT) return null;
+  if (recent < most) return null;
   return `${recent} promotions within ${FLAP_WINDOW_MS / 60_000} minutes: an operator must decide`;
 }
 

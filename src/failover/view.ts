@@ -41,6 +41,8 @@ export type View = {
   readonly timeoutMs: number;
   /** How long a primary that is down may take to come back; null: by what it shows. */
   readonly restartWaitMs: number | null;
+  /** Promotions by Fairlead itself within ten minutes, at most. */
+  readonly maxPromotions: number;
   readonly maxLossBytes: number;
   /** Which hooks there are, and whether nobody is promoted without the success of `fence`. */
   readonly hooks: { readonly validate: boolean; readonly rejoin: boolean; readonly fenceRequired: boolean };
@@ -104,6 +106,7 @@ export function loadView(cluster: Cluster, state: State, extras: ViewExtras, now
     mode: config.failover.mode,
     timeoutMs: config.failover.timeout,
     restartWaitMs: config.failover.restart_wait,
+    maxPromotions: config.failover.max_promotions,
     maxLossBytes: config.failover.max_loss,
     hooks: {
       validate: config.hooks.validate !== null,

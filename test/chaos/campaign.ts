@@ -66,7 +66,13 @@ class Scene {
   static async start({ mode, pgBin, seed, logs }: CampaignOptions): Promise<Scene> {
     const directory = join(logs, `${mode}-${process.pid}`);
     mkdirSync(directory, { recursive: true });
-    const arena = await Arena.start({ mode, pgBin, directory, failover: { timeout: TIMEOUT_MS }, probes: PROBES });
+    const arena = await Arena.start({
+      mode,
+      pgBin,
+      directory,
+      failover: { timeout: TIMEOUT_MS, max_promotions: 1000 },
+      probes: PROBES,
+    });
     try {
       return new Scene(arena, await Clients.start(arena.url, { ...LOAD, seed }, () => arena.fairlead.generation));
     } catch (error) {

@@ -96,6 +96,7 @@ export function view(nodes: readonly NodeView[], change: Partial<View> = {}): Vi
     mode: 'automatic',
     timeoutMs: TIMEOUT,
     restartWaitMs: null,
+    maxPromotions: 5,
     maxLossBytes: 100,
     hooks: { validate: false, rejoin: false, fenceRequired: false },
     newestLsn: at(1000),
