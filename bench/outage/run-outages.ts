@@ -81,7 +81,6 @@ async function runOne(arena: Arena, clients: Clients, fault: OutageFault): Promi
     there: await idsThere(arena, first),
     events: (await arena.fairlead.events()).filter(({ id }) => !known.has(id)),
   });
-  await arena.rest(counts.failovers);
   return { fault: fault.name, ...longestGap(entries, faultMs), counts };
 }
 

@@ -28,8 +28,6 @@ const APPLICATION = { user: 'application', password: 'app-secret' };
 const RECOVER_MS = 120_000;
 /** Between two requests to rejoin a node. */
 const AGAIN_MS = 3000;
-/** Fairlead leaves the sixth automatic promotion within ten minutes to an operator; one that is started anew counts from zero. */
-const PROMOTIONS = 4;
 
 export class Arena {
   readonly cluster: TestCluster;
@@ -39,7 +37,6 @@ export class Arena {
   readonly #agents: ReadonlyMap<string, TestAgent>;
   readonly #partitions: ReadonlyMap<string, Partition>;
   readonly #mode: ArenaOptions['mode'];
-  #failovers = 0;
   #forget: readonly (() => void)[] = [];
 
   private constructor(
@@ -169,15 +166,6 @@ export class Arena {
       },
       { what: 'the cluster to recover', timeoutMs: RECOVER_MS, everyMs: 50 },
     );
-  }
-
-  /** Call it when clients are at rest: it may restart Fairlead, whose patience with promotions is limited. */
-  async rest(automaticPromotions: number): Promise<void> {
-    this.#failovers += automaticPromotions;
-    if (this.#failovers < PROMOTIONS) return;
-    await this.fairlead.end('SIGTERM');
-    this.#failovers = 0;
-    await this.recover();
   }
 
   async stop(): Promise<void> {

@@ -173,7 +173,6 @@ async function play(
     });
     counts = judged.counts;
     violations.push(...judged.violations);
-    await arena.rest(counts.failovers);
   } catch (error) {
     violations.push(messageOf(error));
   }
