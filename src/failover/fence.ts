@@ -38,7 +38,11 @@ type Found = {
 
 /** What a fence would cover. @throws ControlError */
 export async function coverOf(nodes: ControlNodes, node: string): Promise<Covered> {
-  const found = await look(nodes, node);
+  return coveredNow(nodes, node, await look(nodes, node));
+}
+
+/** A fence that is there tells what it covers; else a new one covers what is set. */
+async function coveredNow(nodes: ControlNodes, node: string, found: Found): Promise<Covered> {
   return found.complete || found.begun ? found.covered : settingsOf(nodes, node);
 }
 
@@ -51,7 +55,7 @@ export async function coverOf(nodes: ControlNodes, node: string): Promise<Covere
  */
 export async function quell(nodes: ControlNodes, node: string, epoch: number): Promise<Covered> {
   const found = await look(nodes, node);
-  const covered = found.complete || found.begun ? found.covered : await settingsOf(nodes, node);
+  const covered = await coveredNow(nodes, node, found);
   const { conninfo } = found;
   if (!found.complete && conninfo !== null) {
     const marked = withMark(conninfo, { kind: 'fence', epoch, timeline: 0, detail: detailOf(covered) });
