@@ -193,13 +193,24 @@ describe('sessions do not share what differs', () => {
       });
     }
 
+    /** Asks again as long as the session's own millisecond was too short, as it may be on a busy machine. */
+    async function inTime<T>(ask: () => Promise<T>): Promise<T> {
+      for (;;) {
+        try {
+          return await ask();
+        } catch (error) {
+          if ((error as { code?: string }).code !== '57014') throw error;
+        }
+      }
+    }
+
     it('a statement_timeout shorter than our own questions is the session’s, and ends nobody', async () => {
       const [mine, other] = await Promise.all([connect(), connect()]);
       for (let i = 0; i < 10; i++) {
-        await mine.query("DO $$ BEGIN PERFORM set_config('statement_timeout', '1ms', false); END $$");
+        await inTime(() => mine.query("DO $$ BEGIN PERFORM set_config('statement_timeout', '1ms', false); END $$"));
         assert.equal(await other.value(`${ON_PRIMARY} SHOW statement_timeout`), '0');
       }
-      assert.equal(await mine.value(`${ON_PRIMARY} SHOW statement_timeout`), '1ms');
+      assert.equal(await inTime(() => mine.value(`${ON_PRIMARY} SHOW statement_timeout`)), '1ms');
     });
 
     it('what is bound and not executed has not happened', async () => {
