@@ -39,7 +39,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(sign
 const HERE = import.meta.dirname;
 /** A whole file: a test that hangs, or a handle that keeps its process alive, ends there. */
 const UNIT_TIMEOUT_MS = 60_000;
-const INTEGRATION_TIMEOUT_MS = 300_000;
+const INTEGRATION_TIMEOUT_MS = 480_000;
 
 function filesOf(folder: string, filters: readonly string[]): string[] {
   let entries: string[];

@@ -2,18 +2,19 @@ import type { Address } from '../config/units.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
 import type { AgentPort, Requested } from './agent.ts';
+import { type AgentAccess, type AgentAnswer, askAgent, baseOf } from './agent-exchange.ts';
 import type { AgentStatus, Operation } from './operation.ts';
 
 const ANSWER_MS = 10_000;
 
 /** An agent that is reached over HTTP. */
 export class AgentClient implements AgentPort {
-  readonly #base: string;
-  readonly #token: string | null;
+  readonly #address: Address;
+  readonly #access: AgentAccess;
 
-  constructor({ host, port }: Address, token: string | null) {
-    this.#base = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-    this.#token = token;
+  constructor(address: Address, access: AgentAccess) {
+    this.#address = address;
+    this.#access = access;
   }
 
   async status(): Promise<AgentStatus> {
@@ -26,36 +27,41 @@ export class AgentClient implements AgentPort {
 
   /** @throws FairleadError server_unreachable, refused */
   async #call(path: string, body: object | null): Promise<unknown> {
-    if (this.#token === null) {
+    if (this.#access.token === null) {
       throw new FairleadError(
         'bad_config',
         'no token for the agents',
         'set agent.token, the same as beside the servers',
       );
     }
-    let response: Response;
-    let text: string;
+    const base = baseOf(this.#address, this.#access);
+    let answered: AgentAnswer;
     try {
-      response = await fetch(`${this.#base}${path}`, {
-        method: body === null ? 'GET' : 'POST',
-        headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
-        signal: AbortSignal.timeout(ANSWER_MS),
-        ...(body === null ? {} : { body: JSON.stringify(body) }),
-      });
-      text = await response.text();
+      answered = await askAgent(this.#address, this.#access, path, body, ANSWER_MS);
     } catch (error) {
-      const why = messageOf((error as { cause?: unknown }).cause ?? error);
+      if (error instanceof FairleadError) throw error;
       throw new FairleadError(
         'server_unreachable',
-        `no agent answers at ${this.#base}: ${why}`,
-        'start `fairlead agent` beside the server',
+        `no agent answers at ${base}: ${messageOf(error)}`,
+        remedyFor(error, this.#access),
       );
     }
+    const { status, text } = answered;
     const answer = parsed(text);
-    if (response.ok && answer !== null) return answer;
+    if (status >= 200 && status < 300 && answer !== null) return answer;
     const { error, remedy } = (answer ?? {}) as { error?: string; remedy?: string };
-    throw new FairleadError('refused', `the agent at ${this.#base}: ${error ?? `answered ${response.status}`}`, remedy);
+    throw new FairleadError('refused', `the agent at ${base}: ${error ?? `answered ${status}`}`, remedy);
   }
+}
+
+/** Somebody is there, and speaks TLS while we do not, or the other way round; or shows a certificate that is not to be believed. */
+function remedyFor(error: unknown, { tls_ca }: AgentAccess): string {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  if (tls_ca === null && (code === 'ECONNRESET' || code.startsWith('HPE_')))
+    return 'where the agent has a tls_cert, set agent.tls_ca for Fairlead';
+  if (tls_ca !== null && !/^E[A-Z]+$/.test(code) && code !== 'ABORT_ERR')
+    return 'compare agent.tls_ca with the agent’s tls_cert, and the name in that with the address of the agent';
+  return 'start `fairlead agent` beside the server';
 }
 
 function parsed(text: string): object | null {

@@ -1,29 +1,38 @@
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import express, { type Express, json, type RequestHandler } from 'express';
 import { authorized, securityHeaders } from '../api/guard.ts';
 import { notFound, onlyBy, problems } from '../api/problem.ts';
+import type { AgentConfig } from '../config/config.ts';
 import type { Address } from '../config/units.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import { readPem } from '../transport/pem.ts';
 import type { AgentPort, Requested } from './agent.ts';
 import { type OperationKind, REQUESTS } from './operation.ts';
+
+type ServerConfig = Pick<AgentConfig, 'listen' | 'tls_cert' | 'tls_key'>;
 
 /** The agent's HTTP side. Whoever asks has to know the token, also to look: what it can do is as much as a login as the owner. */
 export class AgentServer {
   readonly #agent: AgentPort;
-  readonly #options: { readonly listen: Address; readonly token: string; readonly log: Log };
+  readonly #config: ServerConfig;
+  readonly #token: string;
+  readonly #log: Log;
   #server: Server | null = null;
 
-  constructor(agent: AgentPort, options: { listen: Address; token: string; log: Log }) {
+  constructor(agent: AgentPort, config: ServerConfig, token: string, log: Log) {
     this.#agent = agent;
-    this.#options = options;
+    this.#config = config;
+    this.#token = token;
+    this.#log = log;
   }
 
   /** @throws FairleadError port_taken, bad_config */
   async start(): Promise<Address> {
-    const { host, port } = this.#options.listen;
-    const server = createServer({ headersTimeout: 5000, requestTimeout: 10_000 }, this.#application());
+    const { host, port } = this.#config.listen;
+    const server = this.#create();
     this.#server = server;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -47,8 +56,23 @@ export class AgentServer {
     await closed;
   }
 
+  #create(): Server {
+    const limits = { headersTimeout: 5000, requestTimeout: 10_000 };
+    const { tls_cert, tls_key } = this.#config;
+    if (tls_cert === null && tls_key === null) return createServer(limits, this.#application());
+    if (tls_cert === null || tls_key === null) {
+      throw new FairleadError('bad_config', 'agent: tls_cert and tls_key go together', 'set both, or none');
+    }
+    const [cert, key] = [readPem(tls_cert, 'agent.tls_cert'), readPem(tls_key, 'agent.tls_key')];
+    try {
+      return createSecureServer({ ...limits, cert, key, minVersion: 'TLSv1.2' }, this.#application());
+    } catch (error) {
+      throw new FairleadError('bad_config', `agent: tls_cert and tls_key do not go together: ${messageOf(error)}`);
+    }
+  }
+
   #application(): Express {
-    const { token, log } = this.#options;
+    const [token, log] = [this.#token, this.#log];
     const app = express();
     app.disable('x-powered-by');
     app.use(securityHeaders, authorized(token, false, 'agent.token'), json({ limit: '64kb' }));
@@ -75,7 +99,7 @@ export class AgentServer {
         const where = issue?.path.length ? `.${issue.path.join('.')}` : '';
         throw new FairleadError('bad_parameter', `body${where}: ${issue?.message}`, 'correct the body');
       }
-      this.#options.log.info({ from: request.socket.remoteAddress }, `asked to ${kind}`);
+      this.#log.info({ from: request.socket.remoteAddress }, `asked to ${kind}`);
       const operation = await this.#agent.ask({ kind, body: parsed.data } as Requested);
       response.status(202).json({ operation });
     };

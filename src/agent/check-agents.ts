@@ -24,7 +24,7 @@ export async function checkAgents(config: Config): Promise<Finding[]> {
       [...agentsOf(config)].map(async ([node, address]) => {
         let status: AgentStatus;
         try {
-          status = await new AgentClient(address, config.agent.token).status();
+          status = await new AgentClient(address, config.agent).status();
         } catch (error) {
           const fix = error instanceof FairleadError ? error.remedy : null;
           return [warning(node, `its agent: ${messageOf(error)}`, fix)];

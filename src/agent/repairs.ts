@@ -102,7 +102,7 @@ export class Repairs {
       ...{ endedAt: null, notes: [], outcome: null, error: null, remedy: null },
     };
     this.#repairs.set(node, repair);
-    const running = this.#run(repair, primary, new AgentClient(address, this.#deps.config.agent.token), mayClone);
+    const running = this.#run(repair, primary, new AgentClient(address, this.#deps.config.agent), mayClone);
     this.#running.set(node, running);
     return repair;
   }

@@ -1,8 +1,10 @@
 import { Agent, type AgentPort, type Requested } from '../agent/agent.ts';
+import { askAgent } from '../agent/agent-exchange.ts';
 import { AgentServer } from '../agent/agent-server.ts';
 import { dropPrivileges } from '../agent/drop-privileges.ts';
 import { localNode } from '../agent/local-node.ts';
 import type { AgentStatus, Operation } from '../agent/operation.ts';
+import type { AgentConfig } from '../config/config.ts';
 import { loadAgentConfig } from '../config/load-agent.ts';
 import type { Address } from '../config/units.ts';
 import { FairleadError } from '../core/errors.ts';
@@ -28,6 +30,7 @@ const OPTIONS = {
 } as const;
 /** What is under way gets this long to end. */
 const STOP_MS = 5000;
+const WARM_MS = 5000;
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 
 /** `fairlead agent`: beside one server, until it is told to stop. The server goes on without it. */
@@ -55,11 +58,11 @@ export const agent: Command = async (args, { environment }) => {
   const stop = new StopRequest((signal) => log.info({ signal }, 'stopping'));
   // a port may be root's, what is behind it may not
   const port = new LatePort();
-  const server = new AgentServer(port, { listen: config.listen, token: config.token, log });
+  const server = new AgentServer(port, config, config.token, log);
   let worker: Agent | null = null;
   try {
     const listen = await server.start();
-    await warmUp(listen, config.token);
+    await warmUp(listen, config);
     const node = dropPrivileges(started);
     worker = new Agent(node, programVersion());
     worker.start();
@@ -93,9 +96,8 @@ class LatePort implements AgentPort {
 }
 
 /** Parts of the libraries are loaded by the first request with a body: while whoever started us may still read them. */
-async function warmUp({ host, port }: Address, token: string): Promise<void> {
-  const name = host === '::' || host === '0.0.0.0' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-  const answer = await fetch(`http://${name}:${port}/nothing`, { method: 'POST', headers, body: '{"warm":"ä"}' });
-  await answer.text();
+async function warmUp({ host, port }: Address, { token, tls_cert }: AgentConfig): Promise<void> {
+  const name = host === '::' || host === '0.0.0.0' ? 'localhost' : host;
+  const access = { token, tls_ca: tls_cert, unverified: true };
+  await askAgent({ host: name, port }, access, '/nothing', { warm: 'ä' }, WARM_MS);
 }

@@ -22,7 +22,7 @@ export class DemoAgents {
         ...{ data_directory: directory, bin_directory: cluster.programs },
       });
       const agent = new Agent(localNode(config, log), programVersion());
-      const server = new AgentServer(agent, { listen: config.listen, token: this.token, log });
+      const server = new AgentServer(agent, config, this.token, log);
       const { host, port } = await server.start();
       this.#agents.push(agent);
       this.#servers.push(server);

@@ -88,7 +88,7 @@ async function directly(
     const primary = await findPrimary(nodes, names);
     const { how } = await rejoinNode({
       ...{ node, primary, names, method, mayClone: true, nodes, signal: new AbortController().signal },
-      agent: new AgentClient(address, config.agent.token),
+      agent: new AgentClient(address, config.agent),
       step: (stage, bytes) =>
         line.show({ stage, doneBytes: bytes?.doneBytes ?? null, totalBytes: bytes?.totalBytes ?? null }),
       note: (text) => {

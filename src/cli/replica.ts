@@ -94,7 +94,7 @@ function agentFor(
   const here = values['data-dir'] !== undefined;
   const given = typeof values.agent === 'string' ? addressOf('--agent', values.agent) : null;
   const address = given ?? (here ? null : (agentsOf(config).get(node.name) ?? null));
-  if (address !== null) return { agent: new AgentClient(address, config.agent.token), address };
+  if (address !== null) return { agent: new AgentClient(address, config.agent), address };
   const text = (value: string | boolean | undefined) => (typeof value === 'string' ? value : undefined);
   const own = loadAgentConfig(text(values.config) ?? null, environment, {
     dataDirectory: text(values['data-dir']),

@@ -79,10 +79,23 @@ const node = z.preprocess(
   }),
 );
 
-/** What `fairlead agent` reads beside a server; of it, Fairlead itself reads the token. */
+/** What `fairlead agent` reads beside a server; of it, Fairlead itself reads `token` and `tls_ca`. */
 export const agentSchema = z.strictObject({
   listen: address.default({ host: '127.0.0.1', port: 8433 }).describe('where the agent is reached'),
   token: secret.nullable().default(null).describe('what whoever asks an agent has to know; the same for all of them'),
+  tls_cert: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('certificate that the agent shows, and its chain: a file, or PEM'),
+  tls_key: secret.nullable().default(null).describe('its private key: a file, or PEM'),
+  tls_ca: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      'asks agents with TLS, and verifies their certificates with this: a file, PEM, or system; none: without TLS',
+    ),
   data_directory: z.string().nullable().default(null).describe("the server's data directory"),
   bin_directory: z
     .string()

@@ -34,7 +34,7 @@ type Origin = { readonly path: readonly string[]; readonly where: string };
 
 /** Keys whose texts are paths of files, relative to the configuration file; or, where it says so, what would stand in them. */
 const FILE_KEY =
-  /(^|\.)(tls\.(ca|cert|key)|(users|hba|ident)_file|unix_socket\.directory|failover\.journal_directory)$/;
+  /(^|\.)(tls\.(ca|cert|key)|(users|hba|ident)_file|unix_socket\.directory|failover\.journal_directory|agent\.tls_(ca|cert|key))$/;
 const NOT_A_PATH = /-----BEGIN |^(system)?$/;
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;

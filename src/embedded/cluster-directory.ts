@@ -32,7 +32,7 @@ type Owner = {
   readonly ownsData: boolean;
 };
 
-/** Where a cluster lives; `remove()` when nothing runs in it any more. */
+/** Where a cluster lives; `remove()` ends what still runs in it. */
 export type ClusterDirectory = {
   /** Holds the nodes' data directories. */
   readonly data: string;
@@ -58,7 +58,7 @@ export function makeClusterDirectory(dataDir: string | null, temporary = tmpdir(
     // PostgreSQL's user must be able to pass through; the nodes' own directories are closed to everybody else
     chmodSync(scratch, 0o711);
     if (dataDir === null) mkdirSync(data, { mode: 0o711 });
-    return { data: real, scratch, remove: () => remove(scratch, owner) };
+    return { data: real, scratch, remove: () => removeWithServers(scratch, owner) };
   } catch (error) {
     rmSync(scratch, { recursive: true, force: true });
     throw error;
@@ -72,11 +72,7 @@ export function removeAbandonedClusters(temporary = tmpdir()): string[] {
     const scratch = join(base, name);
     const owner = name.startsWith(PREFIX) ? readOwner(scratch) : null;
     if (owner === null || isAlive(owner)) return [];
-    for (const node of nodeDirectories(owner.data)) {
-      killAllOf(node);
-      removeSharedMemoryOf(node);
-    }
-    remove(scratch, owner);
+    removeWithServers(scratch, owner);
     return [owner.data];
   });
 }
@@ -107,6 +103,15 @@ function nodeDirectories(data: string): string[] {
   } catch {
     return [];
   }
+}
+
+/** Whatever still runs there would go on writing: an initdb, too, that nobody waits for any more. */
+function removeWithServers(scratch: string, owner: Owner): void {
+  for (const node of nodeDirectories(owner.data)) {
+    killAllOf(node);
+    removeSharedMemoryOf(node);
+  }
+  remove(scratch, owner);
 }
 
 function remove(scratch: string, owner: Owner): void {

@@ -1,10 +1,10 @@
 import { constants, createHmac, randomBytes, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import tls from 'node:tls';
 import type { ClientTlsSettings } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { endPointBinding } from '../wire/channel-binding.ts';
+import { readPem } from './pem.ts';
 
 /** A client's certificate, verified; its common name is null when it has none, or several. */
 export type ClientCertificate = { readonly commonName: string | null };
@@ -23,7 +23,6 @@ type Done = (error: Error | null, secured: Secured | null) => void;
 
 /** https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-SSL */
 const ALPN = 'postgresql';
-const PEM = /-----BEGIN [A-Z0-9 ]+-----/;
 
 /** TLS towards clients: one server of Node that never listens, made anew when the settings are read again. */
 export class ClientTls {
@@ -64,8 +63,8 @@ export class ClientTls {
         this.#expiresMs = null;
       };
     }
-    const cert = pem(settings.cert, 'cert');
-    const key = pem(settings.key, 'key');
+    const cert = readPem(settings.cert, 'tls.cert');
+    const key = readPem(settings.key, 'tls.key');
     const server = this.#make(settings, cert, key);
     const expiresMs = Date.parse(new X509Certificate(cert).validTo);
     const seed = createHmac('sha256', key).update('fairlead: salts of users without a verifier').digest();
@@ -87,7 +86,7 @@ export class ClientTls {
       // judged by us: PostgreSQL's clients shall be told why
       requestCert: verifies,
       rejectUnauthorized: false,
-      ...(settings.ca === null ? {} : { ca: pem(settings.ca, 'ca') }),
+      ...(settings.ca === null ? {} : { ca: readPem(settings.ca, 'tls.ca') }),
       ...(settings.ciphers === null ? {} : { ciphers: settings.ciphers }),
     };
     let server: tls.Server;
@@ -149,14 +148,4 @@ function certificateOf(socket: tls.TLSSocket): Pick<Secured, 'certificate' | 'un
     certificate: { commonName: typeof name === 'string' && !name.includes('\0') ? name : null },
     untrusted: null,
   };
-}
-
-/** A PEM text, or the content of the file that `value` names. @throws FairleadError bad_config */
-function pem(value: string, key: string): string {
-  if (PEM.test(value)) return value;
-  try {
-    return readFileSync(value, 'utf8');
-  } catch (error) {
-    throw new FairleadError('bad_config', `tls.${key}: cannot read ${value}: ${messageOf(error)}`);
-  }
 }

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
 import type { ServerTls } from '../config/config.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
+import { readPem } from './pem.ts';
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
@@ -19,21 +19,9 @@ export function mayCarryPassword(
   return encrypted || isLoopback(address.host) || address.tls.cleartext_password === 'allow';
 }
 
-const PEM = /-----BEGIN [A-Z0-9 ]+-----/;
-
 /** Making one parses certificates: kept while the texts are the same. */
 const CONTEXTS = new Map<string, tls.SecureContext>();
 const MAX_CONTEXTS = 64;
-
-/** A PEM text, or the content of the file that `value` names. @throws FairleadError bad_config */
-function pem(value: string, key: string): string {
-  if (PEM.test(value)) return value;
-  try {
-    return readFileSync(value, 'utf8');
-  } catch (error) {
-    throw new FairleadError('bad_config', `cluster.tls.${key}: cannot read ${value}: ${messageOf(error)}`);
-  }
-}
 
 /** True when a server's certificate is verified: with libpq, too, naming a CA is asking for that in every mode. */
 function verifies(settings: ServerTls): boolean {
@@ -41,9 +29,9 @@ function verifies(settings: ServerTls): boolean {
 }
 
 function contextOf(settings: ServerTls): tls.SecureContext {
-  const ca = settings.ca === null || settings.ca === 'system' ? null : pem(settings.ca, 'ca');
-  const cert = settings.cert === null ? null : pem(settings.cert, 'cert');
-  const key = settings.key === null ? null : pem(settings.key, 'key');
+  const ca = settings.ca === null || settings.ca === 'system' ? null : readPem(settings.ca, 'cluster.tls.ca');
+  const cert = settings.cert === null ? null : readPem(settings.cert, 'cluster.tls.cert');
+  const key = settings.key === null ? null : readPem(settings.key, 'cluster.tls.key');
   const id = JSON.stringify([ca, cert, key]);
   const known = CONTEXTS.get(id);
   if (known !== undefined) return known;

@@ -9,8 +9,17 @@ import { BackupWriter } from '../../src/agent/backup-writer.ts';
 import { receiveBackup } from '../../src/agent/base-backup.ts';
 import { ReplicationConnection } from '../../src/agent/replication-connection.ts';
 import { replicationLogin } from '../../src/agent/source.ts';
+import type { FairleadError } from '../../src/core/errors.ts';
 import { postmasterPid } from '../../src/embedded/postgres-processes.ts';
-import { NO_AGENTS, placesOfServer, programsWithRewind, startAgent, type TestAgent } from '../support/agent.ts';
+import {
+  AGENT_TOKEN,
+  NO_AGENTS,
+  placesOfServer,
+  programsWithRewind,
+  startAgent,
+  type TestAgent,
+} from '../support/agent.ts';
+import { makeAuthority } from '../support/certificates.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { until } from '../support/wait.ts';
@@ -75,9 +84,54 @@ describe('an agent beside a server', { skip: NO_AGENTS }, () => {
       }
     }
     const [host, port] = agent.address.split(':');
-    const stranger = new AgentClient({ host: host as string, port: Number(port) }, 'a guess');
+    const stranger = new AgentClient({ host: host as string, port: Number(port) }, { token: 'a guess', tls_ca: null });
     await assert.rejects(stranger.ask({ kind: 'stop', body: undefined }), /the token is missing or wrong/);
     assert.ok((await agent.status()).running);
+  });
+
+  it('is asked with TLS where it has a certificate, and by those who can verify it', async () => {
+    const authority = makeAuthority();
+    const certificate = authority.issue('agent', 'IP:127.0.0.1');
+    const secured = await startAgent({ data, bin }, [], { certificate, ca: authority.caFile });
+    try {
+      await perform(secured.client, { kind: 'start', body: {} }, quiet);
+      assert.equal((await secured.status()).systemId, (await agent.status()).systemId);
+      const [host, port] = secured.address.split(':') as [string, string];
+      const others = makeAuthority();
+      try {
+        for (const [tls_ca, said] of [
+          [others.ca, /https:.*verify/],
+          [null, /http:/],
+          ['system', /https:.*verify/],
+        ] as const) {
+          const client = new AgentClient({ host, port: Number(port) }, { token: AGENT_TOKEN, tls_ca });
+          await assert.rejects(client.status(), (error: FairleadError) => {
+            assert.match(error.message, said);
+            assert.match(error.remedy ?? '', /agent\.tls_ca/);
+            return true;
+          });
+        }
+        // the address that is asked is not one of those in the certificate
+        const elsewhere = new AgentClient(
+          { host: 'localhost', port: Number(port) },
+          { token: AGENT_TOKEN, tls_ca: authority.ca },
+        );
+        await assert.rejects(elsewhere.status(), /altnames/);
+      } finally {
+        others.remove();
+      }
+    } finally {
+      await secured.stop();
+      authority.remove();
+    }
+  });
+
+  it('does not start with half of what TLS needs', async () => {
+    const args = ['agent', '--data-dir', data, '--pg-bin', bin, '--listen', '127.0.0.1:0'];
+    const env = { FAIRLEAD_AGENT_TOKEN: AGENT_TOKEN, FAIRLEAD_AGENT_TLS_CERT: 'a.crt' };
+    const { code, stderr } = await runCommandLine(args, { env });
+    assert.equal(code, 2);
+    assert.match(stderr, /tls_cert and tls_key go together/);
   });
 
   it('does not start without one', async () => {

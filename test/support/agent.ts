@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { AgentClient } from '../../src/agent/agent-client.ts';
 import type { AgentStatus } from '../../src/agent/operation.ts';
 import { freePort } from '../../src/embedded/free-port.ts';
+import type { Certificate } from './certificates.ts';
 import { usesDocker } from './cluster.ts';
 import { type Running, startCommand } from './command-line.ts';
 import { systemPostgres } from './needs.ts';
@@ -37,16 +38,22 @@ export async function placesOfServer(cluster: TestCluster, name: string): Promis
   return row;
 }
 
-/** @param options further arguments, such as those of a server that is not there yet */
+/**
+ * @param options further arguments, such as those of a server that is not there yet
+ * @param tls what the agent shows, and what that is verified with
+ */
 export async function startAgent(
   { data, bin }: { data: string; bin: string },
   options: readonly string[] = [],
+  tls: { readonly certificate: Certificate; readonly ca: string } | null = null,
 ): Promise<TestAgent> {
   const port = await freePort();
-  const client = new AgentClient({ host: '127.0.0.1', port }, AGENT_TOKEN);
+  const client = new AgentClient({ host: '127.0.0.1', port }, { token: AGENT_TOKEN, tls_ca: tls?.ca ?? null });
+  const { certFile, keyFile } = tls?.certificate ?? {};
+  const files = tls === null ? {} : { FAIRLEAD_AGENT_TLS_CERT: certFile, FAIRLEAD_AGENT_TLS_KEY: keyFile };
   const start = async (): Promise<Running> => {
     const args = ['agent', '--data-dir', data, '--pg-bin', bin, '--listen', `127.0.0.1:${port}`, ...options];
-    const running = startCommand(args, { env: { FAIRLEAD_AGENT_TOKEN: AGENT_TOKEN } });
+    const running = startCommand(args, { env: { FAIRLEAD_AGENT_TOKEN: AGENT_TOKEN, ...files } });
     const answers = until(() => client.status(), { what: 'the agent', timeoutMs: 20_000 });
     const over = running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)));
     over.catch(() => {});
