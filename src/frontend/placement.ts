@@ -9,6 +9,7 @@ import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { RouteDecision, RouteReason } from '../routing/decision.ts';
+import type { Awaited } from '../routing/patience.ts';
 import { nextTurn, routeRead } from '../routing/route-read.ts';
 import type { PlacementRequest } from './placement-request.ts';
 import type { Services } from './services.ts';
@@ -58,6 +59,7 @@ export class Placement implements Checkout, Expiring {
   /** When the checkout began to wait. */
   #checkoutMs = 0;
   #waiter: LsnWaiter | null = null;
+  #awaited: Awaited | null = null;
   /** Takes back the wait for a sample. */
   #unwait = NOTHING;
   /** Tells wakes of this wait from those of earlier ones. */
@@ -83,6 +85,7 @@ export class Placement implements Checkout, Expiring {
     this.#strongSample = request.read?.consistency === 'strong' ? this.#services.cluster.samples.next : 0;
     this.#waited = false;
     this.#waitOver = false;
+    this.#awaited = null;
     this.#freshUntilMs = NEVER;
     this.#holdUntilMs = NEVER;
     this.#place();
@@ -125,6 +128,8 @@ export class Placement implements Checkout, Expiring {
     if (state === 'checkout' && this.#waitOn(nowMs())) return;
     const pool = this.#pool;
     this.#leave();
+    if (state === 'lsn' && this.#awaited !== null)
+      this.#services.patience.inVain(this.#awaited, nowMs(), this.#freshnessWait);
     if (state === 'sample' || state === 'lsn') {
       this.#waitOver = true;
       return this.#place();
@@ -158,9 +163,10 @@ export class Placement implements Checkout, Expiring {
         this.#floor = decision.floor;
         return this.#checkout(decision.node, decision.reason, request);
       case 'wait':
+        if (!this.#mayWait(decision.awaited)) return this.#place();
         this.#state = 'lsn';
         this.#startWaiting();
-        this.#waiter = { lsn: decision.lsn, told: decision.told, wake: () => this.#wake() };
+        this.#waiter = { lsn: decision.lsn, told: decision.told, wake: () => this.#caughtUp() };
         return this.#services.cluster.waiters.add(this.#waiter);
       case 'sample': {
         this.#state = 'sample';
@@ -211,10 +217,29 @@ export class Placement implements Checkout, Expiring {
     return this.#services.cluster.operator.value.pausedDatabases.has(database);
   }
 
+  get #freshnessWait(): number {
+    return this.#services.config().routing.freshness_wait;
+  }
+
+  /** Where waits are in vain the primary, if there is one, is asked at once. */
+  #mayWait(awaited: Awaited | null): boolean {
+    const { patience, cluster } = this.#services;
+    const again = awaited !== null && awaited === this.#awaited;
+    this.#awaited = awaited;
+    if (awaited === null || again || cluster.topology.value.primary === null) return true;
+    this.#waitOver = !patience.mayWait(awaited, nowMs(), this.#freshnessWait);
+    return !this.#waitOver;
+  }
+
   #startWaiting(): void {
     this.#waited = true;
-    if (this.#freshUntilMs === NEVER) this.#freshUntilMs = nowMs() + this.#services.config().routing.freshness_wait;
+    if (this.#freshUntilMs === NEVER) this.#freshUntilMs = nowMs() + this.#freshnessWait;
     this.#services.deadlines.set(this, this.#freshUntilMs);
+  }
+
+  #caughtUp(): void {
+    if (this.#awaited !== null) this.#services.patience.rewarded(this.#awaited);
+    this.#wake();
   }
 
   #wake(): void {

@@ -9,6 +9,7 @@ import type { Config } from '../config/config.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Log } from '../core/log.ts';
 import type { CausalityKeys } from '../routing/causality-keys.ts';
+import type { Patience } from '../routing/patience.ts';
 import type { Classifier } from '../sql/classifier.ts';
 import type { ClientTls } from '../transport/client-tls.ts';
 import type { Access } from './access.ts';
@@ -38,6 +39,7 @@ export type Services = {
   readonly lifecycle: Lifecycle;
   readonly neighbours: Neighbours;
   readonly causalityKeys: CausalityKeys;
+  readonly patience: Patience;
   readonly traffic: Traffic;
   /** Database and user of sessions that tell sequence values outside of the transaction that drew them. See `SequenceUse`. */
   readonly sequenceReaders: Set<string>;

@@ -33,6 +33,7 @@ import { Shutdown, type ShutdownMode } from '../frontend/shutdown.ts';
 import { databaseCounts } from '../frontend/statistics.ts';
 import { Traffic } from '../frontend/traffic.ts';
 import { CausalityKeys } from '../routing/causality-keys.ts';
+import { Patience } from '../routing/patience.ts';
 import { Classifier } from '../sql/classifier.ts';
 import { ClientTls } from '../transport/client-tls.ts';
 import { clientReport, poolReport, serverReport } from './describe.ts';
@@ -126,6 +127,7 @@ export class DataPlane implements Plane {
       traffic: new Traffic(cluster.nodes.map((node) => node.name)),
       neighbours,
       causalityKeys: new CausalityKeys(neighbours.count > 1),
+      patience: new Patience(),
       log,
       config: current,
     };

@@ -1,5 +1,6 @@
 import type { TopologyNode } from '../cluster/topology.ts';
 import type { Lsn } from '../core/lsn.ts';
+import type { Awaited } from './patience.ts';
 
 /** Why a statement went where it went. The closed list is what metrics and the dashboard count by. */
 export type RouteReason =
@@ -31,8 +32,8 @@ export type RouteDecision =
       /** What a read on a replica must have seen; null: it is bound to nothing. */
       readonly floor: Lsn | null;
     }
-  /** Wait until a replica reaches `lsn`, or the stream has told everything up to `told`, then ask again. */
-  | { readonly kind: 'wait'; readonly lsn: Lsn; readonly told: Lsn | null }
+  /** Wait until a replica reaches `lsn`, or the stream has told everything up to `told`, then ask again. `awaited`: null: any news will do. */
+  | { readonly kind: 'wait'; readonly lsn: Lsn; readonly told: Lsn | null; readonly awaited: Awaited | null }
   /** Wait for a sample of the primary's position, then ask again. */
   | { readonly kind: 'sample'; readonly index: number }
   /** Hold: no primary. */

@@ -80,7 +80,7 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
   if (request.waitOver || !mayBecomeFresh(request, cluster, topology, subscribers, tables))
     return toPrimary(topology, 'no fresh replica');
-  return waitFor(floor ?? ANY_POSITION, tables, bound);
+  return waitFor(floor, tables, bound);
 }
 
 const NOBODY: readonly TopologyNode[] = [];
@@ -92,11 +92,11 @@ const ANY_POSITION = 1n as Lsn;
  * A session that is bound to the replica it last read waits until it is known where that is; any other one for its floor, or for the last change of what
  * it reads, or until the stream tells when that was.
  */
-function waitFor(floor: Lsn, tables: KnownTables | null, bound: boolean): RouteDecision {
-  if (bound) return { kind: 'wait', lsn: ANY_POSITION, told: null };
-  if (tables === null) return { kind: 'wait', lsn: floor, told: null };
-  if (tables.asOf < floor) return { kind: 'wait', lsn: floor, told: floor };
-  return { kind: 'wait', lsn: tables.lastChange < floor ? tables.lastChange : floor, told: null };
+function waitFor(floor: Lsn | null, tables: KnownTables | null, bound: boolean): RouteDecision {
+  if (bound || floor === null) return { kind: 'wait', lsn: ANY_POSITION, told: null, awaited: null };
+  if (tables === null) return { kind: 'wait', lsn: floor, told: null, awaited: 'replay' };
+  if (tables.asOf < floor) return { kind: 'wait', lsn: floor, told: floor, awaited: 'stream' };
+  return { kind: 'wait', lsn: tables.lastChange < floor ? tables.lastChange : floor, told: null, awaited: 'replay' };
 }
 
 function toPrimary(topology: Topology, reason: RouteReason): RouteDecision {

@@ -204,4 +204,37 @@ describe('reads see their own writes', () => {
       }
     });
   }
+
+  it('without waiting each time where waits are in vain, and on replicas again when they are not', async () => {
+    const routing = { freshness_wait: '200ms', max_lag: '1h' };
+    const impatient = await startFairlead(cluster, { config: { workers: 1, routing } });
+    const { waiters } = impatient.app.cluster;
+    let waits = 0;
+    const add = waiters.add.bind(waiters);
+    waiters.add = (waiter) => {
+      // for the stream to tell what was written it is not in vain
+      if ((waiter.told ?? null) === null) waits++;
+      add(waiter);
+    };
+    const connection = await Connection.open(impatient.url);
+    const replicas = ['pg2', 'pg3'];
+    const primary = cluster.node('pg1').port;
+    let value = 6_000_000;
+    const pair = async () => {
+      await write(connection, 2, 0, ++value);
+      const found = await read(connection, 2, 0);
+      assert.equal(found.value, value);
+      return found.port;
+    };
+    try {
+      for (const name of replicas) await delay(name, '1h');
+      for (let n = 0; n < 100; n++) assert.equal(await pair(), primary);
+      assert.ok(waits >= 3 && waits < 50, `${waits} waits of 100 reads`);
+      for (const name of replicas) await delay(name, '0');
+      await until(async () => (await pair()) !== primary, { what: 'a read on a replica' });
+    } finally {
+      await connection.close();
+      await impatient.stop();
+    }
+  });
 });
