@@ -11,6 +11,11 @@ import type { Services } from './services.ts';
 /** ParameterStatus values a client is told at its login. */
 export type LoginTemplate = ReadonlyMap<string, string>;
 
+/** Says a parameter otherwise; one that the server does not tell (these two before PostgreSQL 14) is not told either. */
+export function retell(template: Map<string, string>, parameter: string, value: string): void {
+  if (template.has(parameter)) template.set(parameter, value);
+}
+
 type Done = (template: LoginTemplate | null, error: FairleadError | null) => void;
 
 const MAX_TEMPLATES = 5000;
@@ -127,8 +132,9 @@ export class LoginTemplates {
       }
       const template = new Map(link.connection.parameters);
       // of a replica, or of our way of opening its connections: the session as a whole can write, unless it wants it otherwise
-      if (!settings.values.has('default_transaction_read_only')) template.set('default_transaction_read_only', 'off');
-      template.set('in_hot_standby', 'off');
+      if (!settings.values.has('default_transaction_read_only'))
+        retell(template, 'default_transaction_read_only', 'off');
+      retell(template, 'in_hot_standby', 'off');
       link.release();
       done(template, null);
     });

@@ -2,7 +2,7 @@ import { FairleadError } from '../core/errors.ts';
 import type { Verdict } from '../sql/verdict.ts';
 import { commandComplete } from '../wire/writer.ts';
 import { batchAnswer } from './local-answer.ts';
-import type { LoginTemplate } from './login-templates.ts';
+import { type LoginTemplate, retell } from './login-templates.ts';
 import type { OwnAnswerHost } from './own-answers.ts';
 import { onlyStatement, textOf } from './plain-work.ts';
 import { valueAnswer } from './value-answer.ts';
@@ -13,7 +13,10 @@ const IN_HOT_STANDBY = /^\s*show\s+in_hot_standby\s*;?\s*$/i;
 
 /** What a client of the read-only port is told at its login: it is connected to a standby. */
 export function standbyTemplate(template: LoginTemplate): LoginTemplate {
-  return new Map([...template, ['default_transaction_read_only', 'on'], ['in_hot_standby', 'on']]);
+  const told = new Map(template);
+  retell(told, 'default_transaction_read_only', 'on');
+  retell(told, 'in_hot_standby', 'on');
+  return told;
 }
 
 /**

@@ -194,6 +194,8 @@ export class Catalog {
     switch (row.kind) {
       case 'builtins':
         for (const name of String(info.all ?? '').split(' ')) this.#builtins.add(name);
+        // EXTRACT(… FROM …) calls date_part before PostgreSQL 14; the parser is a newer one's
+        if (this.#builtins.has('date_part')) this.#builtins.add('extract');
         for (const name of String(info.volatile ?? '').split(' ')) this.#volatileBuiltins.add(name);
         return;
       case 'function': {
