@@ -37,7 +37,7 @@ describe('hostile clients', () => {
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 1 });
-    fairlead = await startFairleadProcess(cluster, { pool: { size: 4, startup_timeout: '2s' } });
+    fairlead = await startFairleadProcess(cluster, { pool: { size: 4, startup_timeout: '5s' } });
     await untilServing(fairlead, 1);
     await cluster.node('pg1').query('CREATE TABLE things (id int)');
   });
@@ -161,7 +161,7 @@ describe('hostile clients', () => {
         ...Array.from({ length: 100 }, () => answerTo([user.subarray(0, 11)])),
         ...Array.from({ length: 100 }, () => answerTo([user])),
       ]);
-      assert.ok(performance.now() - startedMs < 10_000);
+      assert.ok(performance.now() - startedMs < 30_000);
       for (const answer of answers) assert.match(answer.toString('latin1'), /SFATAL\0VFATAL\0C08006\0/);
     });
 
@@ -289,7 +289,7 @@ describe('hostile clients', () => {
     client.socket.resume();
     await until(() => last.length >= 6 && last.subarray(-6).equals(Buffer.from([0x5a, 0, 0, 0, 5, 0x49])), {
       what: 'the end of the result',
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
     });
     assert.ok(bytes > 30_000 * 10_000);
     assert.ok((await fairlead.memory()) - before < 96 * MB);
@@ -312,7 +312,7 @@ describe('hostile clients', () => {
     );
     assert.ok((await fairlead.memory()) - before < 96 * MB);
     client.socket.resume();
-    await client.untilReady(4000, 60_000);
+    await client.untilReady(4000, 120_000);
   });
 
   it('many Syncs that are never read are not answered without end either', async () => {
