@@ -60,10 +60,13 @@ describe('the auditor', () => {
   it('finds nothing while positions are gone by', async () => {
     const client = await connect();
     await untilTablesAreKnown(client);
-    for (let i = 0; i < 50; i++) {
+    // a read for which the replica is late runs on the primary, and is not audited
+    const audited = async () => {
       await client.query('INSERT INTO a VALUES (1)');
       await client.query('SELECT count(*) FROM a');
-    }
+      return audit().passed >= 40;
+    };
+    await until(audited, { what: 'reads on the replica', everyMs: 0 });
     await whileReplayIsPaused(cluster, ['pg2'], async () => {
       await client.query('INSERT INTO a VALUES (1)');
       // right after the write the stream may not have told yet what was written
@@ -85,7 +88,7 @@ describe('the auditor', () => {
   it('finds stale reads of a router that is broken, and only those', async () => {
     const client = await connect();
     await untilTablesAreKnown(client);
-    const before = { passed: audit().passed, violations: audit().violations };
+    const before = { violations: audit().violations };
     await whileReplayIsPaused(cluster, ['pg2'], async () => {
       await client.query('INSERT INTO a VALUES (1)');
       const mend = breakRouter(fairlead);
@@ -94,11 +97,13 @@ describe('the auditor', () => {
         assert.equal(await nodeOf(client), 'pg2', 'it is broken');
         await until(() => audit().violations === before.violations + 1, { what: 'the violation' });
         assert.match(audit().last?.why ?? '', /a commit of public\.a/);
+        // whatever was read before it is decided too
+        const { passed } = audit();
         await client.query('SELECT count(*) FROM pg_class');
         await until(() => audit().violations === before.violations + 2, { what: 'the second violation' });
         assert.match(audit().last?.why ?? '', /had not replayed what the session must see/);
         await client.query('SELECT count(*) FROM b');
-        await until(() => audit().passed === before.passed + 1, { what: 'the read that saw everything' });
+        await until(() => audit().passed === passed + 1, { what: 'the read that saw everything' });
       } finally {
         mend();
       }

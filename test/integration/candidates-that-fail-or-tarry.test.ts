@@ -23,7 +23,7 @@ describe('candidates that fail or take their time', { skip: SKIP, timeout: 250_0
     cluster = await startTestCluster({ replicas: 4 });
     // among equals the first of these
     const nodes = Object.fromEntries(['pg2', 'pg3', 'pg4', 'pg5'].map((name, i) => [name, { weight: 40 - i }]));
-    fairlead = await startControlled(cluster, { failover: { timeout: 1500 }, nodes });
+    fairlead = await startControlled(cluster, { failover: { timeout: 4000 }, nodes });
     watch = new ClusterWatch(cluster);
   });
   after(async () => {

@@ -251,6 +251,8 @@ describe('drivers through the proxy', () => {
 
     before(async () => {
       await bench('-i', '-q', '-s', '2');
+      // the sessions that look for the tables have not made them
+      await untilReplayed(cluster, cluster.node('pg2'));
     });
     for (const mode of ['simple', 'extended', 'prepared']) {
       for (const script of [[], ['-S']]) {

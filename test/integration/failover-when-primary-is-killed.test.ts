@@ -57,8 +57,12 @@ describe('the primary is killed, and comes back later', () => {
     await until(async () => (await other.query('SELECT 1 FROM kept')).length === 1001, {
       what: 'the other replica to follow',
     });
-    const slots = await cluster.node(winner).query('SELECT slot_name FROM pg_replication_slots WHERE active');
-    assert.deepEqual(slots, [{ slot_name: other.name }]);
+    const slots = async () => {
+      const active = await cluster.node(winner).query('SELECT slot_name FROM pg_replication_slots WHERE active');
+      assert.deepEqual(active, [{ slot_name: other.name }]);
+      return true;
+    };
+    await until(slots, { what: 'its slot in use' });
     const detail = (await fairlead.event('failover')).detail as Record<string, unknown>;
     assert.equal(detail.from, 'pg1');
     assert.equal(detail.to, winner);

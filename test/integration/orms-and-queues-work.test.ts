@@ -50,11 +50,12 @@ describe('an ORM and job queues work through the proxy', () => {
     await cluster?.stop();
   });
 
+  /** For sessions that look for what others have made. */
+  const replayed = () => untilReplayed(cluster, cluster.node('pg2'));
+
   it('typeorm makes its tables, and changes them', async () => {
     const open = async (...entities: EntitySchema[]) =>
       new DataSource({ type: 'postgres', url: fairlead.url, entities, synchronize: true }).initialize();
-    // each is a session of its own, which has not written what the one before has
-    const replayed = () => untilReplayed(cluster, cluster.node('pg2'));
     const first = await open(AUTHOR as EntitySchema, BOOK as EntitySchema);
     await first.getRepository(AUTHOR).save({ name: 'Jane' });
     await first.destroy();
@@ -141,6 +142,7 @@ describe('an ORM and job queues work through the proxy', () => {
     const logger = new Logger(() => () => {});
     const utils = await makeWorkerUtils({ connectionString: fairlead.url, logger });
     await utils.migrate();
+    await replayed();
     const seen = new Map<number, number>();
     const failed = new Set<number>();
     const runners = await Promise.all(
@@ -198,6 +200,7 @@ describe('an ORM and job queues work through the proxy', () => {
     await Promise.all([boss, ...others].map((one) => one.start()));
     try {
       await boss.createQueue('mail', { name: 'mail', retryLimit: 2, retryDelay: 0 });
+      await replayed();
       const seen: number[] = [];
       let failures = 0;
       const handle = async (jobs: PgBoss.Job<{ n: number }>[]) => {
