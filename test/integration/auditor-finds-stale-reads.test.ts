@@ -66,7 +66,7 @@ describe('the auditor', () => {
       await client.query('SELECT count(*) FROM a');
       return audit().passed >= 40;
     };
-    await until(audited, { what: 'reads on the replica', everyMs: 0 });
+    await until(audited, { what: 'reads on the replica', everyMs: 0, timeoutMs: 60_000 });
     await whileReplayIsPaused(cluster, ['pg2'], async () => {
       await client.query('INSERT INTO a VALUES (1)');
       // right after the write the stream may not have told yet what was written

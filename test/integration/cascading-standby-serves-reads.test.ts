@@ -72,7 +72,7 @@ describe('a replica that streams from another replica', () => {
       if ((await writeAndRead()).startsWith('pg3 ')) there++;
       return there >= count;
     };
-    await until(enough, { what: `${count} reads on pg3`, everyMs: 0 });
+    await until(enough, { what: `${count} reads on pg3`, everyMs: 0, timeoutMs: 120_000 });
   }
 
   it('shows who feeds it', async () => {
@@ -114,6 +114,7 @@ describe('a replica that streams from another replica', () => {
     }
     await until(async () => /^pg3 (fresh replica|caught up)/.test(await writeAndRead()), {
       what: 'reads on pg3 again',
+      timeoutMs: 120_000,
     });
     await until(async () => (await nodeOf('pg3'))?.state === 'up', { what: 'pg3 to be up' });
   });

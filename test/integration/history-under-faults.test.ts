@@ -28,7 +28,7 @@ describe('what sessions read', () => {
   for (const workers of [1, 2]) {
     const served = workers === 1 ? 'one process' : `${workers} workers`;
     it(`keeps every promise while replicas lag, stop and die, and the primary is lost; ${served}`, {
-      timeout: 180_000,
+      timeout: 280_000,
     }, async (t) => {
       const cluster = await startTestCluster();
       let fairlead: TestFairlead | null = null;
