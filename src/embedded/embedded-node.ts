@@ -43,8 +43,8 @@ export type EmbeddedNodeOptions = {
 export type StopMode = 'fast' | 'immediate';
 
 const STOP_SIGNAL = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
-/** ENOENT: its socket is not there yet. */
-const STARTING = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', '57P03']);
+/** ENOENT: its socket is not there yet. 57P01: whoever fences it ends the sessions that it has. */
+const STARTING = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', '57P03', '57P01']);
 
 /** One PostgreSQL server as a direct child process, so that its pid is the postmaster's. */
 export class EmbeddedNode {
@@ -184,7 +184,9 @@ export class EmbeddedNode {
         await client.query('SELECT 1');
         return;
       } catch (error) {
-        const retry = STARTING.has((error as { code?: string }).code ?? '');
+        // without a code: no answer in time, or a connection that ended without a word
+        const { code } = error as { code?: string };
+        const retry = code === undefined || STARTING.has(code);
         if (!retry || performance.now() > deadlineMs) throw error;
       } finally {
         await client.end().catch(() => {});

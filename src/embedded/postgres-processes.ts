@@ -76,11 +76,11 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
 /**
  * Kills whatever still runs in `directory`, stopped processes too, and waits, blocking, until it is gone.
  * Blocking because it must also work in an exit handler.
- * @returns false when something survived for two seconds.
+ * @returns false when something survived for ten seconds.
  */
 export function killAllOf(directory: string): boolean {
   const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < 1000; round++) {
     const pids = processesOf(directory);
     if (pids.length === 0) return true;
     for (const pid of pids) signalProcess(pid, 'SIGKILL');

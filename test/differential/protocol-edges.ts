@@ -381,7 +381,8 @@ const ENDS: readonly Conversation[] = [
   talk('a cancel of nothing', send([q('SELECT 1')]), { kind: 'cancel', session: 'a' }, send([q('SELECT 2')])),
   talk(
     'a timeout',
-    send([q('SET statement_timeout = 30')]),
+    // long enough for what is to come before
+    send([q('SET statement_timeout = 1500')]),
     send([...extended('SELECT pg_sleep(9)'), sync]),
     send([q('BEGIN; SELECT 1; SELECT pg_sleep(9)')]),
     send([q('ROLLBACK')]),

@@ -200,12 +200,13 @@ export const SESSION_SCRIPTS: readonly Script[] = [
   {
     name: 'timeouts',
     sql: [
-      'SET statement_timeout = 50',
-      'SELECT pg_sleep(5)',
+      // long enough for what follows
+      'SET statement_timeout = 1500',
+      'SELECT pg_sleep(15)',
       'SELECT 1',
       'SET LOCAL statement_timeout = 10',
       'RESET statement_timeout',
-      'SELECT pg_sleep(0.06)',
+      'SHOW statement_timeout',
     ],
   },
   {

@@ -22,6 +22,7 @@ import {
 import { makeAuthority } from '../support/certificates.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { runCommandLine } from '../support/command-line.ts';
+import { isAlive } from '../support/is-alive.ts';
 import { until } from '../support/wait.ts';
 import { WriteLoad } from '../support/write-load.ts';
 
@@ -178,7 +179,9 @@ describe('an agent beside a server', { skip: NO_AGENTS }, () => {
     await perform(agent.client, { kind: 'stop', body: { mode: 'fast' } }, quiet);
     assert.equal((await agent.status()).running, false);
     await perform(agent.client, { kind: 'start', body: {} }, quiet);
-    process.kill(postmasterPid(data) as number, 'SIGKILL');
+    const pid = postmasterPid(data) as number;
+    process.kill(pid, 'SIGKILL');
+    await until(() => !isAlive(pid), { what: 'the end of the postmaster' });
     await perform(agent.client, { kind: 'start', body: {} }, quiet);
     await cluster.node('pg2').query('SELECT 1');
   });
@@ -188,12 +191,18 @@ describe('an agent beside a server', { skip: NO_AGENTS }, () => {
       kind: 'clone',
       body: { source: { conninfo: sourceOf('pg1'), slot: 'pg2', rewindConninfo: null } },
     } as const;
-    const { id } = await agent.client.ask(clone);
-    assert.equal((await agent.client.ask(clone)).id, id);
-    await assert.rejects(agent.client.ask({ kind: 'stop', body: { mode: 'fast' } }), /clone is under way/);
+    // it cannot be done before the others have asked
+    await cluster.node('pg1').freeze();
+    try {
+      const { id } = await agent.client.ask(clone);
+      assert.equal((await agent.client.ask(clone)).id, id);
+      await assert.rejects(agent.client.ask({ kind: 'stop', body: { mode: 'fast' } }), /clone is under way/);
+    } finally {
+      await cluster.node('pg1').thaw();
+    }
     await until(async () => (await agent.status()).operation?.state === 'done', {
       what: 'the clone',
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
     await perform(agent.client, { kind: 'start', body: {} }, quiet);
     await cluster.node('pg2').query('SELECT 1');

@@ -7,6 +7,9 @@ import { bind, execute, parse, q, RawClient, sqlStateOf, sync } from '../support
 import { untilServing } from '../support/serving.ts';
 
 const STRESS_MS = 4000;
+/** A machine that is busy with something else gets longer for as many as prove something. */
+const LONGEST_MS = 60_000;
+const ENOUGH = 10;
 
 /** Two server connections, many sessions, and cancel requests that come just when statements end. */
 describe('a cancel request hits the statement it is meant for, and no other', () => {
@@ -35,13 +38,17 @@ describe('a cancel request hits the statement it is meant for, and no other', ()
     const seed = Number(process.env.FAIRLEAD_SEED ?? 7);
     const draws = randomFrom(seed);
     const random = () => draws.int(1000) / 1000;
-    const untilMs = performance.now() + STRESS_MS;
+    const startedMs = performance.now();
     const sleep = (ms: number) => `SELECT pg_sleep(${(ms / 1000).toFixed(5)})`;
     let hit = 0;
     let late = 0;
+    const goesOn = () => {
+      const tookMs = performance.now() - startedMs;
+      return tookMs < STRESS_MS || (Math.min(hit, late) < ENOUGH && tookMs < LONGEST_MS);
+    };
     async function canceller(): Promise<void> {
       const one = await client();
-      while (performance.now() < untilMs) {
+      while (goesOn()) {
         const ms = 0.2 + random();
         const answer = one.ask(
           random() < 0.5 ? q(sleep(ms)) : Buffer.concat([parse(sleep(ms)), bind(), execute(), sync]),
@@ -60,7 +67,7 @@ describe('a cancel request hits the statement it is meant for, and no other', ()
     async function neighbour(block: boolean): Promise<number> {
       const one = await client();
       let answered = 0;
-      while (performance.now() < untilMs) {
+      while (goesOn()) {
         const texts = block ? ['BEGIN', sleep(0.3), sleep(0.3), 'COMMIT'] : [sleep(random())];
         for (const text of texts) assert.equal(sqlStateOf(await one.ask(q(text))), null, 'a neighbour was cancelled');
         answered++;
@@ -71,7 +78,7 @@ describe('a cancel request hits the statement it is meant for, and no other', ()
     const answered = await Promise.all([neighbour(false), neighbour(true)]);
     await Promise.all(cancellers);
     t.diagnostic(`${hit} cancelled, ${late} too late, neighbours' statements: ${answered.join(', ')}`);
-    assert.ok(hit >= 10 && late >= 10, `${hit} hit, ${late} late: no race`);
+    assert.ok(hit >= ENOUGH && late >= ENOUGH, `${hit} hit, ${late} late: no race`);
   });
 
   it('inside a transaction what follows is not hit either', async () => {

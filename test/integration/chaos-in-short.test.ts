@@ -7,7 +7,7 @@ import { campaign } from '../chaos/campaign.ts';
 import { NO_AGENTS } from '../support/agent.ts';
 
 describe('a short campaign of faults', { skip: NO_AGENTS }, () => {
-  it('breaks no promise', { timeout: 200_000 }, async (t) => {
+  it('breaks no promise', { timeout: 250_000 }, async (t) => {
     const options = {
       mode: 'quorum',
       seed: 1,

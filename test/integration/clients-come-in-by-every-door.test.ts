@@ -107,7 +107,7 @@ describe('clients come in by every door', { skip }, () => {
       },
     };
     // fewer clients than come in all: one that is not forgotten would be noticed
-    const pool = { max_clients: 25, startup_timeout: '5s' };
+    const pool = { max_clients: 25, startup_timeout: '10s' };
     const read = () =>
       configFor(cluster, { config: { pool, tls: config.tls, unix_socket: config.unix_socket }, auth: config.auth });
     app = await startApp(read(), log, read);

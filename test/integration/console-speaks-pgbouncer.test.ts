@@ -12,7 +12,7 @@ import { until } from '../support/wait.ts';
 
 const PSQL = '/usr/bin/psql';
 
-describe('the console', { timeout: 60_000 }, () => {
+describe('the console', { timeout: 240_000 }, () => {
   let cluster: TestCluster;
   let fairlead: TestFairlead;
   const clients: pg.Client[] = [];
@@ -58,7 +58,7 @@ describe('the console', { timeout: 60_000 }, () => {
     assert.ok(Number(stats.total_server_assignment_count) >= 5);
     assert.ok(Number(stats.total_received) > 100 && Number(stats.total_sent) > 100);
     assert.ok(Number(stats.total_xact_time) >= 50_000 && Number(stats.total_query_time) >= 50_000);
-    assert.ok(Number(stats.avg_query_time) > 0 && Number(stats.avg_query_time) < 1_000_000);
+    assert.ok(Number(stats.avg_query_time) > 0 && Number(stats.avg_query_time) < 10_000_000);
     const totals = (await console.query('SHOW STATS_TOTALS')).rows.find((row) => row.database === 'postgres');
     assert.equal(totals.query_count, stats.total_query_count);
     const all = Object.fromEntries((await console.query('SHOW TOTALS')).rows.map((row) => [row.name, row.value]));
@@ -110,7 +110,7 @@ describe('the console', { timeout: 60_000 }, () => {
   it('speaks with psql', { skip: existsSync(PSQL) ? false : 'no psql' }, async () => {
     const url = fairlead.url.replace(/postgres$/, 'pgbouncer');
     const psql = (...commands: string[]) =>
-      promisify(execFile)(PSQL, [url, '-X', '-At', ...commands.flatMap((c) => ['-c', c])], { timeout: 20_000 });
+      promisify(execFile)(PSQL, [url, '-X', '-At', ...commands.flatMap((c) => ['-c', c])], { timeout: 60_000 });
     const { stdout } = await psql('SHOW POOLS', 'SHOW STATE', 'RELOAD').catch((error) => error);
     assert.match(stdout, /^active\|yes$/m);
     const paused = await psql('PAUSE other', 'SHOW DATABASES', 'RESUME other');
@@ -197,10 +197,9 @@ describe('the console', { timeout: 60_000 }, () => {
     await console.query('KILL other');
     await until(() => told?.code === '57P01', { what: 'the client to be told' });
     await until(() => stream.ended, { what: 'the end of the replication connection' });
-    assert.deepEqual(
-      (await console.query('SHOW SERVERS')).rows.filter((row) => row.database === 'other'),
-      [],
-    );
+    const servers = async () =>
+      (await console.query('SHOW SERVERS')).rows.filter((row) => row.database === 'other').length;
+    await until(async () => (await servers()) === 0, { what: 'the end of its server connections' });
     const next = await connect('other');
     const held = next.query('SELECT 1');
     await console.query('RESUME other');

@@ -128,7 +128,7 @@ describe('fairlead demo leaves nothing behind', { skip: SKIP }, () => {
         const { primary, phase } = await cluster();
         return primary === 'pg2' && phase === 'steady';
       },
-      { what: 'pg2 to be the primary', timeoutMs: 20_000 },
+      { what: 'pg2 to be the primary', timeoutMs: 60_000 },
     );
     const { code, stdout, stderr } = await runCommandLine(['rejoin', 'pg1', '--http', http]);
     assert.equal(code, 0, stderr);

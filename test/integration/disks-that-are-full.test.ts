@@ -20,7 +20,7 @@ const SETTINGS = { min_wal_size: '32MB', max_wal_size: '48MB', wal_keep_size: 0 
 /** Four megabytes of WAL. */
 const MUCH = `SELECT pg_logical_emit_message(false, 'fairlead-test', repeat('x', 4 * 1024 * 1024))`;
 
-describe('a disk for WAL that is full', { skip: SKIP, timeout: 120_000 }, () => {
+describe('a disk for WAL that is full', { skip: SKIP, timeout: 250_000 }, () => {
   let cluster: TestCluster;
   let fairlead: TestFairlead;
   let journal: Journal;
@@ -33,7 +33,7 @@ describe('a disk for WAL that is full', { skip: SKIP, timeout: 120_000 }, () => 
     for (const name of ['pg3', 'pg1']) await moveWal(name);
     fairlead = await startFairlead(cluster, {
       config: {
-        failover: { timeout: '1500ms' },
+        failover: { timeout: '4s' },
         replication: { mode: 'quorum', copies: 1 },
         routing: { max_lag: '1s' },
       },
@@ -77,7 +77,7 @@ describe('a disk for WAL that is full', { skip: SKIP, timeout: 120_000 }, () => 
         .catch(() => {});
       return told();
     };
-    await until(write, { what: `${name} without space`, timeoutMs: 30_000, everyMs: 50 });
+    await until(write, { what: `${name} without space`, timeoutMs: 60_000, everyMs: 50 });
   }
 
   async function counted(...nodes: readonly string[]): Promise<void> {
@@ -86,7 +86,7 @@ describe('a disk for WAL that is full', { skip: SKIP, timeout: 120_000 }, () => 
       const { state, guarantee } = synchrony.value ?? {};
       return state === 'confirmed' && String(guarantee?.map((quorum) => quorum.nodes)) === String(nodes);
     };
-    await until(there, { what: `${nodes} to count`, timeoutMs: 20_000 });
+    await until(there, { what: `${nodes} to count`, timeoutMs: 60_000 });
   }
   /** As a service manager does: PostgreSQL ends a follower that holds half a record, once. */
   async function startedAgain(name: string, done: Promise<void>): Promise<void> {
@@ -122,10 +122,10 @@ describe('a disk for WAL that is full', { skip: SKIP, timeout: 120_000 }, () => 
     await fill('pg1');
     await until(() => assignment().phase === 'steady' && assignment().primary !== 'pg1', {
       what: `another primary: ${assignment().reason}`,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     const winner = assignment().primary as string;
-    await startedAgain(winner === 'pg2' ? 'pg3' : 'pg2', journal.progress(40_000));
+    await startedAgain(winner === 'pg2' ? 'pg3' : 'pg2', journal.progress(60_000));
     assert.equal(assignment().epoch, 2);
     // with room again it comes back, and is not used
     disks.get('pg1')?.empty();

@@ -12,6 +12,7 @@ import postgres from 'postgres';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { findProgram, needsProgram, systemPostgres } from '../support/needs.ts';
+import { untilReplayed } from '../support/paused-replay.ts';
 import { untilRested, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
@@ -100,10 +101,10 @@ describe('drivers through the proxy', () => {
     });
 
     it('its timeouts end statements, and the session goes on', async () => {
-      const client = new pg.Client({ connectionString: fairlead.url, statement_timeout: 200 });
+      const client = new pg.Client({ connectionString: fairlead.url, statement_timeout: 4000 });
       await client.connect();
       try {
-        await assert.rejects(client.query('SELECT pg_sleep(20)'), { code: '57014' });
+        await assert.rejects(client.query('SELECT pg_sleep(40)'), { code: '57014' });
         assert.equal((await client.query('SELECT 5 AS five')).rows[0].five, 5);
       } finally {
         await client.end();
@@ -119,6 +120,8 @@ describe('drivers through the proxy', () => {
           { id: number }[]
         >`INSERT INTO people ${sql([{ name: 'Mary' }, { name: 'Ida' }], 'name')} RETURNING id`;
         const ids = made.map(({ id }) => id);
+        // its other sessions have not written it
+        await untilReplayed(cluster, cluster.node('pg2'));
         const found = await Promise.all(
           Array.from(
             { length: 200 },
@@ -248,6 +251,8 @@ describe('drivers through the proxy', () => {
 
     before(async () => {
       await bench('-i', '-q', '-s', '2');
+      // the sessions that look for the tables have not made them
+      await untilReplayed(cluster, cluster.node('pg2'));
     });
     for (const mode of ['simple', 'extended', 'prepared']) {
       for (const script of [[], ['-S']]) {

@@ -20,7 +20,7 @@ describe('failover names what it lost', () => {
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 2 });
-    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '1s' } } });
+    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '4s' } } });
     await untilServing(fairlead, 2);
   });
 
@@ -31,7 +31,7 @@ describe('failover names what it lost', () => {
   });
 
   it('lists the commits that the stream saw, counts those it did not, and warns the session', {
-    timeout: 60_000,
+    timeout: 150_000,
   }, async () => {
     const notices: string[] = [];
     const client = new pg.Client(fairlead.url);
@@ -59,7 +59,7 @@ describe('failover names what it lost', () => {
         const { events } = (await (await fetch(`${fairlead.http}/api/events`)).json()) as { events: Lost[] };
         return events.find((event) => event.kind === 'failover');
       },
-      { what: 'the failover', timeoutMs: 30_000 },
+      { what: 'the failover', timeoutMs: 60_000 },
     );
     await client.query('INSERT INTO lossy VALUES (100)');
     const { rows } = await client.query<{ id: number }>('SELECT id FROM lossy');

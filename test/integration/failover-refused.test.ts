@@ -5,7 +5,8 @@ import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { type Controlled, startControlled } from '../support/controlled.ts';
 import { until } from '../support/wait.ts';
 
-const TIMEOUT_MS = 1500;
+/** A machine that is busy with something else must not make the walsenders silent for two thirds of it. */
+const TIMEOUT_MS = 4000;
 
 /** A wire between Fairlead and one server that can be cut while the servers keep seeing each other. */
 class Wire {
@@ -59,7 +60,7 @@ describe('when nothing may be promoted', () => {
     cluster = await startTestCluster();
     wire = new Wire(cluster.node('pg1').port);
     const port = await wire.listen();
-    fairlead = await startControlled(behind(cluster, port), { failover: { timeout: TIMEOUT_MS } });
+    fairlead = await startControlled(behind(cluster, port), { failover: { timeout: TIMEOUT_MS, restart_wait: '60s' } });
   });
   after(async () => {
     await fairlead?.stop();
@@ -83,7 +84,7 @@ describe('when nothing may be promoted', () => {
   it('turns a replica that was left without a primary to the present one', async () => {
     await cluster.node('pg3').query(`ALTER SYSTEM SET primary_conninfo = ''`);
     await cluster.node('pg3').query('SELECT pg_reload_conf()');
-    const event = await fairlead.event('repointed', 20_000);
+    const event = await fairlead.event('repointed', 60_000);
     assert.match(event.message, /pg3 was turned to pg1/);
     const streams = () => cluster.node('pg3').query(`SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'`);
     await until(async () => (await streams()).length === 1, { what: 'pg3 to stream again' });
@@ -103,7 +104,7 @@ describe('when nothing may be promoted', () => {
     await cluster.node('pg1').kill9();
     await until(() => /no replica answers/.test(fairlead.model.assignment.value.reason), {
       what: 'the reason',
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
     await cluster.node('pg1').start();
     await fairlead.steady('pg1');

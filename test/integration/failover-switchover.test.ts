@@ -83,6 +83,8 @@ describe('a planned switchover', () => {
   });
 
   it('is done by an operator-forced failover too, the living primary being fenced', async () => {
+    const { topology } = fairlead.model;
+    await until(() => topology.value.byName.get('pg3')?.state === 'up', { what: 'pg3 to show as it is' });
     const result = await fairlead.controller.failover();
     assert.equal(result.primary, 'pg3');
     assert.equal(result.timeline, 3);

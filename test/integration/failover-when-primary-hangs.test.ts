@@ -5,6 +5,8 @@ import { type Controlled, startControlled } from '../support/controlled.ts';
 import { until } from '../support/wait.ts';
 
 const TIMEOUT_MS = 2000;
+/** Also on a machine that is busy with something else. */
+const SLOW_MS = 10_000;
 
 /** TCP accepts, nothing answers, and the replicas' receivers stay "streaming" until their own timeout. */
 describe('the primary hangs (SIGSTOP), and goes on later', () => {
@@ -28,7 +30,7 @@ describe('the primary hangs (SIGSTOP), and goes on later', () => {
     await cluster.node('pg1').freeze();
     const moved = await fairlead.model.assignment.when((a) => a.primary !== null && a.primary !== 'pg1');
     const tookMs = performance.now() - frozenMs;
-    assert.ok(tookMs < TIMEOUT_MS + 2000, `took ${tookMs} ms`);
+    assert.ok(tookMs < TIMEOUT_MS + SLOW_MS, `took ${tookMs} ms`);
     assert.equal(moved.epoch, 2);
     await fairlead.steady(moved.primary as string);
     await fairlead.event('repointed');
@@ -39,7 +41,8 @@ describe('the primary hangs (SIGSTOP), and goes on later', () => {
     await cluster.node('pg1').thaw();
     await fairlead.event('fence-set');
     await assert.rejects(cluster.node('pg1').query('CREATE TABLE ghost ()'), { code: '25006' });
-    assert.equal(fairlead.model.topology.value.byName.get('pg1')?.state, 'needs rejoin');
+    const { topology } = fairlead.model;
+    await until(() => topology.value.byName.get('pg1')?.state === 'needs rejoin', { what: 'pg1 to need a rejoin' });
     assert.equal(fairlead.model.assignment.value.primary, primary);
   });
 });

@@ -19,7 +19,7 @@ describe('failover with the least privileges', () => {
     await until(known, { what: 'the role on pg3' });
     fairlead = await startControlled(
       { ...cluster, superuser: 'steward', password: 'p' },
-      { failover: { timeout: '1.5s' } },
+      { failover: { timeout: '2.5s' } },
     );
   });
   after(async () => {
@@ -52,7 +52,7 @@ describe('failover with the least privileges', () => {
     await fairlead.stop();
     await cluster.node('pg1').stop('immediate');
     await cluster.node(second).kill9();
-    const options = { failover: { timeout: '1.5s' }, epochs, adopted: false };
+    const options = { failover: { timeout: '2.5s' }, epochs, adopted: false };
     fairlead = await startControlled({ ...cluster, superuser: 'steward', password: 'p' }, options);
     await fairlead.steady(third);
     assert.equal(fairlead.model.assignment.value.timeline, 3);

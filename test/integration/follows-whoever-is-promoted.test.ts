@@ -6,6 +6,8 @@ import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { until } from '../support/wait.ts';
 
 const PROBE_MS = 500;
+/** Also on a machine that is busy with something else. */
+const SLOW_MS = 10_000;
 
 /** Somebody else fails over; here it is done by hand, as Patroni and its kin do it. */
 describe('failover.mode: follow', () => {
@@ -59,7 +61,7 @@ describe('failover.mode: follow', () => {
     );
     assert.equal(fairlead.app.cluster.assignment.value.primary, name);
     assert.deepEqual(await cluster.node(name).query('SELECT id FROM followed WHERE id = $1', [id]), [{ id }]);
-    assert.ok(tookMs < PROBE_MS + 1000, `took ${tookMs} ms`);
+    assert.ok(tookMs < PROBE_MS + SLOW_MS, `took ${tookMs} ms`);
   }
 
   it('a switchover by hand: the primary is stopped, another one promoted, the third turned to it', async (t) => {
@@ -77,7 +79,7 @@ describe('failover.mode: follow', () => {
       if (state !== 'up') throw new Error(`${state}: ${reason}`);
       return true;
     };
-    await until(behind, { what: 'pg3 behind pg2', timeoutMs: 20_000 });
+    await until(behind, { what: 'pg3 behind pg2', timeoutMs: 60_000 });
   });
 
   it('a primary is killed and a replica promoted by hand: the same session goes on there', async (t) => {

@@ -146,7 +146,7 @@ class Scene {
 describe(`reads of tables that have not changed (FAIRLEAD_SEED=${SEED})`, () => {
   for (const workers of [1, 2]) {
     it(`are never stale, whatever happens beside them; ${workers === 1 ? 'one process' : `${workers} workers`}`, {
-      timeout: 180_000,
+      timeout: 280_000,
     }, async (t) => {
       const cluster = await startTestCluster({ replicas: 2, settings: { max_prepared_transactions: '10' } });
       const routing = { max_lag: '1s', freshness_wait: '50ms', audit: 0.2 };
@@ -172,7 +172,7 @@ describe(`reads of tables that have not changed (FAIRLEAD_SEED=${SEED})`, () => 
         const failed = Promise.race(running.map((one) => one.then(() => new Promise<never>(() => {}))));
         const enough = until(() => scene.behind >= ROUNDS || scene.wrong.length > 0, {
           what: `${ROUNDS} such reads`,
-          timeoutMs: 120_000,
+          timeoutMs: 240_000,
         });
         await Promise.race([enough, failed]);
         scene.end();

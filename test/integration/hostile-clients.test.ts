@@ -6,6 +6,7 @@ import { cancelPacket, startupPacket } from '../../src/wire/startup.ts';
 import { cstrings, message } from '../../src/wire/writer.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { type FairleadProcess, startFairleadProcess } from '../support/fairlead-process.ts';
+import { httpGet } from '../support/http.ts';
 import { bind, execute, flush, parse, q, RawClient, sync, terminate } from '../support/raw-client.ts';
 import { show, untilRested, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
@@ -37,7 +38,7 @@ describe('hostile clients', () => {
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 1 });
-    fairlead = await startFairleadProcess(cluster, { pool: { size: 4, startup_timeout: '2s' } });
+    fairlead = await startFairleadProcess(cluster, { pool: { size: 4, startup_timeout: '5s' } });
     await untilServing(fairlead, 1);
     await cluster.node('pg1').query('CREATE TABLE things (id int)');
   });
@@ -48,7 +49,7 @@ describe('hostile clients', () => {
     const client = await RawClient.connect(fairlead.url);
     assert.equal(await client.value('SELECT 5'), '5');
     await client.end();
-    assert.equal((await fetch(`${fairlead.http}/healthz`)).status, 200);
+    assert.equal((await httpGet(`${fairlead.http}/healthz`)).status, 200);
     assert.deepEqual(fairlead.complaints(), []);
   });
   after(async () => {
@@ -161,7 +162,7 @@ describe('hostile clients', () => {
         ...Array.from({ length: 100 }, () => answerTo([user.subarray(0, 11)])),
         ...Array.from({ length: 100 }, () => answerTo([user])),
       ]);
-      assert.ok(performance.now() - startedMs < 10_000);
+      assert.ok(performance.now() - startedMs < 30_000);
       for (const answer of answers) assert.match(answer.toString('latin1'), /SFATAL\0VFATAL\0C08006\0/);
     });
 
@@ -187,7 +188,7 @@ describe('hostile clients', () => {
       ]);
       // half a request holds nobody up
       open(fairlead.http).write('GET /healthz HT');
-      assert.equal((await fetch(`${fairlead.http}/healthz`)).status, 200);
+      assert.equal((await httpGet(`${fairlead.http}/healthz`)).status, 200);
       function user(): Buffer {
         return startupPacket([['user', 'x']]);
       }
@@ -229,13 +230,14 @@ describe('hostile clients', () => {
 
   it('1000 that come and vanish at random moments leave nothing behind', async () => {
     const before = await fairlead.memory();
-    let left = 1000;
+    let toCome = 1000;
     const one = async () => {
-      while (left-- > 0) await comeAndVanish(Math.random());
+      while (toCome-- > 0) await comeAndVanish(Math.random());
     };
     await Promise.all(Array.from({ length: 40 }, one));
     await untilRested(fairlead);
-    assert.equal((await show(fairlead.url, 'SHOW CLIENTS')).filter(noOperator).length, 0);
+    const left = async () => (await show(fairlead.url, 'SHOW CLIENTS')).filter(noOperator).length;
+    await until(async () => (await left()) === 0, { what: 'the end of all of them' });
     assert.ok((await fairlead.memory()) - before < 128 * MB);
   });
 
@@ -289,7 +291,7 @@ describe('hostile clients', () => {
     client.socket.resume();
     await until(() => last.length >= 6 && last.subarray(-6).equals(Buffer.from([0x5a, 0, 0, 0, 5, 0x49])), {
       what: 'the end of the result',
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
     });
     assert.ok(bytes > 30_000 * 10_000);
     assert.ok((await fairlead.memory()) - before < 96 * MB);
@@ -312,7 +314,7 @@ describe('hostile clients', () => {
     );
     assert.ok((await fairlead.memory()) - before < 96 * MB);
     client.socket.resume();
-    await client.untilReady(4000, 60_000);
+    await client.untilReady(4000, 120_000);
   });
 
   it('many Syncs that are never read are not answered without end either', async () => {

@@ -142,12 +142,13 @@ describe('reads of tables that nobody touched', () => {
     await scene.whilePaused(async () => {
       await client.query('INSERT INTO busy VALUES (1)');
       await scene.primary.query('INSERT INTO busy VALUES (2)');
+      await scene.untilRouted(client, 'SELECT note FROM quiet', 'pg2 fresh tables');
       for (let i = 0; i < 20; i++) {
         await client.query('SELECT note FROM quiet');
         assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
       }
-      await client.query('SELECT count(*) FROM quiet q, calm c WHERE now() > $$2020-01-01$$');
-      assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
+      const both = 'SELECT count(*) FROM quiet q, calm c WHERE now() > $$2020-01-01$$';
+      await scene.untilRouted(client, both, 'pg2 fresh tables');
       await client.query('SELECT count(*) FROM busy');
       assert.equal(await scene.routeOf(client), 'pg1 no fresh replica');
       const fresh = (await show(scene.fairlead.url, 'SHOW FRESHNESS')).map((row) => `${row.table} ${row.current_on}`);
@@ -158,20 +159,15 @@ describe('reads of tables that nobody touched', () => {
         return scene.replicaState === 'lagging';
       };
       await until(lagging, { what: 'the replica to be beyond max_lag' });
-      await client.query('SELECT note FROM quiet');
-      assert.equal(await scene.routeOf(client), 'pg2 fresh tables');
+      await scene.untilRouted(client, 'SELECT note FROM quiet', 'pg2 fresh tables');
       const stranger = await scene.connect();
-      await stranger.query('SELECT note FROM quiet');
-      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
+      await scene.untilRouted(stranger, 'SELECT note FROM quiet', 'pg2 fresh tables');
       await stranger.query("SET fairlead.consistency = 'strong'");
-      await stranger.query('SELECT note FROM quiet');
-      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
+      await scene.untilRouted(stranger, 'SELECT note FROM quiet', 'pg2 fresh tables');
       await stranger.query("SET fairlead.consistency = 'eventual'");
-      await stranger.query('SELECT note FROM quiet');
-      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
+      await scene.untilRouted(stranger, 'SELECT note FROM quiet', 'pg2 fresh tables');
       await stranger.query("SET fairlead.max_staleness = '2s'");
-      await stranger.query('SELECT note FROM quiet');
-      assert.equal(await scene.routeOf(stranger), 'pg2 fresh tables');
+      await scene.untilRouted(stranger, 'SELECT note FROM quiet', 'pg2 fresh tables');
       await stranger.query('SELECT count(*) FROM busy');
       assert.equal(await scene.routeOf(stranger), 'pg1 no fresh replica');
     });
@@ -188,9 +184,8 @@ describe('reads of tables that nobody touched', () => {
         const expected = await scene.expectedOf(read);
         assert.equal(await own.value(read), expected, `${await scene.routeOf(own)}`);
         assert.match(await scene.routeOf(own), /^pg1 /);
-        await own.query('SELECT note FROM quiet');
         // otherwise what was read would prove nothing
-        if (!ddl) assert.equal(await scene.routeOf(own), 'pg2 fresh tables');
+        if (!ddl) await scene.untilRouted(own, 'SELECT note FROM quiet', 'pg2 fresh tables');
         // whoever reads with `strong` must see it however it was written
         await scene.primary.query(write.includes('CREATE TABLE') ? 'SELECT 1' : write).catch(() => {});
         const now = await scene.expectedOf(read);

@@ -73,22 +73,22 @@ describe('streams that are larger than memory should be', () => {
     return bytes;
   }
 
-  it('a value of 255 MB comes out', { timeout: 60_000 }, async () => {
+  it('a value of 255 MB comes out', { timeout: 150_000 }, async () => {
     assert.ok((await received(`SELECT repeat('x', ${VALUE_BYTES})`)) > VALUE_BYTES);
   });
 
-  it('a parameter of 255 MB goes in', { timeout: 60_000 }, async () => {
+  it('a parameter of 255 MB goes in', { timeout: 150_000 }, async () => {
     const value = Buffer.alloc(VALUE_BYTES, 'y');
     client.send(parse('SELECT length($1::text)', 'long'), bind('long', { values: [value] }), execute(), sync);
-    assert.deepEqual(rowsOf(await client.untilReady(1, 60_000)), [[String(VALUE_BYTES)]]);
+    assert.deepEqual(rowsOf(await client.untilReady(1, 150_000)), [[String(VALUE_BYTES)]]);
   });
 
-  it(`COPY of ${COPY_MB} MB goes out`, { timeout: 60_000 }, async () => {
+  it(`COPY of ${COPY_MB} MB goes out`, { timeout: 150_000 }, async () => {
     const rows = `SELECT repeat('x', ${MB - 1}) FROM generate_series(1, ${COPY_MB})`;
     assert.ok((await received(`COPY (${rows}) TO STDOUT`)) > COPY_MB * MB);
   });
 
-  it(`COPY of ${COPY_MB} MB goes in`, { timeout: 60_000 }, async () => {
+  it(`COPY of ${COPY_MB} MB goes in`, { timeout: 150_000 }, async () => {
     client.send(q('COPY copied FROM STDIN WHERE false'));
     await client.untilType('G');
     const line = copyData(`${'z'.repeat(MB - 1)}\n`);
@@ -96,11 +96,11 @@ describe('streams that are larger than memory should be', () => {
       if (!client.socket.write(line)) await new Promise((resolve) => client.socket.once('drain', resolve));
     }
     client.send(copyDone);
-    const [done] = await client.untilReady(1, 60_000);
+    const [done] = await client.untilReady(1, 150_000);
     assert.equal(done?.body.toString('latin1'), 'COPY 0\0');
   });
 
-  it('a message of COPY as long as PostgreSQL takes it', { timeout: 60_000 }, async () => {
+  it('a message of COPY as long as PostgreSQL takes it', { timeout: 150_000 }, async () => {
     client.send(q('COPY copied FROM STDIN WHERE false'));
     await client.untilType('G');
     const size = 1023 * MB;
@@ -112,6 +112,6 @@ describe('streams that are larger than memory should be', () => {
       if (!client.socket.write(lines)) await new Promise((resolve) => client.socket.once('drain', resolve));
     }
     client.send(copyDone);
-    assert.equal((await client.untilReady(1, 60_000)).map(({ type }) => type).join(''), 'CZ');
+    assert.equal((await client.untilReady(1, 150_000)).map(({ type }) => type).join(''), 'CZ');
   });
 });

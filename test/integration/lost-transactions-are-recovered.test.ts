@@ -106,8 +106,9 @@ describe('lost transactions are recovered', () => {
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), 'fairlead-lost-'));
-    cluster = await startTestCluster({ replicas: 2 });
-    const failover = { timeout: '1s', max_loss: '1GB', keep_rows: '1MB', journal_directory: join(directory, 'a', 'b') };
+    // what it commits would be lost too
+    cluster = await startTestCluster({ replicas: 2, settings: { autovacuum: 'off' } });
+    const failover = { timeout: '5s', max_loss: '1GB', keep_rows: '1MB', journal_directory: join(directory, 'a', 'b') };
     fairlead = await startFairlead(cluster, { config: { failover } });
     await untilServing(fairlead, 2);
     const { superuser: user, password, nodes } = cluster;
@@ -145,7 +146,7 @@ describe('lost transactions are recovered', () => {
   };
   const states = ({ transactions }: Printed) => transactions.map(({ state }) => state);
 
-  it('a failover writes down exactly what was lost, with rows', { timeout: 90_000 }, async () => {
+  it('a failover writes down exactly what was lost, with rows', { timeout: 200_000 }, async () => {
     const old = cluster.node('pg1');
     await old.query(SCHEMA);
     const client = new pg.Client(fairlead.url);
@@ -178,7 +179,7 @@ describe('lost transactions are recovered', () => {
         const { events } = (await (await fetch(`${fairlead.http}/api/events`)).json()) as { events: Failover[] };
         return events.find(({ kind }) => kind === 'failover');
       },
-      { what: 'the failover', timeoutMs: 40_000 },
+      { what: 'the failover', timeoutMs: 60_000 },
     );
     assert.ok(failover.details.journal !== null);
     file = failover.details.journal;
@@ -208,7 +209,7 @@ describe('lost transactions are recovered', () => {
     await client.end();
   });
 
-  it('recover without --apply tells what it would do, and does nothing', { timeout: 60_000 }, async () => {
+  it('recover without --apply tells what it would do, and does nothing', { timeout: 150_000 }, async () => {
     const { primary } = fairlead.app.cluster.assignment.value;
     const fork = await rowsOf(primary as string);
     const told = await recover();
@@ -231,7 +232,9 @@ describe('lost transactions are recovered', () => {
     assert.deepEqual(await rowsOf(primary as string), fork);
   });
 
-  it('brings everything back but what others have changed since, and no second time', { timeout: 60_000 }, async () => {
+  it('brings everything back but what others have changed since, and no second time', {
+    timeout: 150_000,
+  }, async () => {
     const primary = fairlead.app.cluster.assignment.value.primary as string;
     const node = cluster.node(primary);
     await node.query(`INSERT INTO contested VALUES (2, 'mine')`);
@@ -283,7 +286,7 @@ describe('lost transactions are recovered', () => {
     ]);
   });
 
-  it('refuses a journal of another cluster, and what is none', { timeout: 60_000 }, async () => {
+  it('refuses a journal of another cluster, and what is none', { timeout: 150_000 }, async () => {
     const text = await readFile(file, 'utf8');
     const other = join(directory, 'other.jsonl');
     const run = async (content: string) => {
@@ -306,7 +309,10 @@ async function cutOff(cluster: TestCluster): Promise<void> {
   const lines = `host replication all all reject\nlocal replication all reject\n${hba?.text}`.split('\n');
   const literals = lines.map((line) => pg.escapeLiteral(line)).join(', ');
   await node.query(`COPY (SELECT unnest(ARRAY[${literals}])) TO ${pg.escapeLiteral(hba?.file ?? '')}`);
+  const loadedAt = async () => (await node.query<{ at: string }>('SELECT pg_conf_load_time()::text AS at'))[0]?.at;
+  const before = await loadedAt();
   await node.query('SELECT pg_reload_conf()');
+  await until(async () => (await loadedAt()) !== before, { what: 'the lines to count' });
   const senders = `FROM pg_stat_activity WHERE backend_type = 'walsender' AND pid IN
     (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'physical'
       UNION SELECT pid FROM pg_stat_replication WHERE application_name ~ '^pg[23]$')`;

@@ -54,7 +54,7 @@ describe('notifications reach every listener', () => {
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 2 });
-    fairlead = await startFairlead(cluster, { config: { pool: { size: 2 }, failover: { timeout: '2s' } } });
+    fairlead = await startFairlead(cluster, { config: { pool: { size: 2 }, failover: { timeout: '5s' } } });
     await untilServing(fairlead, 2);
   });
   after(async () => {

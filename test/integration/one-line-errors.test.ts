@@ -134,7 +134,11 @@ describe('whoever does something wrong reads one line that says what to do', () 
       }
       assert.ok(granted >= 4);
       const after = async () => (await fairlead('check', config({ cluster: { user: 'weak', password: 'weak' } }))).code;
-      await until(async () => (await after()) === 0, { what: 'a role that may do all', everyMs: 200 });
+      await until(async () => (await after()) === 0, {
+        what: 'a role that may do all',
+        everyMs: 200,
+        timeoutMs: 60_000,
+      });
     });
   });
 
@@ -192,7 +196,7 @@ describe('whoever does something wrong reads one line that says what to do', () 
           return true;
         });
         const heldMs = performance.now() - startedMs;
-        assert.ok(heldMs >= 900 && heldMs < 3000, `held for ${heldMs} ms`);
+        assert.ok(heldMs >= 900 && heldMs < 20_000, `held for ${heldMs} ms`);
         await connection.rows("SET fairlead.consistency = 'eventual'");
         await connection.rows('SELECT 1');
         await cluster.node('pg1').start();

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
+import { untilReplayed } from '../support/paused-replay.ts';
 import {
   bind,
   describePortal,
@@ -34,7 +35,7 @@ describe('outdated types are told', () => {
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 1 });
-    fairlead = await startFairlead(cluster, { config: { pool: { size: 3 }, routing: { freshness_wait: 5000 } } });
+    fairlead = await startFairlead(cluster, { config: { pool: { size: 3 }, routing: { freshness_wait: 20_000 } } });
     await untilServing(fairlead, 1);
   });
   beforeEach(async () => {
@@ -42,12 +43,16 @@ describe('outdated types are told', () => {
     await client.ask(
       q('DROP TABLE IF EXISTS shapes; CREATE TABLE shapes (id int, a int); INSERT INTO shapes VALUES (1, 2)'),
     );
+    // other sessions may read from the replica from then on
+    await replayed();
   });
   after(async () => {
     for (const client of clients) client.socket.destroy();
     await fairlead?.stop();
     await cluster?.stop();
   });
+
+  const replayed = () => untilReplayed(cluster, cluster.node('pg2'));
 
   async function connect(): Promise<RawClient> {
     const client = await RawClient.connect(fairlead.url);
@@ -57,8 +62,7 @@ describe('outdated types are told', () => {
   async function alter(): Promise<void> {
     const other = await connect();
     assert.equal(sqlStateOf(await other.ask(q('ALTER TABLE shapes ALTER a TYPE text'))), null);
-    // waits for the replica to have it, which other sessions may read from then on
-    await other.ask(q('SELECT * FROM shapes'));
+    await replayed();
   }
   /** Every server connection of the session's is somebody else's for a while, and has the statement as it is now. */
   async function prepareElsewhere(text: string): Promise<void> {
@@ -121,6 +125,7 @@ describe('outdated types are told', () => {
     await client.ask(parse(text, 's'), describeStatement('s'), sync);
     const other = await connect();
     await other.ask(q('ALTER TABLE shapes ALTER id TYPE float4'));
+    await replayed();
     await prepareElsewhere(text);
     // four bytes that would be taken for another number
     const values = [Buffer.from([0, 0, 0, 1])] as unknown as string[];

@@ -54,7 +54,7 @@ export async function startAgent(
   const start = async (): Promise<Running> => {
     const args = ['agent', '--data-dir', data, '--pg-bin', bin, '--listen', `127.0.0.1:${port}`, ...options];
     const running = startCommand(args, { env: { FAIRLEAD_AGENT_TOKEN: AGENT_TOKEN, ...files } });
-    const answers = until(() => client.status(), { what: 'the agent', timeoutMs: 20_000 });
+    const answers = until(() => client.status(), { what: 'the agent', timeoutMs: 60_000 });
     const over = running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)));
     over.catch(() => {});
     await Promise.race([answers, over]);

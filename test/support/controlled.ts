@@ -81,9 +81,9 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
     controller,
     events,
     epochs,
-    event: (kind, timeoutMs = 15_000) =>
+    event: (kind, timeoutMs = 30_000) =>
       until(() => events.findLast((event) => event.kind === kind), { what: `an event ${kind}`, timeoutMs }),
-    steady: async (primary, timeoutMs = 15_000) => {
+    steady: async (primary, timeoutMs = 30_000) => {
       const rests = () => {
         const { value } = model.assignment;
         return value.phase === 'steady' && (primary === undefined || value.primary === primary);

@@ -43,7 +43,7 @@ const LAST_WORDS = 'the last words of this conversation';
 /** FAIRLEAD_TEST_TRANSACTIONS=split lets transactions begin on the replica. */
 const TRANSACTIONS = process.env.FAIRLEAD_TEST_TRANSACTIONS === 'split' ? 'split' : 'primary';
 
-const PATIENCE_MS = 8000;
+const PATIENCE_MS = 20_000;
 
 const FIXTURES = `
   DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO public;
@@ -152,7 +152,7 @@ async function prepare(side: Side, text: string): Promise<void> {
 async function converse(side: Side, conversation: Conversation): Promise<string[]> {
   await prepare(
     side,
-    `SET client_min_messages = error; SET statement_timeout = '3s'; ${FIXTURES} ${conversation.setup ?? ''}`,
+    `SET client_min_messages = error; SET statement_timeout = '20s'; ${FIXTURES} ${conversation.setup ?? ''}`,
   );
   if (side.replica !== null) await untilReplayed(side.admin, side.replica);
   const talk = new Talk(side);

@@ -69,7 +69,7 @@ export async function startFairleadProcess(
         if (child.exitCode !== null) throw new Error(stderr);
         return stderr.split('\n').find((text) => text.includes('"msg":"ready"'));
       },
-      { what: 'fairlead to be ready', timeoutMs: 30_000 },
+      { what: 'fairlead to be ready', timeoutMs: 60_000 },
     );
     const { listen, http } = JSON.parse(line) as Ready;
     return {

@@ -81,7 +81,7 @@ export class Journal {
   }
 
   /** Resolves when every client has had another write acknowledged that it began after this call. */
-  async progress(timeoutMs = 20_000): Promise<void> {
+  async progress(timeoutMs = 40_000): Promise<void> {
     const nowMs = performance.now();
     const there = () => {
       const later = this.entries.filter(({ startedMs, outcome }) => startedMs > nowMs && outcome === 'ok');

@@ -109,7 +109,7 @@ export class KillScene {
       ]),
     );
     const { replication } = this.#options;
-    const config = { failover: { timeout: '1s' }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
+    const config = { failover: { timeout: '2s' }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
     const servers = { nodes, probe_interval: '150ms', probe_timeout: '500ms' };
     this.#fairlead = await startFairleadProcess(this.cluster, config, servers);
   }
@@ -154,7 +154,7 @@ export class KillScene {
       };
     });
     await begin();
-    const over = until(async () => hit !== null || (await ended()), { what: 'the step', timeoutMs: 30_000 });
+    const over = until(async () => hit !== null || (await ended()), { what: 'the step', timeoutMs: 60_000 });
     await over;
     const step = hit === null ? null : await killed;
     this.breakpoints.watch = null;
@@ -188,7 +188,7 @@ export class KillScene {
   }
 
   /** One writer, everybody else behind it or fenced, and nothing left over. @param down servers that do not run */
-  async settled(down: readonly string[], timeoutMs = 25_000): Promise<Settled> {
+  async settled(down: readonly string[], timeoutMs = 60_000): Promise<Settled> {
     const patience = { what: 'an order', timeoutMs, everyMs: 100 };
     await until(() => this.#look(down), patience);
     // nor anything that only waits for the next reload
@@ -262,7 +262,7 @@ export class KillScene {
   async #writable(): Promise<void> {
     const before = this.acknowledged.length;
     if (before === 0 || this.#stopped) return;
-    await until(() => this.acknowledged.length > before, { what: 'a write of a client', timeoutMs: 3000 });
+    await until(() => this.acknowledged.length > before, { what: 'a write of a client', timeoutMs: 10_000 });
   }
 
   /** A client that comes again whenever Fairlead is there. */

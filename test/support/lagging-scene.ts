@@ -18,7 +18,8 @@ export class LaggingScene {
 
   /** @param schema run on the primary; role `reader` may log in and read whatever it makes in schema public */
   static async start(schema: string): Promise<LaggingScene> {
-    const cluster = await startTestCluster({ replicas: 1 });
+    // what autovacuum commits counts as a change of anything until it is looked into
+    const cluster = await startTestCluster({ replicas: 1, settings: { autovacuum: 'off' } });
     const fairlead = await startFairlead(cluster, {
       auth: { users: { [cluster.superuser]: cluster.password, reader: 'reader' } },
       config: { failover: { mode: 'off' }, routing: { max_lag: '1s', freshness_wait: '150ms' } },
@@ -66,6 +67,17 @@ export class LaggingScene {
     return whileReplayIsPaused(this.cluster, ['pg2'], run);
   }
 
+  /** Reads until it is so routed: right after a write the stream may not have told yet what was written. */
+  async untilRouted(client: RawClient, text: string, route: string): Promise<void> {
+    const routed = async () => {
+      await client.query(text);
+      const now = await this.routeOf(client);
+      if (now !== route) throw new Error(now);
+      return true;
+    };
+    await until(routed, { what: `${text} on ${route}` });
+  }
+
   /** Writes and reads in turns until it is known which table is which: before, and after DDL, everything counts as changed. */
   async settle(client: RawClient, write = 'INSERT INTO busy VALUES (1)'): Promise<void> {
     await until(
@@ -79,7 +91,7 @@ export class LaggingScene {
         });
         return route === 'pg2 fresh tables';
       },
-      { what: 'reads that know their tables' },
+      { what: 'reads that know their tables', timeoutMs: 60_000 },
     );
   }
 

@@ -40,7 +40,7 @@ export async function observe(
   const seen = await until(() => model.observations.of('pg1').last, { what: 'an observation of pg1' });
   const { timeline, systemId } = seen;
   model.assignment.set({ ...model.assignment.value, epoch: 1, primary: 'pg1', timeline, systemId, phase: 'steady' });
-  await until(() => replication.state.value.mode === mode, { what: `replication in mode ${mode}`, timeoutMs: 30_000 });
+  await until(() => replication.state.value.mode === mode, { what: `replication in mode ${mode}`, timeoutMs: 60_000 });
   const control = new ControlConnection(target(model.nodes[0] as NodeConfig), 'test');
   return {
     config,

@@ -8,7 +8,7 @@ import { cstrings, message } from '../../src/wire/writer.ts';
 
 export type Message = { readonly type: string; readonly body: Buffer };
 
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 
 export const q = (text: string) => message(0x51, cstrings(text));
 export const sync = message(0x53, Buffer.alloc(0));

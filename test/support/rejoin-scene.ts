@@ -49,7 +49,7 @@ export class RejoinScene {
       );
       const login = await prepare(cluster);
       const fairlead = await startFairlead(cluster, {
-        config: { failover: { timeout: 2000 }, agent: { token: AGENT_TOKEN } },
+        config: { failover: { timeout: 4000 }, agent: { token: AGENT_TOKEN } },
         cluster: { nodes, ...login },
       });
       const scene = new RejoinScene(cluster, agents, fairlead, login);
@@ -90,7 +90,7 @@ export class RejoinScene {
         if (phase !== 'steady' || primary === null || primary === before) throw new Error(`${phase}: ${reason}`);
         return true;
       },
-      { what: 'another primary', timeoutMs: 20_000 },
+      { what: 'another primary', timeoutMs: 60_000 },
     );
     return this.primary;
   }
@@ -138,7 +138,7 @@ export class RejoinScene {
     const { topology } = this.fairlead.app.cluster;
     await until(() => topology.value.replicas.some((replica) => replica.name === name), {
       what: `${name} to serve reads: ${JSON.stringify(topology.value.byName.get(name)?.reason)}`,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
   }
 }

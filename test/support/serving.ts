@@ -30,7 +30,7 @@ export function showPools(url: string): Promise<PoolRow[]> {
 }
 
 /** Waits until no session holds, waits for, or opens a server connection. */
-export async function untilRested({ url }: Pick<Proxy, 'url'>, timeoutMs = 10_000): Promise<void> {
+export async function untilRested({ url }: Pick<Proxy, 'url'>, timeoutMs = 30_000): Promise<void> {
   await until(
     async () => {
       const busy = (await showPools(url)).filter(

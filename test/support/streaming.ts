@@ -7,6 +7,6 @@ export async function untilStreaming(cluster: TestCluster, replicas: number): Pr
   const primary = cluster.nodes[0] as TestNode;
   await until(async () => (await primary.query<{ n: number }>(streaming))[0]?.n === replicas, {
     what: `${replicas} streaming replicas`,
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
 }

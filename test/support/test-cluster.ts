@@ -49,14 +49,21 @@ export type TestClusterOptions = {
 
 export type ResolvedOptions = TestClusterOptions & { readonly replicas: number; readonly settings: Settings };
 
-/** Runs one statement on a new connection. A server that does not answer is given up after `timeoutMs`. */
+/** A server that is frozen is given up after this. */
+const CONNECT_MS = 20_000;
+
+/** Runs one statement on a new connection. One that is not answered is given up after `timeoutMs`. */
 export async function queryOnce<Row extends pg.QueryResultRow>(
   url: string,
   text: string,
   values: unknown[] = [],
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000, query_timeout: timeoutMs });
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: timeoutMs,
+  });
   client.on('error', () => {});
   try {
     await client.connect();

@@ -11,11 +11,11 @@ export type Patience = {
 /**
  * Waits until `condition` gives something other than false, null or undefined, and returns that. A condition that throws
  * is asked again.
- * @throws Error after `timeoutMs` (10 s), with what the last try gave.
+ * @throws Error after `timeoutMs` (30 s), with what the last try gave.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, what, everyMs = 20 }: Patience,
+  { timeoutMs = 30_000, what, everyMs = 20 }: Patience,
 ): Promise<Exclude<T, false | null | undefined>> {
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
