@@ -79,7 +79,9 @@ function step(state: State, view: View, nowMs: number): Decision {
     case 'promote':
       return outcome.refused === null
         ? promoted(idle, plan, outcome, view, nowMs)
-        : notPromoted(idle, plan, outcome, nowMs);
+        : notPromoted(idle, plan, outcome, view, nowMs);
+    case 'undo':
+      return undone(idle, plan, outcome, nowMs);
     case 'repoint':
       return repointed(idle, plan, outcome, nowMs);
     default:
@@ -157,6 +159,9 @@ function handedOver(
 
 function electing(state: State, plan: Plan, view: View, nowMs: number): Decision {
   const election = electFrozen(state, view, plan);
+  if (election.elected !== plan.to && mayBeUndone(state, plan, view)) {
+    return undo(state, plan, `${plan.to} may not be promoted: ${vetoesInWords(election)}`);
+  }
   const { forward } = election;
   if (forward !== null) {
     const { node, source, lsn, limitMs } = forward;
@@ -205,6 +210,7 @@ function notPromoted(
   state: State,
   plan: Plan,
   outcome: Extract<Outcome, { work: 'promote'; refused: string }>,
+  view: View,
   nowMs: number,
 ): Decision {
   const refused = new Map(plan.refused).set(outcome.node, outcome.refused);
@@ -212,9 +218,45 @@ function notPromoted(
   // two nodes on new timelines of the same number would be twins: the one of unknown fate is out for good
   if (outcome.uncertain) fenced.set(outcome.node, { sinceEpoch: state.epoch, reason: outcome.refused });
   const reason = `${outcome.node} could not be promoted: ${outcome.refused}`;
+  const next = move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs });
+  if (mayBeUndone(next, plan, view)) return undo(next, plan, reason);
   return {
-    state: move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs }),
+    state: next,
     actions: [event('promotion-failed', reason, { node: outcome.node })],
+  };
+}
+
+/** The old primary of a switchover answers, and stands where it stood: nothing is lost, and nobody waits, if it goes on. */
+function mayBeUndone(state: State, plan: Plan, view: View): boolean {
+  const seen = nodeOf(view, plan.former)?.seen ?? null;
+  return (
+    plan.kind === 'planned' &&
+    seen?.role === 'primary' &&
+    seen.systemId === state.systemId &&
+    seen.timeline === state.timeline
+  );
+}
+
+function undo(state: State, plan: Plan, why: string): Decision {
+  return {
+    state: Object.freeze({ ...state, work: 'undo', reason: `switchover undone: ${why}` }),
+    actions: [{ kind: 'undo', from: plan.former as string, target: plan.to }],
+  };
+}
+
+/** Where it failed nobody else is promoted: some of it may have been done, and the old primary take writes. */
+function undone(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'undo' }>, nowMs: number): Decision {
+  const refused: Action = { kind: 'refuse', reason: state.reason };
+  if (outcome.problem !== null) {
+    return halt(state, `${state.reason}; but ${plan.former}: ${outcome.problem}`, nowMs, {}, [refused]);
+  }
+  return {
+    state: move(state, 'steady', { primary: plan.former, plan: null, sinceMs: nowMs }),
+    actions: [
+      event('switchover-refused', state.reason, { node: plan.to }),
+      { kind: 'record epoch', from: plan.former },
+      refused,
+    ],
   };
 }
 

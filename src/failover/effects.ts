@@ -7,7 +7,7 @@ import { messageOf } from '../core/errors.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import type { FailoverStore } from './failover-store.ts';
-import { type Covered, lift, quell } from './fence.ts';
+import { type Covered, lift, putBack, quell } from './fence.ts';
 import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
 import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
@@ -17,6 +17,7 @@ import { inspectPrimary } from './inspect.ts';
 import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
 import { type NextXid, nextXidOf } from './next-xid.ts';
+import { patiently } from './patiently.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
@@ -174,6 +175,8 @@ export class Effects {
     const { nodes, cluster, keeper } = this.#deps;
     const { node, timeline, receiveLsn } = action;
     const laps = new Laps();
+    // an old primary that handed over can go on at once: its target is asked again for a while, but nobody waits for it afterwards
+    const planned = state.plan?.kind === 'planned';
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
@@ -186,7 +189,13 @@ export class Effects {
         nextXid = await nextXidOf(nodes, node);
         laps.lap('prepare');
       };
-      const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
+      const { firstXid, ...done } = await promote(
+        nodes,
+        node,
+        expected,
+        planned ? () => patiently(prepare, signal) : prepare,
+        signal,
+      );
       laps.lap('promote');
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
@@ -209,10 +218,21 @@ export class Effects {
       };
     } catch (error) {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
-      if (!uncertain)
+      if (!uncertain && !planned)
         await markAs(nodes, this.upstreams, node, 'frozen', { epoch: state.epoch, timeline }).catch(() => {});
       return { work: 'promote', node, refused: messageOf(error), uncertain };
     }
+  }
+
+  /** The target is left to the chores: it may be away. */
+  async undo({ from, target }: ActionOf<'undo'>): Promise<Outcome> {
+    const { nodes } = this.#deps;
+    if (target !== null) this.#frozen.delete(target);
+    const writable = () => patiently(() => putBack(nodes, from, this.#coveredBy(from)));
+    const [problems] = await Promise.all([each([from], writable), this.thaw({ kind: 'thaw', nodes: null })]);
+    const problem = problems.get(from) ?? null;
+    if (problem === null) this.#covered.delete(from);
+    return { work: 'undo', problem };
   }
 
   /** Lets `node` have what only `source` has. It stands still again afterwards, however that ended. */

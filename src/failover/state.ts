@@ -42,7 +42,16 @@ export type Plan = {
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
-export type Work = 'inspect' | 'validate' | 'freeze' | 'hand over' | 'fast-forward' | 'promote' | 'repoint' | 'thaw';
+export type Work =
+  | 'inspect'
+  | 'validate'
+  | 'freeze'
+  | 'hand over'
+  | 'fast-forward'
+  | 'promote'
+  | 'undo'
+  | 'repoint'
+  | 'thaw';
 
 export type State = {
   readonly phase: Phase;
@@ -171,6 +180,8 @@ export type Outcome =
       /** It may have become a primary all the same: it must never be used. */
       readonly uncertain: boolean;
     }
+  /** Null: the old primary takes writes again. */
+  | { readonly work: 'undo'; readonly problem: string | null }
   | { readonly work: 'repoint'; readonly problems: ReadonlyMap<string, string> }
   | { readonly work: 'thaw'; readonly problems: ReadonlyMap<string, string> };
 
@@ -205,6 +216,8 @@ export type Action =
       readonly limitMs: number;
     }
   | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
+  /** Takes a hand-over back that is complete: `from` is to take writes, the others are to follow it. */
+  | { readonly kind: 'undo'; readonly from: string; readonly target: string | null }
   | {
       readonly kind: 'repoint';
       readonly nodes: readonly string[];
