@@ -158,6 +158,8 @@ function handedOver(
 }
 
 function electing(state: State, plan: Plan, view: View, nowMs: number): Decision {
+  const promoted = promotedByOthers(state, plan, view);
+  if (promoted !== null) return leaveTo(state, plan, promoted, nowMs);
   const election = electFrozen(state, view, plan);
   if (election.elected !== plan.to && mayBeUndone(state, plan, view)) {
     return undo(state, plan, `${plan.to} may not be promoted: ${vetoesInWords(election)}`);
@@ -190,6 +192,29 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
       event('elected', reason, detail),
       { kind: 'promote', node, timeline, receiveLsn: election.receiveLsn },
     ],
+  };
+}
+
+/** Somebody else, an operator for instance, was quicker: a second promotion would make a twin of its timeline. */
+function promotedByOthers(state: State, plan: Plan, view: View): string | null {
+  const { timeline, systemId } = state;
+  const found = view.nodes.find(
+    ({ name, seen }) =>
+      name !== plan.former &&
+      seen?.role === 'primary' &&
+      seen.systemId === systemId &&
+      seen.timeline > timeline &&
+      !state.fenced.has(name),
+  );
+  return found === undefined ? null : `${found.name} was promoted to timeline ${found.timeline} by somebody else`;
+}
+
+/** The replicas are turned back, and whoever is the primary is looked for as at the start. */
+function leaveTo(state: State, plan: Plan, reason: string, nowMs: number): Decision {
+  const refused: Action[] = plan.kind === 'automatic' ? [] : [{ kind: 'refuse', reason }];
+  return {
+    state: move(state, 'starting', { plan: null, work: 'thaw', reason, sinceMs: nowMs }),
+    actions: [event('primary-changed', reason, { node: plan.former }), { kind: 'thaw', nodes: null }, ...refused],
   };
 }
 

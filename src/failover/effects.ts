@@ -6,11 +6,12 @@ import { wallMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
+import { each, within } from './each.ts';
 import type { FailoverStore } from './failover-store.ts';
 import { type Covered, lift, putBack, quell } from './fence.ts';
 import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
-import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
+import { freeze, markAs, NotReplicaError, receiverSilenceMs, thaw } from './freeze.ts';
 import { GivenUp, handOver } from './hand-over.ts';
 import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
@@ -111,9 +112,15 @@ export class Effects {
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
     }
     const frozen: Extract<Outcome, { work: 'freeze' }>['frozen'][number][] = [];
+    let promoted: string | null = null;
     const stopping = each(action.nodes, async (node) => {
       this.#frozen.add(node);
-      frozen.push(await freeze(nodes, this.upstreams, node, signs.of(node).timeline, epoch));
+      const position = freeze(nodes, this.upstreams, node, signs.of(node).timeline, epoch);
+      const noted = position.catch((error) => {
+        if (error instanceof NotReplicaError) promoted = `${node} is a primary: somebody else promoted it`;
+        throw error;
+      });
+      frozen.push(await noted);
     });
     const quelling =
       action.force && action.former !== null
@@ -122,7 +129,7 @@ export class Effects {
     const learning = stopping.then(() => keeper?.learn(action.former, timeline, frozen));
     const fenced = hooks.has('fence') ? hooks.run('fence', { event: 'failover', from: action.former, reason }) : null;
     await Promise.all([learning, within(config.failover.timeout, quelling), clients.settled()]);
-    return { work: 'freeze', frozen, alive: null, ...(fenced === null ? {} : { unfenced: await fenced }) };
+    return { work: 'freeze', frozen, alive: promoted, ...(fenced === null ? {} : { unfenced: await fenced }) };
   }
 
   /** The last look before anything is touched: the observations are up to a probe interval old. */
@@ -373,27 +380,4 @@ export class Effects {
       throw error;
     }
   }
-}
-
-/** Runs for all nodes at once. @returns the message of each that failed. */
-async function each(nodes: readonly string[], run: (node: string) => Promise<void>): Promise<Map<string, string>> {
-  const problems = new Map<string, string>();
-  await Promise.all(
-    nodes.map((node) =>
-      run(node).catch((error) => {
-        problems.set(node, messageOf(error));
-      }),
-    ),
-  );
-  return problems;
-}
-
-/** Waits for `promise`, but not longer than `ms`; it goes on by itself. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([promise, late]);
-  clearTimeout(timer);
 }

@@ -133,6 +133,7 @@ export type Outcome =
   | {
       readonly work: 'freeze';
       readonly frozen: readonly Frozen[];
+      /** Why the primary is not given up after all; null: it is. */
       readonly alive: string | null;
       /** Why it is not certain that the old primary is off, where a hook has to make it so; left out: none has. */
       readonly unfenced?: string | null;

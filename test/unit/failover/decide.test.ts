@@ -717,6 +717,31 @@ describe('decide on an operator’s request', () => {
   });
 });
 
+describe('decide when somebody else promotes one meanwhile', () => {
+  const nodes = [dead('pg1'), NEW_PRIMARY, orphan('pg3')];
+
+  it('promotes nobody, and looks for the primary', () => {
+    const { state, actions } = decide(ELECTING, view(nodes), NOW);
+    assert.deepEqual([state.phase, state.primary, state.plan, state.work], ['starting', null, null, 'thaw']);
+    assert.match(state.reason, /pg2 was promoted to timeline 2 by somebody else/);
+    assert.deepEqual(actions.at(-1), { kind: 'thaw', nodes: null });
+    const after = settle(state, view(nodes, { outcome: { work: 'thaw', problems: new Map() } }));
+    assert.deepEqual(after.kinds, ['inspect']);
+  });
+
+  it('tells an operator who wanted another one', () => {
+    const forced: State = { ...ELECTING, plan: { ...PLAN, kind: 'forced', frozen: [frozen('pg3', 1000)] } };
+    const { state, reasons } = settle(forced, view(nodes));
+    assert.equal(state.plan, null);
+    assert.match(reasons.join(), /by somebody else/);
+  });
+
+  it('does not mistake one for it that this run gave up', () => {
+    const fenced = new Map([['pg2', { sinceEpoch: 2, reason: 'lost' }]]);
+    assert.equal(settle({ ...ELECTING, fenced }, view(nodes)).state.plan?.kind, 'automatic');
+  });
+});
+
 describe('decide on a switchover whose target fails', () => {
   const plan = { ...PLAN, kind: 'planned' as const, to: 'pg2', newestLsn: at(1000) };
   const electing: State = { ...ELECTING, plan: { ...plan, frozen: [frozen('pg2', 1000), frozen('pg3', 1000)] } };
