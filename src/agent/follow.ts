@@ -13,7 +13,7 @@ import type { Step } from './operation.ts';
 import { removeTree } from './places.ts';
 import type { Source } from './source.ts';
 import { makeStandby, wasPrimary } from './standby-files.ts';
-import { walBeyond } from './wal-end.ts';
+import { cutSnapshots, walBeyond } from './wal-end.ts';
 
 /**
  * Leaves the server stopped.
@@ -38,6 +38,7 @@ export async function follow(
   if (serverState(data) !== 'down') await stopServer(node, 'immediate', step);
   const after = walBeyond(data, history);
   if (after !== null) throw refuse(after);
+  if (cutSnapshots(data, history)) step('taking back what its background writer has noted');
   // as pg_rewind does: nobody streams from here any more, and a slot that nobody uses keeps WAL
   const slots = join(data, 'pg_replslot');
   for (const slot of existsSync(slots) ? readdirSync(slots) : []) removeTree(join(slots, slot));

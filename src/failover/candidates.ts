@@ -50,7 +50,9 @@ export function electFrozen(state: State, view: View, plan: Plan): Election {
       frozen === undefined ? null : { ...frozen, systemId: state.systemId ?? node.seen?.systemId ?? 'unknown' };
     const everything = plan.kind === 'planned' && (position?.receiveLsn ?? LSN_ZERO) >= plan.newestLsn;
     const doubt = everything ? null : doubtOf(view, position, plan.frozen);
-    const veto = plan.refused.get(node.name) ?? vetoOf(state, node) ?? vetoByPromise(state, view, node, plan);
+    // whether one that is ready can be reached shows when it is told: a probe that failed says less
+    const ready = everything && node.name === plan.to ? { ...node, failure: null } : node;
+    const veto = plan.refused.get(node.name) ?? vetoOf(state, ready) ?? vetoByPromise(state, view, node, plan);
     return { ...basics(node), position, veto, doubt, notForwarded: plan.notForwarded?.get(node.name) ?? null };
   });
   // a planned change promotes the target it made ready; should that fail, anybody may follow

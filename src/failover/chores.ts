@@ -26,7 +26,12 @@ export function chores(state: State, view: View, nowMs: number): Decision {
       fence(state, node, fenced, actions);
       if (!node.quelled || !seen.readOnly) actions.push({ kind: 'fence', node: node.name, epoch: state.epoch });
     } else if (fenced.has(node.name)) {
-      if (!follows(node, state)) continue;
+      if (!follows(node, state)) {
+        // told to promote, and given up, it is back and was not promoted
+        if (seen.mark?.kind === 'promote' && isHeld(node, state))
+          actions.push({ kind: 'mend', node: node.name, primary: primary.name });
+        continue;
+      }
       fenced.delete(node.name);
       actions.push({ kind: 'lift', node: node.name });
       actions.push(event('rejoined', node, `${node.name} follows ${primary.name} again`));

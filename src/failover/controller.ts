@@ -285,6 +285,9 @@ export class Controller {
       case 'promote':
         this.#work(effects.promote(action, state, this.#stopping.signal));
         break;
+      case 'undo':
+        this.#work(effects.undo(action));
+        break;
       case 'repoint':
         this.#work(effects.repoint(action, state));
         break;

@@ -79,7 +79,9 @@ function step(state: State, view: View, nowMs: number): Decision {
     case 'promote':
       return outcome.refused === null
         ? promoted(idle, plan, outcome, view, nowMs)
-        : notPromoted(idle, plan, outcome, nowMs);
+        : notPromoted(idle, plan, outcome, view, nowMs);
+    case 'undo':
+      return undone(idle, plan, outcome, nowMs);
     case 'repoint':
       return repointed(idle, plan, outcome, nowMs);
     default:
@@ -156,7 +158,12 @@ function handedOver(
 }
 
 function electing(state: State, plan: Plan, view: View, nowMs: number): Decision {
+  const promoted = promotedByOthers(state, plan, view);
+  if (promoted !== null) return leaveTo(state, plan, promoted, nowMs);
   const election = electFrozen(state, view, plan);
+  if (election.elected !== plan.to && mayBeUndone(state, plan, view)) {
+    return undo(state, plan, `${plan.to} may not be promoted: ${vetoesInWords(election)}`);
+  }
   const { forward } = election;
   if (forward !== null) {
     const { node, source, lsn, limitMs } = forward;
@@ -188,6 +195,29 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
   };
 }
 
+/** Somebody else, an operator for instance, was quicker: a second promotion would make a twin of its timeline. */
+function promotedByOthers(state: State, plan: Plan, view: View): string | null {
+  const { timeline, systemId } = state;
+  const found = view.nodes.find(
+    ({ name, seen }) =>
+      name !== plan.former &&
+      seen?.role === 'primary' &&
+      seen.systemId === systemId &&
+      seen.timeline > timeline &&
+      !state.fenced.has(name),
+  );
+  return found === undefined ? null : `${found.name} was promoted to timeline ${found.timeline} by somebody else`;
+}
+
+/** The replicas are turned back, and whoever is the primary is looked for as at the start. */
+function leaveTo(state: State, plan: Plan, reason: string, nowMs: number): Decision {
+  const refused: Action[] = plan.kind === 'automatic' ? [] : [{ kind: 'refuse', reason }];
+  return {
+    state: move(state, 'starting', { plan: null, work: 'thaw', reason, sinceMs: nowMs }),
+    actions: [event('primary-changed', reason, { node: plan.former }), { kind: 'thaw', nodes: null }, ...refused],
+  };
+}
+
 /** However it ended, positions are compared once more. */
 function forwarded(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'fast-forward' }>): Decision {
   const { node, source, refused } = outcome;
@@ -205,6 +235,7 @@ function notPromoted(
   state: State,
   plan: Plan,
   outcome: Extract<Outcome, { work: 'promote'; refused: string }>,
+  view: View,
   nowMs: number,
 ): Decision {
   const refused = new Map(plan.refused).set(outcome.node, outcome.refused);
@@ -212,9 +243,45 @@ function notPromoted(
   // two nodes on new timelines of the same number would be twins: the one of unknown fate is out for good
   if (outcome.uncertain) fenced.set(outcome.node, { sinceEpoch: state.epoch, reason: outcome.refused });
   const reason = `${outcome.node} could not be promoted: ${outcome.refused}`;
+  const next = move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs });
+  if (mayBeUndone(next, plan, view)) return undo(next, plan, reason);
   return {
-    state: move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs }),
+    state: next,
     actions: [event('promotion-failed', reason, { node: outcome.node })],
+  };
+}
+
+/** The old primary of a switchover answers, and stands where it stood: nothing is lost, and nobody waits, if it goes on. */
+function mayBeUndone(state: State, plan: Plan, view: View): boolean {
+  const seen = nodeOf(view, plan.former)?.seen ?? null;
+  return (
+    plan.kind === 'planned' &&
+    seen?.role === 'primary' &&
+    seen.systemId === state.systemId &&
+    seen.timeline === state.timeline
+  );
+}
+
+function undo(state: State, plan: Plan, why: string): Decision {
+  return {
+    state: Object.freeze({ ...state, work: 'undo', reason: `switchover undone: ${why}` }),
+    actions: [{ kind: 'undo', from: plan.former as string, target: plan.to }],
+  };
+}
+
+/** Where it failed nobody else is promoted: some of it may have been done, and the old primary take writes. */
+function undone(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'undo' }>, nowMs: number): Decision {
+  const refused: Action = { kind: 'refuse', reason: state.reason };
+  if (outcome.problem !== null) {
+    return halt(state, `${state.reason}; but ${plan.former}: ${outcome.problem}`, nowMs, {}, [refused]);
+  }
+  return {
+    state: move(state, 'steady', { primary: plan.former, plan: null, sinceMs: nowMs }),
+    actions: [
+      event('switchover-refused', state.reason, { node: plan.to }),
+      { kind: 'record epoch', from: plan.former },
+      refused,
+    ],
   };
 }
 

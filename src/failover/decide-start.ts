@@ -90,7 +90,9 @@ export function adoptFrom(
     const ids = answering.map((n) => `${n.name}: ${n.seen?.systemId}`).join(', ');
     return halt(idle, `the nodes belong to different clusters (system identifiers ${ids})`, nowMs);
   }
+  const givenUp = promotionsGivenUp(answering, outcome.recorded);
   const writable = answering.flatMap((node) => {
+    if (givenUp.has(node.name)) return [];
     const history = outcome.histories.get(node.name);
     if (history === undefined || node.seen === null) return [];
     return [{ name: node.name, timeline: history.timeline, flushLsn: node.seen.receiveLsn, history }];
@@ -108,6 +110,7 @@ export function adoptFrom(
   const epoch = Math.max(state.markedEpoch, epochOf(state, primary.timeline, recorded));
   const fenced = new Map<string, Fence>(state.fenced);
   fenced.delete(primary.name);
+  for (const [node, reason] of givenUp) fenced.set(node, { sinceEpoch: epoch, reason });
   for (const { node, reason } of adoption.former) fenced.set(node, { sinceEpoch: epoch, reason });
   const replaced = state.former !== null && state.former !== primary.name && primary.timeline > state.timeline;
   if (replaced) {
@@ -130,6 +133,24 @@ export function adoptFrom(
     sinceMs: nowMs,
   };
   return { state: move(idle, 'steady', change), actions };
+}
+
+/**
+ * A switchover is undone also when it is not known whether its target, told to promote, has become a primary. Then the old primary has
+ * that epoch on record, and the target has the mark of the promotion and no such record: it never was anybody's primary.
+ */
+function promotionsGivenUp(
+  answering: readonly NodeView[],
+  recorded: ReadonlyMap<string, { readonly epoch: number }>,
+): ReadonlyMap<string, string> {
+  const epochOn = (node: NodeView) => recorded.get(node.name)?.epoch ?? 0;
+  const reasons = answering.flatMap((node): [string, string][] => {
+    const mark = node.seen?.mark ?? null;
+    if (mark?.kind !== 'promote' || epochOn(node) >= mark.epoch) return [];
+    const other = answering.find((one) => one.timeline < node.timeline && epochOn(one) >= mark.epoch);
+    return other === undefined ? [] : [[node.name, `its promotion was given up, and ${other.name} went on`]];
+  });
+  return new Map(reasons);
 }
 
 /** No primary to adopt: the same suspicion as when one falls silent. */

@@ -6,17 +6,19 @@ import { wallMs, wallMsOf } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
+import { each, within } from './each.ts';
 import type { FailoverStore } from './failover-store.ts';
-import { type Covered, lift, quell } from './fence.ts';
+import { type Covered, lift, putBack, quell } from './fence.ts';
 import { FLAP_WINDOW_MS } from './flapping.ts';
 import { forward } from './forward.ts';
-import { freeze, markAs, receiverSilenceMs, thaw } from './freeze.ts';
+import { freeze, markAs, NotReplicaError, receiverSilenceMs, thaw } from './freeze.ts';
 import { GivenUp, handOver } from './hand-over.ts';
 import type { Hooks } from './hooks.ts';
 import { inspectPrimary } from './inspect.ts';
 import { Laps } from './laps.ts';
 import type { LostJournal } from './lost/lost-journal.ts';
 import { type NextXid, nextXidOf } from './next-xid.ts';
+import { patiently } from './patiently.ts';
 import { type Promoted, PromotionError, promote } from './promote.ts';
 import { DivergedError, dropStaleSlots, repoint, slotNameFor } from './repoint.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
@@ -110,9 +112,15 @@ export class Effects {
       if (alive !== null) return { work: 'freeze', frozen: [], alive };
     }
     const frozen: Extract<Outcome, { work: 'freeze' }>['frozen'][number][] = [];
+    let promoted: string | null = null;
     const stopping = each(action.nodes, async (node) => {
       this.#frozen.add(node);
-      frozen.push(await freeze(nodes, this.upstreams, node, signs.of(node).timeline, epoch));
+      const position = freeze(nodes, this.upstreams, node, signs.of(node).timeline, epoch);
+      const noted = position.catch((error) => {
+        if (error instanceof NotReplicaError) promoted = `${node} is a primary: somebody else promoted it`;
+        throw error;
+      });
+      frozen.push(await noted);
     });
     const quelling =
       action.force && action.former !== null
@@ -121,7 +129,7 @@ export class Effects {
     const learning = stopping.then(() => keeper?.learn(action.former, timeline, frozen));
     const fenced = hooks.has('fence') ? hooks.run('fence', { event: 'failover', from: action.former, reason }) : null;
     await Promise.all([learning, within(config.failover.timeout, quelling), clients.settled()]);
-    return { work: 'freeze', frozen, alive: null, ...(fenced === null ? {} : { unfenced: await fenced }) };
+    return { work: 'freeze', frozen, alive: promoted, ...(fenced === null ? {} : { unfenced: await fenced }) };
   }
 
   /** The last look before anything is touched: the observations are up to a probe interval old. */
@@ -174,6 +182,8 @@ export class Effects {
     const { nodes, cluster, keeper } = this.#deps;
     const { node, timeline, receiveLsn } = action;
     const laps = new Laps();
+    // an old primary that handed over can go on at once: its target is asked again for a while, but nobody waits for it afterwards
+    const planned = state.plan?.kind === 'planned';
     try {
       const expected = { systemId: state.systemId, timeline, receiveLsn };
       const before = keeper?.standing(state.former, state.timeline);
@@ -186,7 +196,13 @@ export class Effects {
         nextXid = await nextXidOf(nodes, node);
         laps.lap('prepare');
       };
-      const { firstXid, ...done } = await promote(nodes, node, expected, prepare, signal);
+      const { firstXid, ...done } = await promote(
+        nodes,
+        node,
+        expected,
+        planned ? () => patiently(prepare, signal) : prepare,
+        signal,
+      );
       laps.lap('promote');
       if (before !== undefined) keeper?.promoted(node, done.timeline, before, state.epoch);
       this.#covered.delete(node);
@@ -209,10 +225,21 @@ export class Effects {
       };
     } catch (error) {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
-      if (!uncertain)
+      if (!uncertain && !planned)
         await markAs(nodes, this.upstreams, node, 'frozen', { epoch: state.epoch, timeline }).catch(() => {});
       return { work: 'promote', node, refused: messageOf(error), uncertain };
     }
+  }
+
+  /** The target is left to the chores: it may be away. */
+  async undo({ from, target }: ActionOf<'undo'>): Promise<Outcome> {
+    const { nodes } = this.#deps;
+    if (target !== null) this.#frozen.delete(target);
+    const writable = () => patiently(() => putBack(nodes, from, this.#coveredBy(from)));
+    const [problems] = await Promise.all([each([from], writable), this.thaw({ kind: 'thaw', nodes: null })]);
+    const problem = problems.get(from) ?? null;
+    if (problem === null) this.#covered.delete(from);
+    return { work: 'undo', problem };
   }
 
   /** Lets `node` have what only `source` has. It stands still again afterwards, however that ended. */
@@ -353,27 +380,4 @@ export class Effects {
       throw error;
     }
   }
-}
-
-/** Runs for all nodes at once. @returns the message of each that failed. */
-async function each(nodes: readonly string[], run: (node: string) => Promise<void>): Promise<Map<string, string>> {
-  const problems = new Map<string, string>();
-  await Promise.all(
-    nodes.map((node) =>
-      run(node).catch((error) => {
-        problems.set(node, messageOf(error));
-      }),
-    ),
-  );
-  return problems;
-}
-
-/** Waits for `promise`, but not longer than `ms`; it goes on by itself. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([promise, late]);
-  clearTimeout(timer);
 }

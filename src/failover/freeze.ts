@@ -38,6 +38,14 @@ type PositionRow = {
 const RECEIVER = `SELECT status, sender_port, (extract(epoch FROM clock_timestamp() - last_msg_receipt_time) * 1000)::float8 AS silent
   FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
 
+/** Somebody promoted it. */
+export class NotReplicaError extends Error {
+  constructor() {
+    super('it is not a replica any more');
+    this.name = 'NotReplicaError';
+  }
+}
+
 /** Milliseconds since the replica heard from its sender; null when it has none. @throws ControlError */
 export async function receiverSilenceMs(nodes: ControlNodes, node: string): Promise<number | null> {
   const rows = await nodes.query<{ status: string; silent: number | null }>(node, RECEIVER, [], STATEMENT_MS);
@@ -93,7 +101,7 @@ export async function standing(nodes: ControlNodes, node: string, knownTimeline:
 }
 
 function frozenAt(node: string, knownTimeline: number, row: PositionRow, complete: boolean): Frozen {
-  if (!row.recovery) throw new Error('it is not a replica any more');
+  if (!row.recovery) throw new NotReplicaError();
   const replayLsn = parseLsn(row.replay);
   return {
     node,

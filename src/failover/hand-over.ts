@@ -4,6 +4,7 @@ import type { ControlNodes } from './control-nodes.ts';
 import { type Covered, coverOf, putBack, quellAtOnce } from './fence.ts';
 import { freeze, standing, thaw } from './freeze.ts';
 import { Laps, type Steps } from './laps.ts';
+import { patiently } from './patiently.ts';
 import type { Frozen } from './state.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -148,7 +149,7 @@ async function caughtUp(
   const startMs = nowMs();
   const timeline = timelineOf(to);
   const asked = async () => {
-    const at = await standing(nodes, to, timeline);
+    const at = await patiently(() => standing(nodes, to, timeline), signal);
     return at.replayLsn >= lsn ? at : null;
   };
   const reached = await until(limitMs, asked, signal);

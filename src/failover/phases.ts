@@ -9,7 +9,7 @@ import type { Phase } from '../cluster/assignment.ts';
  * | steady | the primary is assigned and answers | it is silent for `failover.timeout`; an operator asks |
  * | suspect | it is silent; the replicas' WAL receivers are asked | it answers; its death is confirmed; it is dead and nobody may follow |
  * | fencing | nobody is primary; the epoch is raised; the replicas stop receiving | all positions stand still; the primary came back |
- * | electing | positions are compared | a replica is elected, or none may be |
+ * | electing | positions are compared | a replica is elected, or none may be; a switchover is undone; somebody else promotes one |
  * | promoting | the elected replica leaves recovery | it is a primary; it failed |
  * | repointing | the new primary takes writes; the others are turned to it | all were tried |
  * | halted | there is no primary and no safe way to have one | a primary appears; a replica becomes eligible; an operator forces it |
@@ -19,7 +19,7 @@ export const MOVES: Readonly<Record<Phase, readonly Phase[]>> = {
   steady: ['starting', 'suspect', 'fencing'],
   suspect: ['steady', 'starting', 'fencing', 'halted'],
   fencing: ['electing', 'steady', 'suspect', 'halted'],
-  electing: ['promoting', 'halted'],
+  electing: ['promoting', 'steady', 'starting', 'halted'],
   promoting: ['repointing', 'electing', 'halted'],
   repointing: ['steady'],
   halted: ['starting', 'steady', 'fencing'],

@@ -42,7 +42,16 @@ export type Plan = {
 };
 
 /** Something that takes time; one at a time, and its outcome comes back with the next view. */
-export type Work = 'inspect' | 'validate' | 'freeze' | 'hand over' | 'fast-forward' | 'promote' | 'repoint' | 'thaw';
+export type Work =
+  | 'inspect'
+  | 'validate'
+  | 'freeze'
+  | 'hand over'
+  | 'fast-forward'
+  | 'promote'
+  | 'undo'
+  | 'repoint'
+  | 'thaw';
 
 export type State = {
   readonly phase: Phase;
@@ -124,6 +133,7 @@ export type Outcome =
   | {
       readonly work: 'freeze';
       readonly frozen: readonly Frozen[];
+      /** Why the primary is not given up after all; null: it is. */
       readonly alive: string | null;
       /** Why it is not certain that the old primary is off, where a hook has to make it so; left out: none has. */
       readonly unfenced?: string | null;
@@ -171,6 +181,8 @@ export type Outcome =
       /** It may have become a primary all the same: it must never be used. */
       readonly uncertain: boolean;
     }
+  /** Null: the old primary takes writes again. */
+  | { readonly work: 'undo'; readonly problem: string | null }
   | { readonly work: 'repoint'; readonly problems: ReadonlyMap<string, string> }
   | { readonly work: 'thaw'; readonly problems: ReadonlyMap<string, string> };
 
@@ -205,6 +217,8 @@ export type Action =
       readonly limitMs: number;
     }
   | { readonly kind: 'promote'; readonly node: string; readonly timeline: number; readonly receiveLsn: Lsn }
+  /** Takes a hand-over back that is complete: `from` is to take writes, the others are to follow it. */
+  | { readonly kind: 'undo'; readonly from: string; readonly target: string | null }
   | {
       readonly kind: 'repoint';
       readonly nodes: readonly string[];

@@ -91,6 +91,35 @@ describe('Fairlead is killed in the middle of a change of primary', { skip: NO_A
     switchovers(scene, t),
   );
 
+  it('a switchover that is being undone: the old primary goes on', { timeout: 120_000 }, async (t) => {
+    const { primary: old } = await scene.settled([]);
+    let target: string | null = null;
+    const switchover = async () => {
+      const { watch } = scene.breakpoints;
+      scene.breakpoints.watch = {
+        cut: (step) => watch?.cut(step),
+        decide: (step) => {
+          if (target === null && /fairlead:promote/.test(step.statement)) {
+            target = step.node;
+            scene.breakpoints.sever(target);
+          }
+          return watch?.decide(step) ?? 'pass';
+        },
+      };
+      await scene.switchover();
+    };
+    const startedMs = performance.now();
+    const where = FIRST_OF(/RESET default_transaction_read_only/);
+    const step = await scene.killAt(where, switchover, () => scene.hasMovedFrom(old));
+    assert.equal(step?.node, old);
+    assert.ok(target !== null);
+    scene.breakpoints.restore(target);
+    const now = await scene.settled([]);
+    assert.deepEqual([now.primary, now.fenced], [old, []]);
+    await scene.assertKept(old);
+    tellKill(t, where, step, now.primary, startedMs);
+  });
+
   it('a failover: the next run completes it', { timeout: 3_600_000 }, (t) => failovers(scene, t));
 });
 

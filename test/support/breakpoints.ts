@@ -16,7 +16,9 @@ type Watch = {
 
 export class Breakpoints {
   readonly #servers: net.Server[] = [];
-  readonly #sockets = new Set<net.Socket>();
+  /** With the node that each leads to. */
+  readonly #sockets = new Map<net.Socket, string>();
+  readonly #severed = new Set<string>();
   readonly #ports = new Map<string, number>();
   /** Null: everything passes. */
   watch: Watch | null = null;
@@ -34,7 +36,17 @@ export class Breakpoints {
 
   stop(): void {
     for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
+  }
+
+  /** Breaks every connection to the server, and takes none until it is restored. */
+  sever(node: string): void {
+    this.#severed.add(node);
+    for (const [socket, leadsTo] of this.#sockets) if (leadsTo === node) socket.destroy();
+  }
+
+  restore(node: string): void {
+    this.#severed.delete(node);
   }
 
   async #listen(name: string, target: { readonly host: string; readonly port: number }): Promise<void> {
@@ -45,13 +57,18 @@ export class Breakpoints {
   }
 
   #connect(name: string, client: net.Socket, target: { readonly host: string; readonly port: number }): void {
+    if (this.#severed.has(name)) {
+      client.on('error', () => {});
+      client.destroy();
+      return;
+    }
     const server = net.connect({ host: target.host, port: target.port, noDelay: true });
     let cutting: Step | null = null;
     for (const [socket, other] of [
       [client, server],
       [server, client],
     ] as const) {
-      this.#sockets.add(socket);
+      this.#sockets.set(socket, name);
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         this.#sockets.delete(socket);
@@ -64,7 +81,7 @@ export class Breakpoints {
       const what = step === null ? 'pass' : (this.watch?.decide(step) ?? 'pass');
       if (step !== null && what === 'cut before') return this.watch?.cut(step);
       if (what === 'cut after') cutting = step;
-      server.write(chunk);
+      if (!server.destroyed) server.write(chunk);
     });
     server.on('data', (chunk: Buffer) => {
       if (cutting !== null) return this.watch?.cut(cutting);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { segmentName, walBeyond } from '../../../src/agent/wal-end.ts';
+import { cutSnapshots, segmentName, walBeyond } from '../../../src/agent/wal-end.ts';
 import { type Lsn, parseLsn } from '../../../src/core/lsn.ts';
 
 const SEGMENT_BYTES = 1024 * 1024;
@@ -56,6 +56,48 @@ describe('where the WAL of a data directory ends', () => {
     assert.equal(beyond('0/144000'), null);
     written(1, parseLsn('0/144100'));
     assert.match(beyond('0/144000') ?? '', /beyond/);
+  });
+
+  it('what the background writer notes is not its own, and is taken away; anything with it or behind it stays', () => {
+    const end = parseLsn('0/143A88');
+    const file = join(data, 'pg_wal', segmentName(1, end, BigInt(SEGMENT_BYTES)));
+    /** Records of that length, info and resource manager at the end. */
+    const append = (...records: readonly (readonly [number, number, number])[]) => {
+      written(1, end);
+      const bytes = readFileSync(file);
+      let at = Number(end % BigInt(SEGMENT_BYTES));
+      for (const [length, info, manager] of records) {
+        bytes.fill(9, at, at + length);
+        bytes.writeUInt32LE(length, at);
+        bytes.writeUInt8(info, at + 16);
+        bytes.writeUInt8(manager, at + 17);
+        at += Math.ceil(length / 8) * 8;
+      }
+      writeFileSync(file, bytes);
+      return bytes;
+    };
+    const history = [{ timeline: 1, endLsn: end }];
+    append([50, 0x10, 8], [66, 0x10, 8]);
+    assert.equal(beyond('0/143A88'), null);
+    assert.equal(cutSnapshots(data, history), true);
+    const cut = readFileSync(file);
+    written(1, end);
+    assert.deepEqual(cut, readFileSync(file), 'as it was before');
+    assert.equal(cutSnapshots(data, history), false);
+    for (const records of [
+      [[114, 0x00, 0]],
+      [[50, 0x00, 8]],
+      [
+        [50, 0x10, 8],
+        [114, 0x10, 0],
+      ],
+      [[5000, 0x10, 8]],
+    ] as const) {
+      const before = append(...records);
+      assert.match(beyond('0/143A88') ?? '', /WAL beyond/);
+      assert.equal(cutSnapshots(data, history), false);
+      assert.deepEqual(readFileSync(file), before);
+    }
   });
 
   it('another timeline than an ancestor of the primary is refused', () => {

@@ -717,6 +717,78 @@ describe('decide on an operator’s request', () => {
   });
 });
 
+describe('decide when somebody else promotes one meanwhile', () => {
+  const nodes = [dead('pg1'), NEW_PRIMARY, orphan('pg3')];
+
+  it('promotes nobody, and looks for the primary', () => {
+    const { state, actions } = decide(ELECTING, view(nodes), NOW);
+    assert.deepEqual([state.phase, state.primary, state.plan, state.work], ['starting', null, null, 'thaw']);
+    assert.match(state.reason, /pg2 was promoted to timeline 2 by somebody else/);
+    assert.deepEqual(actions.at(-1), { kind: 'thaw', nodes: null });
+    const after = settle(state, view(nodes, { outcome: { work: 'thaw', problems: new Map() } }));
+    assert.deepEqual(after.kinds, ['inspect']);
+  });
+
+  it('tells an operator who wanted another one', () => {
+    const forced: State = { ...ELECTING, plan: { ...PLAN, kind: 'forced', frozen: [frozen('pg3', 1000)] } };
+    const { state, reasons } = settle(forced, view(nodes));
+    assert.equal(state.plan, null);
+    assert.match(reasons.join(), /by somebody else/);
+  });
+
+  it('does not mistake one for it that this run gave up', () => {
+    const fenced = new Map([['pg2', { sinceEpoch: 2, reason: 'lost' }]]);
+    assert.equal(settle({ ...ELECTING, fenced }, view(nodes)).state.plan?.kind, 'automatic');
+  });
+});
+
+describe('decide on a switchover whose target fails', () => {
+  const plan = { ...PLAN, kind: 'planned' as const, to: 'pg2', newestLsn: at(1000) };
+  const electing: State = { ...ELECTING, plan: { ...plan, frozen: [frozen('pg2', 1000), frozen('pg3', 1000)] } };
+  const promoting: State = { ...electing, phase: 'promoting', work: 'promote' };
+  const all = [node('pg1'), ...REPLICAS];
+  const failed = (uncertain: boolean): Outcome => ({ work: 'promote', node: 'pg2', refused: 'lost', uncertain });
+
+  it('tells the target although a probe of it has failed', () => {
+    const { state, kinds } = settle(electing, view([node('pg1'), dead('pg2'), node('pg3')]));
+    assert.deepEqual([state.phase, kinds], ['promoting', ['event elected', 'promote']]);
+  });
+
+  it('goes back to the old primary while that answers, with one event', () => {
+    for (const uncertain of [false, true]) {
+      const { state, kinds } = settle(promoting, view(all, { outcome: failed(uncertain) }));
+      assert.deepEqual([state.phase, state.work, kinds], ['electing', 'undo', ['undo']]);
+      assert.equal(state.fenced.has('pg2'), uncertain);
+      const after = settle(state, view(all, { outcome: { work: 'undo', problem: null } }));
+      assert.deepEqual([after.state.phase, after.state.primary, after.state.plan], ['steady', 'pg1', null]);
+      assert.deepEqual(after.kinds.slice(0, 3), ['event switchover-refused', 'record epoch', 'refuse']);
+      assert.match(after.reasons.join(), /^switchover undone: pg2 could not be promoted: lost$/);
+    }
+  });
+
+  it('promotes nobody when it is not known how far that went', () => {
+    const undoing: State = { ...electing, work: 'undo', reason: 'switchover undone: pg2 is away' };
+    const { state, reasons } = settle(undoing, view(all, { outcome: { work: 'undo', problem: 'no answer' } }));
+    assert.deepEqual([state.phase, state.primary, state.plan], ['halted', null, null]);
+    assert.match(state.reason, /pg2 is away; but pg1: no answer/);
+    assert.equal(reasons.length, 1);
+  });
+
+  it('takes another one that has everything where the old primary is gone as well, and none that lacks a byte', () => {
+    const nodes = [dead('pg1'), dead('pg2'), node('pg3')];
+    const { state } = settle(promoting, view(nodes, { outcome: failed(false) }));
+    assert.deepEqual([state.phase, state.reason], ['promoting', 'pg3 is promoted at 0/3E8']);
+    const short: State = { ...promoting, plan: { ...plan, frozen: [frozen('pg2', 1000), frozen('pg3', 999)] } };
+    assert.equal(settle(short, view(nodes, { outcome: failed(false) })).state.phase, 'halted');
+  });
+
+  it('turns a target back that was told, given up, and not promoted', () => {
+    const state: State = { ...STEADY, epoch: 7, fenced: new Map([['pg2', { sinceEpoch: 7, reason: 'lost' }]]) };
+    const { actions } = decide(state, view([node('pg1'), held('pg2', 'promote'), node('pg3')]), NOW);
+    assert.deepEqual(actions, [{ kind: 'mend', node: 'pg2', primary: 'pg1' }]);
+  });
+});
+
 describe('decide at the start', () => {
   const inspecting: State = { ...INITIAL, work: 'inspect', sinceMs: NOW };
   const history = (timeline: number, steps: readonly (readonly [number, number])[]) => ({
@@ -794,6 +866,31 @@ describe('decide at the start', () => {
     const { state } = settle(inspecting, view([node('pg1'), twin], { outcome }));
     assert.equal(state.phase, 'halted');
     assert.match(state.reason, /neither descends from the other/);
+  });
+
+  it('goes on with an old primary that has the epoch on record under which another one was told to promote', () => {
+    const mark = { kind: 'promote' as const, epoch: 7, timeline: 1, detail: '' };
+    const told = node('pg2', { seen: seen('pg2', { role: 'primary', timeline: 2, receiver: null, mark }) });
+    const adopted = (ofOld: number, ofTold: number) => {
+      const outcome: Outcome = {
+        work: 'inspect',
+        histories: new Map([
+          ['pg1', history(1, [])],
+          ['pg2', history(2, [[1, 900]])],
+        ]),
+        recorded: new Map([
+          ['pg1', { epoch: ofOld, timeline: 1 }],
+          ['pg2', { epoch: ofTold, timeline: 1 }],
+        ]),
+        promotionsMs: [],
+      };
+      return decide(inspecting, view([node('pg1'), told, node('pg3')], { outcome }), NOW).state;
+    };
+    const kept = adopted(7, 6);
+    assert.deepEqual([kept.primary, kept.epoch, kept.timeline], ['pg1', 7, 1]);
+    assert.match(kept.fenced.get('pg2')?.reason ?? '', /its promotion was given up, and pg1 went on/);
+    assert.equal(adopted(6, 6).primary, 'pg2', 'it was told, and nobody gave it up');
+    assert.equal(adopted(7, 7).primary, 'pg2', 'it served');
   });
 
   it('does not take a primary that its own replica has outlived', () => {

@@ -182,6 +182,9 @@ describe('an operator’s failover where commits were promised to be safe', () =
     const all = [node('pg1'), node('pg2'), node('pg3')];
     assert.equal(settle(handing, all, { standing: doubtful, outcome }).promoted, 'pg3');
     const short: Outcome = { ...outcome, frozen: [frozen('pg3', 1999)] };
-    assert.equal(settle(handing, all, { standing: doubtful, outcome: short }).state.phase, 'halted');
+    const undone = settle(handing, all, { standing: doubtful, outcome: short });
+    assert.deepEqual([undone.promoted, undone.state.phase, undone.state.work], [null, 'electing', 'undo']);
+    const gone = [dead('pg1'), node('pg2'), node('pg3')];
+    assert.equal(settle(handing, gone, { standing: doubtful, outcome: short }).state.phase, 'halted');
   });
 });
