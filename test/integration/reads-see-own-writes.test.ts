@@ -10,6 +10,8 @@ import { until } from '../support/wait.ts';
 
 const CONNECTIONS = 16;
 const PAIRS = 20_000;
+/** A machine that is busy with something else does as many of them as it can within this. */
+const WITHIN_MS = 60_000;
 /** Enough to tell a share by. */
 const HEALTHY_PAIRS = 5000;
 const DELAY = '100ms';
@@ -18,7 +20,7 @@ const PATIENT = '5s';
 const QUICK = '100ms';
 
 type Found = { value: number; port: number };
-type Tally = { stale: number; readonly byPort: Map<number, number>; readonly pairs: number };
+type Tally = { stale: number; readonly byPort: Map<number, number>; pairs: number };
 
 /** Every way a driver can ask: the simple protocol, the extended one, and statements prepared by name. */
 async function write(connection: Connection, way: number, id: number, value: number): Promise<void> {
@@ -41,11 +43,13 @@ function read(connection: Connection, way: number, id: number): Promise<Found> {
 
 /** Each connection writes its own row and reads it back, over and over. */
 async function runPairs(connections: readonly Connection[], pairs: number, from: number): Promise<Tally> {
-  const tally: Tally = { stale: 0, byPort: new Map(), pairs };
+  const tally: Tally = { stale: 0, byPort: new Map(), pairs: 0 };
+  const endMs = performance.now() + WITHIN_MS;
   const one = async (connection: Connection, id: number) => {
-    for (let n = 1; n <= pairs / connections.length; n++) {
+    for (let n = 1; n <= pairs / connections.length && performance.now() < endMs; n++) {
       await write(connection, id, id, from + n);
       const { value, port } = await read(connection, id, id);
+      tally.pairs++;
       if (value !== from + n) tally.stale++;
       tally.byPort.set(port, (tally.byPort.get(port) ?? 0) + 1);
     }
@@ -149,6 +153,7 @@ describe('reads see their own writes', () => {
     const tally = await runPairs(connections, PAIRS, 2_000_000);
     t.diagnostic(`${tally.stale} stale, ${(shareOfReplicas(tally) * 100).toFixed(1)} % of the reads on replicas`);
     assert.equal(tally.stale, 0);
+    assert.ok(tally.pairs > 1000, `${tally.pairs} pairs`);
     assert.ok(served(tally, 'pg2') > 0, 'the other replica serves');
   });
 
