@@ -74,7 +74,7 @@ function parsed(text: string): object | null {
 
 const POLL_MS = 200;
 /** An agent that does not answer for so long is given up; a restart of it takes less. */
-const LOST_MS = 15_000;
+const LOST_MS = 30_000;
 
 /**
  * Has an agent do something, and waits for the end.

@@ -106,22 +106,16 @@ describe('process ids', () => {
     const busy = await client();
     const answer = busy.ask(q('SELECT pg_sleep(61)'));
     answer.catch(() => {});
-    await until(
-      async () =>
-        (await cluster.node('pg2').query("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")).length === 1,
-      {
-        what: 'a read under way',
-      },
-    );
+    const asleepAnywhere = async () => {
+      const found = await Promise.all(
+        cluster.nodes.map((node) => node.query("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")),
+      );
+      return found.flat().length;
+    };
+    await until(async () => (await asleepAnywhere()) === 1, { what: 'a read under way' });
     assert.equal(await killer.value(`SELECT pg_terminate_backend(${busy.pid})`), 't');
     await assert.rejects(answer, /so far: E/);
-    await until(
-      async () =>
-        (await cluster.node('pg2').query("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")).length === 0,
-      {
-        what: 'the end of what it ran',
-      },
-    );
+    await until(async () => (await asleepAnywhere()) === 0, { what: 'the end of what it ran' });
     const own = await client();
     own.send(q(`SELECT pg_terminate_backend(${own.pid})`));
     assert.deepEqual(words(await endOf(own)), KILLED);

@@ -552,12 +552,16 @@ describe('the protocol through the proxy', () => {
       const client = await connect();
       await client.cancel();
       assert.equal(await client.value('SELECT 5'), '5');
-      client.send(q("SELECT pg_sleep(0.3), 'slept'"));
-      await untilRunning('slept');
+      const holder = await RawClient.connect(cluster.node('pg1').url);
+      clients.push(holder);
+      await holder.query('BEGIN; LOCK TABLE copied IN ACCESS EXCLUSIVE MODE');
+      client.send(q("DELETE FROM copied WHERE 'held' = ''"));
+      await untilRunning("'held' = ''");
       await client.cancel(client.pid, Buffer.from([1, 2, 3, 4]));
       await client.cancel(client.pid, Buffer.alloc(0));
       await client.cancel(client.pid, Buffer.alloc(200));
       await client.cancel(1, client.secret);
+      await holder.query('COMMIT');
       assert.equal(sqlStateOf(await client.untilReady()), null);
     });
 

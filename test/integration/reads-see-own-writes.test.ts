@@ -5,16 +5,22 @@ import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { Connection, closeAll, openMany } from '../support/connection.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { httpGet } from '../support/http.ts';
+import { show } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
 const CONNECTIONS = 16;
 const PAIRS = 20_000;
+/** A machine that is busy with something else does as many of them as it can within this. */
+const WITHIN_MS = 60_000;
 /** Enough to tell a share by. */
 const HEALTHY_PAIRS = 5000;
 const DELAY = '100ms';
+/** Time that a replica on a busy machine may need to replay: for tests of how many reads go there. */
+const PATIENT = '5s';
+const QUICK = '100ms';
 
 type Found = { value: number; port: number };
-type Tally = { stale: number; readonly byPort: Map<number, number>; readonly pairs: number };
+type Tally = { stale: number; readonly byPort: Map<number, number>; pairs: number };
 
 /** Every way a driver can ask: the simple protocol, the extended one, and statements prepared by name. */
 async function write(connection: Connection, way: number, id: number, value: number): Promise<void> {
@@ -37,11 +43,13 @@ function read(connection: Connection, way: number, id: number): Promise<Found> {
 
 /** Each connection writes its own row and reads it back, over and over. */
 async function runPairs(connections: readonly Connection[], pairs: number, from: number): Promise<Tally> {
-  const tally: Tally = { stale: 0, byPort: new Map(), pairs };
+  const tally: Tally = { stale: 0, byPort: new Map(), pairs: 0 };
+  const endMs = performance.now() + WITHIN_MS;
   const one = async (connection: Connection, id: number) => {
-    for (let n = 1; n <= pairs / connections.length; n++) {
+    for (let n = 1; n <= pairs / connections.length && performance.now() < endMs; n++) {
       await write(connection, id, id, from + n);
       const { value, port } = await read(connection, id, id);
+      tally.pairs++;
       if (value !== from + n) tally.stale++;
       tally.byPort.set(port, (tally.byPort.get(port) ?? 0) + 1);
     }
@@ -57,7 +65,7 @@ describe('reads see their own writes', () => {
 
   before(async () => {
     cluster = await startTestCluster();
-    fairlead = await startFairlead(cluster);
+    fairlead = await startFairlead(cluster, { config: { routing: { freshness_wait: PATIENT } } });
     connections = await openMany(fairlead.url, CONNECTIONS);
     const [first] = connections as [Connection];
     await first.rows('CREATE TABLE pairs (id int PRIMARY KEY, value int) WITH (fillfactor = 50)');
@@ -140,10 +148,12 @@ describe('reads see their own writes', () => {
   });
 
   it('while one replica replays everything late', async (t) => {
+    await show(fairlead.url, `SET routing.freshness_wait = '${QUICK}'`);
     await delay('pg3', DELAY);
     const tally = await runPairs(connections, PAIRS, 2_000_000);
     t.diagnostic(`${tally.stale} stale, ${(shareOfReplicas(tally) * 100).toFixed(1)} % of the reads on replicas`);
     assert.equal(tally.stale, 0);
+    assert.ok(tally.pairs > 1000, `${tally.pairs} pairs`);
     assert.ok(served(tally, 'pg2') > 0, 'the other replica serves');
   });
 
@@ -182,7 +192,8 @@ describe('reads see their own writes', () => {
           nodes.add(port);
         };
         let value = goesBack ? 5_000_000 : 4_000_000;
-        for (let round = 0; round < 5 || (nodes.size < 2 && round < 40); round++) {
+        const enough = () => nodes.size === 2 && (!goesBack || back > 0);
+        for (let round = 0; round < 5 || (!enough() && round < 40); round++) {
           let writing = true;
           const writes = (async () => {
             for (let n = 0; n < 20; n++) await write(writer, 2, 0, ++value);

@@ -20,7 +20,7 @@ describe('a former primary is cloned while clients write, and the agent is kille
     await pg1.query(`CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 8) AS text FROM generate_series(1, 400000) n`);
     const has = async () =>
       (await scene.cluster.node('pg2').query('SELECT count(*)::int AS n FROM bulk'))[0]?.n === 400000;
-    await until(has, { what: 'pg2 to have the rows', timeoutMs: 30_000 });
+    await until(has, { what: 'pg2 to have the rows', timeoutMs: 60_000 });
     next = await scene.failOver();
     await scene.diverge('pg1', 'CREATE TABLE ghost AS SELECT generate_series(1, 1000) AS id');
     load = await WriteLoad.start(scene.cluster.node(next).url, 'loaded');
@@ -32,7 +32,7 @@ describe('a former primary is cloned while clients write, and the agent is kille
 
   it('a clone under way leaves the old directory alone; killed, it says so and is run again', async () => {
     const agent = scene.agent('pg1');
-    const under = scene.rejoin('pg1', '--clone');
+    const { under, goOn } = await scene.heldClone('pg1');
     const seen = await until(
       async () => {
         const { operation } = await agent.status();
@@ -42,6 +42,7 @@ describe('a former primary is cloned while clients write, and the agent is kille
     );
     assert.ok((seen.totalBytes ?? 0) > 100 * 1024 ** 2, `${seen.totalBytes}`);
     await agent.kill9();
+    goOn();
     assert.ok(existsSync(`${agent.dataDirectory}/PG_VERSION`), 'the old directory is there');
     assert.ok(existsSync(`${agent.dataDirectory}.fairlead/new`), 'and so is half a new one');
     await agent.restart();
@@ -69,7 +70,7 @@ describe('a former primary is cloned while clients write, and the agent is kille
     const [position] = await primary.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn()::text AS lsn');
     const reached = async () =>
       (await pg1.query<{ ok: boolean }>('SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS ok', [position?.lsn]))[0]?.ok;
-    await until(reached, { what: 'pg1 to replay', timeoutMs: 30_000 });
+    await until(reached, { what: 'pg1 to replay', timeoutMs: 60_000 });
     const theirs = await primary.query(CHECKSUMS);
     assert.deepEqual(
       theirs.map(({ table }) => table),
@@ -99,9 +100,10 @@ describe('a former primary is cloned while clients write, and the agent is kille
   it('when the primary dies in the middle of it, it says so, and the old directory is what it was', async () => {
     const other = next === 'pg1' ? 'pg2' : 'pg1';
     const agent = scene.agent(other);
-    const under = scene.rejoin(other, '--clone');
-    await until(async () => (await agent.status()).operation?.stage === 'copying', { what: 'a copy', everyMs: 2 });
+    const { under, goOn } = await scene.heldClone(other);
+    assert.equal((await agent.status()).operation?.stage, 'copying');
     process.kill(postmasterPid(scene.agent(next).dataDirectory) as number, 'SIGKILL');
+    goOn();
     const { code, stderr } = await under;
     assert.equal(code, 1);
     assert.match(stderr, /the connection to the source is lost|the source says: /);

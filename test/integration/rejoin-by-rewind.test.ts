@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { perform } from '../../src/agent/agent-client.ts';
-import { needsRewind, programsWithRewind } from '../support/agent.ts';
+import { needsRewind, programsWithRewind, type TestAgent } from '../support/agent.ts';
 import { Connection } from '../support/connection.ts';
 import { RejoinScene } from '../support/rejoin-scene.ts';
 import { until } from '../support/wait.ts';
@@ -141,15 +141,24 @@ describe('a former primary that has commits of its own is rewound', { skip: need
   });
 
   it('after a rewind that was broken off nothing is started there, and rejoin clones', async () => {
-    const before = next;
-    next = await scene.failOver();
-    await scene.diverge(before, `INSERT INTO kept SELECT n, 'nobody' FROM generate_series(8000, 8100) n`);
-    const agent = scene.agent(before);
-    const under = scene.rejoin(before, '--rewind');
-    await until(() => existsSync(`${agent.dataDirectory}.fairlead/rewinding`), {
-      what: 'the rewind to have begun',
-      everyMs: 1,
-    });
+    let before: string;
+    let agent: TestAgent;
+    let under: ReturnType<RejoinScene['rejoin']>;
+    let begun: boolean;
+    // one that was over before anybody looked is had once more
+    do {
+      before = next;
+      next = await scene.failOver();
+      await scene.diverge(before, `INSERT INTO kept SELECT n, 'nobody' FROM generate_series(8000, 8100) n`);
+      agent = scene.agent(before);
+      let over = false;
+      under = scene.rejoin(before, '--rewind').finally(() => {
+        over = true;
+      });
+      const mark = `${agent.dataDirectory}.fairlead/rewinding`;
+      await until(() => existsSync(mark) || over, { what: 'the rewind to have begun', everyMs: 1 });
+      begun = existsSync(mark);
+    } while (!begun);
     await agent.kill9();
     await agent.restart();
     assert.equal((await under).code, 1);

@@ -21,7 +21,7 @@ type Running = {
   readonly ended: Promise<number | null>;
 };
 
-describe('fairlead start', { timeout: 90_000 }, () => {
+describe('fairlead start', { timeout: 280_000 }, () => {
   let cluster: TestCluster;
   let directory: string;
   let file: string;
@@ -34,7 +34,7 @@ describe('fairlead start', { timeout: 90_000 }, () => {
       listen: '127.0.0.1:0',
       http: '127.0.0.1:0',
       auth: { users: { [superuser]: password } },
-      shutdown_timeout: '10s',
+      shutdown_timeout: '60s',
       ...change,
       cluster: {
         user: superuser,
@@ -54,7 +54,7 @@ describe('fairlead start', { timeout: 90_000 }, () => {
     const ended = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
     const line = await until(() => stderr.split('\n').find((text) => text.includes('"msg":"ready"')), {
       what: `fairlead to be ready: ${stderr}`,
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
     const { listen, http } = JSON.parse(line) as Record<'listen' | 'http', { host: string; port: number }>;
     const one = { child, port: listen.port, http: `http://127.0.0.1:${http.port}`, log: () => stderr, ended };
@@ -182,7 +182,7 @@ describe('fairlead start', { timeout: 90_000 }, () => {
     const startedMs = performance.now();
     fairlead.child.kill('SIGTERM');
     assert.equal(await fairlead.ended, 0);
-    assert.ok(performance.now() - startedMs >= 500);
+    assert.ok(performance.now() - startedMs >= 499);
     await until(() => busy.gone?.code === '57P01', { what: 'the client to be told' });
   });
 
@@ -194,7 +194,8 @@ describe('fairlead start', { timeout: 90_000 }, () => {
     await until(() => fairlead.log().includes('shutting down'), { what: 'the signal to arrive' });
     await assert.rejects(connect(fairlead), (error: pg.DatabaseError) => error.code === '57P03');
     const console = await connect(fairlead, 'fairlead');
-    assert.equal((await console.query('SHOW CLIENTS')).rows.length, 2);
+    const clients = async () => (await console.query('SHOW CLIENTS')).rows.length;
+    await until(async () => (await clients()) === 2, { what: 'the one that was refused to be gone' });
     assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1);
     assert.equal(client.gone, null);
     await client.end();
@@ -211,7 +212,8 @@ describe('fairlead start', { timeout: 90_000 }, () => {
     fairlead.child.kill('SIGTERM');
     const startedMs = performance.now();
     await fairlead.ended;
-    assert.ok(performance.now() - startedMs < 3000);
+    // not only after shutdown_timeout
+    assert.ok(performance.now() - startedMs < 30_000);
     await until(() => client.gone !== null, { what: 'the client to be told' });
   });
 

@@ -9,13 +9,14 @@ import { NO_AGENTS, placesOfServer } from '../support/agent.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { runCommandLine, startCommand } from '../support/command-line.ts';
 import { type Controlled, startControlled } from '../support/controlled.ts';
+import { holdCopy } from '../support/held-copy.ts';
 import { queryOnce } from '../support/test-cluster.ts';
 import { until } from '../support/wait.ts';
 import { CHECKSUMS } from '../support/write-load.ts';
 
 const ROWS = 200_000;
 
-describe('a new replica is made while the primary fails over', { skip: NO_AGENTS, timeout: 120_000 }, () => {
+describe('a new replica is made while the primary fails over', { skip: NO_AGENTS, timeout: 280_000 }, () => {
   let cluster: TestCluster;
   let fairlead: Controlled;
   let directory: string;
@@ -25,7 +26,7 @@ describe('a new replica is made while the primary fails over', { skip: NO_AGENTS
 
   before(async () => {
     cluster = await startTestCluster({ replicas: 1 });
-    fairlead = await startControlled(cluster, { failover: { timeout: 1500 } });
+    fairlead = await startControlled(cluster, { failover: { timeout: 4000 } });
     directory = mkdtempSync(join(tmpdir(), 'replica-across-'));
     const places = await placesOfServer(cluster, 'pg1');
     const { uid, gid } = statSync(places.data);
@@ -43,7 +44,7 @@ describe('a new replica is made while the primary fails over', { skip: NO_AGENTS
       .node('pg1')
       .query(`CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 8) AS text FROM generate_series(1, ${ROWS}) n`);
     const has = async () => (await cluster.node('pg2').query(`SELECT FROM bulk WHERE n = ${ROWS}`)).length === 1;
-    await until(has, { what: 'pg2 to have the rows', timeoutMs: 30_000 });
+    await until(has, { what: 'pg2 to have the rows', timeoutMs: 60_000 });
   });
   after(async () => {
     if (data !== undefined) {
@@ -57,11 +58,16 @@ describe('a new replica is made while the primary fails over', { skip: NO_AGENTS
 
   it('the copy is given up with the primary, and nothing of it is started', async () => {
     const making = startCommand(args);
-    const begun = () => existsSync(join(`${data}.fairlead`, 'new', 'global'));
-    await until(begun, { what: 'a copy under way', timeoutMs: 30_000, everyMs: 1 });
+    let over = false;
+    void making.ended.then(() => {
+      over = true;
+    });
+    const goOn = await holdCopy(cluster.node('pg1'), () => over);
+    assert.ok(goOn !== null, 'it was over before it could be held');
     making.child.kill('SIGSTOP');
     await cluster.node('pg1').kill9();
-    await fairlead.steady('pg2', 30_000);
+    goOn();
+    await fairlead.steady('pg2', 60_000);
     making.child.kill('SIGCONT');
     const { code, stderr } = await making.ended;
     assert.equal(code, 1, stderr);

@@ -132,7 +132,7 @@ describe('fairlead replica create', { skip: NO_AGENTS }, () => {
               position?.lsn,
             ])
           )[0]?.ok,
-        { what: 'pg3 to replay', timeoutMs: 30_000 },
+        { what: 'pg3 to replay', timeoutMs: 60_000 },
       );
       assert.deepEqual(await queryOnce(urlOf(port), CHECKSUMS), await cluster.node('pg1').query(CHECKSUMS));
       const client = await Connection.open(fairlead.url);

@@ -24,7 +24,7 @@ describe('replication connections pass through to the primary', { skip }, () => 
   before(async () => {
     const { directory: pgBin } = postgres as { directory: string };
     cluster = await startTestCluster({ replicas: 1, pgBin });
-    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '2s' } } });
+    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '4s' } } });
     await untilServing(fairlead, 1);
     await cluster.node('pg1').query('CREATE TABLE t (id int PRIMARY KEY, filler text)');
   });
@@ -118,7 +118,7 @@ describe('replication connections pass through to the primary', { skip }, () => 
       .node('pg1')
       .query(`INSERT INTO t SELECT g, repeat('y', 500) FROM generate_series(100001, ${100_000 + rows}) g`);
     const inserted = () => (readFileSync(file, 'utf8').match(/INSERT/g) ?? []).length;
-    await until(() => inserted() === rows, { what: 'all rows', timeoutMs: 30_000 });
+    await until(() => inserted() === rows, { what: 'all rows', timeoutMs: 60_000 });
     await cluster.node('pg1').freeze();
     await stream.ended;
     assert.match(stream.text(), /terminating connection: pg1 is not the primary any more/);

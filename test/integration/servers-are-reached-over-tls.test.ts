@@ -73,7 +73,7 @@ describe('servers are reached over TLS', { skip }, () => {
     password: user === cluster.superuser ? cluster.password : password,
     secret: { kind: 'password', password: user === cluster.superuser ? cluster.password : password } as const,
     parameters: [],
-    timeoutMs: 5000,
+    timeoutMs: 20_000,
   });
 
   /** How a login as a client's user and one of our own end: encrypted or not, or with which error. */

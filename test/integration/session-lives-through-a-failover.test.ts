@@ -15,7 +15,7 @@ describe('sessions live through a failover', () => {
 
   before(async () => {
     cluster = await startTestCluster();
-    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '2s' } } });
+    fairlead = await startFairlead(cluster, { config: { failover: { timeout: '4s' } } });
     const { topology } = fairlead.app.cluster;
     await until(() => topology.value.replicas.length === 2, { what: 'two replicas that serve reads' });
     for (const name of [
@@ -36,6 +36,7 @@ describe('sessions live through a failover', () => {
     }
     const idle = session('idle');
     await idle.rows('CREATE TABLE t (id int)');
+    await idle.rows('CREATE TABLE nap AS SELECT 60 AS seconds');
     // a COMMIT that takes its time
     await idle.rows(
       "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END'",
@@ -76,7 +77,9 @@ describe('sessions live through a failover', () => {
     await session('pinned').rows('SELECT pg_advisory_lock(7)');
     await session('listening').rows('LISTEN news');
 
-    pending.set('read', session('read').rows('/* fairlead: primary */ SELECT 1 AS one FROM pg_sleep(4)'));
+    // asleep until the primary dies; where it runs again there is no reason for that any more
+    const nap = 'pg_sleep((SELECT seconds FROM nap))';
+    pending.set('read', session('read').rows(`/* fairlead: primary */ SELECT 1 AS one FROM ${nap}`));
     pending.set('write', outcome(session('write').rows('INSERT INTO t SELECT 3 FROM pg_sleep(60)')));
     await session('commit').rows('BEGIN');
     await session('commit').rows('INSERT INTO slow VALUES (1)');
@@ -87,6 +90,7 @@ describe('sessions live through a failover', () => {
     await until(async () => (await cluster.node('pg1').query<{ n: number }>(asleep))[0]?.n === 4, {
       what: 'four statements under way',
     });
+    await session('idle').rows('UPDATE nap SET seconds = 0');
   }
   /** What it failed with; handled from the start. */
   const outcome = (running: Promise<unknown>) =>

@@ -7,6 +7,7 @@ import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { bind, execute, flush, parse, q, RawClient, rowsOf, sqlStateOf, sync } from '../support/raw-client.ts';
 import { show, untilRested, untilServing } from '../support/serving.ts';
 import type { TestCluster } from '../support/test-cluster.ts';
+import { until } from '../support/wait.ts';
 
 describe('sessions do not share what differs', () => {
   let cluster: TestCluster;
@@ -133,8 +134,8 @@ describe('sessions do not share what differs', () => {
       await assert.rejects(lost.connect(), { code: '3D000' });
     }
     const client = await connect();
-    const { rows } = await client.query('SELECT pg_is_in_recovery() AS replica');
-    assert.equal(rows[0].replica, true);
+    const onReplica = async () => (await client.query('SELECT pg_is_in_recovery() AS replica')).rows[0].replica;
+    await until(onReplica, { what: 'a read on the replica' });
   });
 
   describe('what statements do beside what they say', () => {

@@ -17,7 +17,11 @@ for (const workers of [1, 2]) {
     before(async () => {
       cluster = await startTestCluster({ replicas: 1 });
       await cluster.node('pg1').query('CREATE TABLE notes (id int)');
-      fairlead = await startFairlead(cluster, { config: { workers, failover: { mode: 'off' } } });
+      // while it stands still, and on a busy machine, the replica is to be read from all the same
+      fairlead = await startFairlead(cluster, {
+        config: { workers, failover: { mode: 'off' }, routing: { max_lag: '5min' } },
+        cluster: { probe_timeout: '10s' },
+      });
       await untilServing(fairlead, 1);
     });
     after(async () => {

@@ -14,7 +14,7 @@ const GUARDED = 'SELECT v FROM guarded WHERE id = 1';
 const wide = (bytes: number) => `SELECT repeat('x', ${bytes}) AS v FROM generate_series(1, 1)`;
 const many = (rows: number) => `SELECT repeat('x', 100000) AS v FROM generate_series(1, ${rows})`;
 
-describe('shared connections at odd moments', { timeout: 120_000 }, () => {
+describe('shared connections at odd moments', { timeout: 240_000 }, () => {
   let cluster: TestCluster;
   let direct: Connection;
   const open: RawClient[] = [];
@@ -108,7 +108,8 @@ describe('shared connections at odd moments', { timeout: 120_000 }, () => {
     await learn(a, GUARDED);
     await locked(async () => {
       a.send(q(GUARDED));
-      await pidOf('%guarded%');
+      const waits = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%guarded%'`;
+      await until(async () => (await cluster.node('pg1').query(waits)).length > 0, { what: 'a read under way' });
       await show(url, "SET pool_mode = 'session'");
     });
     await a.untilReady();

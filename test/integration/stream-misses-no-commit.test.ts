@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { SILENT } from '../../src/core/log.ts';
 import { migrate } from '../../src/store/migrate.ts';
@@ -9,12 +9,22 @@ import { until } from '../support/wait.ts';
 
 const KILL_STREAM = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fairlead-stream'`;
 
+/** What the main thread has computed, in milliseconds: not what others take of the processor, where the system tells that. */
+function computedMs(): number {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+  } catch {
+    return performance.now();
+  }
+}
+
 describe('logical stream', () => {
   let cluster: TestCluster;
   let seen: ObservedCluster;
   let primary: TestNode;
   before(async () => {
-    cluster = await startTestCluster({ replicas: 1 });
+    // a stream that held up a shutdown would do so for that long
+    cluster = await startTestCluster({ replicas: 1, settings: { wal_sender_timeout: '60s' } });
     primary = cluster.node('pg1');
     await migrate(configOf(cluster), SILENT);
     seen = await observe(cluster);
@@ -77,23 +87,29 @@ describe('logical stream', () => {
     await until(async () => (await primary.query(slots)).length === 1, { what: 'one slot only' });
   });
 
-  it('reads a bulk load without holding up the main thread', async () => {
+  it('reads a bulk load without holding up the main thread', async (t) => {
     await primary.query('CREATE TABLE bulk (a int, b text)');
     await seen.untilTold();
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    const turnsMs: number[] = [];
+    let lastMs = computedMs();
+    const timer = setInterval(() => {
+      const nowMs = computedMs();
+      turnsMs.push(nowMs - lastMs);
+      lastMs = nowMs;
+    }, 1);
     await primary.query("INSERT INTO bulk SELECT g, repeat('x', 40) FROM generate_series(1, 200000) g");
     await seen.untilTold();
-    delay.disable();
-    const p99Ms = delay.percentile(99) / 1e6;
+    clearInterval(timer);
+    const p99Ms = turnsMs.sort((a, b) => a - b)[Math.floor(turnsMs.length * 0.99)] as number;
+    t.diagnostic(`${turnsMs.length} turns of the event loop, 99 % of them below ${p99Ms.toFixed(1)} ms`);
     assert.ok(p99Ms < 20, `99 % of the turns of the event loop below ${p99Ms} ms`);
   });
 
   it('does not hold up a fast shutdown of the primary, and comes back with it', async () => {
     await primary.query('INSERT INTO one VALUES (4)');
     const startedMs = performance.now();
-    await primary.stop('fast');
-    assert.ok(performance.now() - startedMs < 8000, 'stopped at once');
+    await primary.stop('fast', 60_000);
+    assert.ok(performance.now() - startedMs < 30_000, 'stopped at once');
     await primary.start();
     await until(() => seen.replication.state.value.mode === 'streaming', { what: 'the stream', timeoutMs: 30_000 });
   });

@@ -23,7 +23,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
     await scene.primary.kill9();
     await until(() => assigned().primary === 'pg2' && assigned().phase === 'steady', {
       what: 'pg2 to be the primary',
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
   }
 
@@ -41,7 +41,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
     for (let id = 1; id <= 20; id++) await writeAndRead(id);
     await killPrimary();
     for (let id = 101; id <= 120; id++) assert.equal(await writeAndRead(id), 'pg2');
-    assert.equal((await scene.node('sub'))?.state, 'detached');
+    await until(async () => (await scene.node('sub'))?.state === 'detached', { what: 'it to be detached' });
     assert.deepEqual([...assigned().fenced.keys()], ['pg1']);
     assert.deepEqual(await scene.there("SELECT name, setting FROM pg_file_settings WHERE sourcefile ~ 'auto'"), before);
 
@@ -54,7 +54,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
     const received = `SELECT FROM pg_replication_slots WHERE slot_name = '${SUBSCRIPTION}' AND active`;
     await until(async () => (await scene.cluster.node('pg2').query(received)).length === 1, {
       what: 'the subscriber to receive from pg2',
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
     });
     for (let id = 201; id <= 220; id++) assert.equal(await writeAndRead(id), 'pg2');
     // it has the newest rows, and not those between
@@ -68,7 +68,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
     await scene.there(`DROP SUBSCRIPTION ${SUBSCRIPTION}`);
     await scene.there('TRUNCATE t');
     await scene.subscribe('pg2');
-    await until(readable, { what: 'reads on the subscriber', timeoutMs: 20_000 });
+    await until(readable, { what: 'reads on the subscriber', timeoutMs: 40_000 });
     await until(async () => (await writeAndRead(Math.floor(Math.random() * 1e9) + 1000)) === 'sub', {
       what: 'reads of what was written on the subscriber',
     });
@@ -92,7 +92,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
         await writeAndRead(++id);
         return (await pg2.query(synced)).length === 1;
       },
-      { what: 'the slot on pg2', timeoutMs: 60_000 },
+      { what: 'the slot on pg2', timeoutMs: 120_000 },
     );
     await until(readable, { what: 'reads on the subscriber' });
     await untilReplayed(scene.cluster, pg2);
@@ -100,7 +100,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
     for (let i = 0; i < 20; i++) assert.equal(await writeAndRead(++id), 'pg2');
     await until(async () => /does not receive/.test((await scene.node('sub'))?.reason ?? ''), { what: 'it to be fit' });
     await scene.turnTo('pg2');
-    await until(async () => (await writeAndRead(++id)) === 'sub', { what: 'reads on it', timeoutMs: 20_000 });
+    await until(async () => (await writeAndRead(++id)) === 'sub', { what: 'reads on it', timeoutMs: 40_000 });
     assert.equal(await client.value('SELECT count(*) FROM t'), String(id));
   });
 });

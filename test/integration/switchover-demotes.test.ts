@@ -32,7 +32,7 @@ describe('a switchover makes the old primary a follower, where an agent is besid
         const { rejoin } = (await httpGet(`${scene.fairlead.http}/api/nodes/${name}/rejoin`)).body;
         return rejoin === null || rejoin.state === 'running' ? null : rejoin;
       },
-      { what: `${name} to follow`, timeoutMs: 30_000 },
+      { what: `${name} to follow`, timeoutMs: 60_000 },
     );
     assert.equal(repair.error, null);
     return repair;
@@ -55,14 +55,16 @@ describe('a switchover makes the old primary a follower, where an agent is besid
     await switchTo('pg2', 'pg1');
     assert.equal((await events('demoting')).length, 1);
     assert.equal((await events('rebuilt')).length, 1);
+    await until(async () => (await events('rejoined')).length > 0, { what: 'the event of its return' });
     assert.equal((await events('rejoined')).length, 1);
     assert.deepEqual(await events('rejoin-failed'), []);
-    const [slot] = await scene.cluster
-      .node('pg2')
-      .query(`SELECT slot_name AS slot FROM pg_replication_slots WHERE active AND slot_type = 'physical'`);
-    assert.deepEqual(slot, { slot: 'fairlead_pg1' });
+    const used = `SELECT slot_name AS slot FROM pg_replication_slots WHERE active AND slot_type = 'physical'`;
+    await until(async () => (await scene.cluster.node('pg2').query(used))[0]?.slot === 'fairlead_pg1', {
+      what: 'a slot on pg2',
+    });
+    // slots of the former primary keep WAL
     const left = `SELECT slot_name FROM pg_replication_slots`;
-    assert.deepEqual(await scene.cluster.node('pg1').query(left), [], 'slots of the former primary keep WAL');
+    await until(async () => (await scene.cluster.node('pg1').query(left)).length === 0, { what: 'no slots on pg1' });
   });
 
   it('although the background writer has noted something behind the last commit; not when there was a checkpoint', async () => {
@@ -146,7 +148,8 @@ describe('a switchover makes the old primary a follower, where an agent is besid
       { what: 'the failure' },
     );
     assert.match(failed.message, /pg1 does not follow pg2: no agent answers/);
-    assert.equal(scene.fairlead.app.cluster.topology.value.byName.get('pg1')?.state, 'needs rejoin');
+    const { topology } = scene.fairlead.app.cluster;
+    await until(() => topology.value.byName.get('pg1')?.state === 'needs rejoin', { what: 'pg1 to need a rejoin' });
     await scene.agent('pg1').restart();
     // the fence has written nothing: it is as good as before
     const { code, stdout, stderr } = await scene.rejoin('pg1');

@@ -15,7 +15,7 @@ describe('a switchover is looked at, put off, taken back, and made', () => {
   let other: Connection;
 
   const open = async () => {
-    fairlead = await startFairlead(cluster, { config: { failover: { timeout: 10_000 } } });
+    fairlead = await startFairlead(cluster, { config: { failover: { timeout: 10_000, hold: '60s' } } });
     await untilServing(fairlead, 2);
     [client, other] = [await Connection.open(fairlead.url), await Connection.open(fairlead.url)];
   };
@@ -78,7 +78,7 @@ describe('a switchover is looked at, put off, taken back, and made', () => {
     await client.rows('INSERT INTO kept VALUES (2)');
     const { body: before } = await httpGet(`${fairlead.http}/api/cluster`);
     await other.rows('INSERT INTO kept VALUES (10)');
-    const made = httpPost(`${fairlead.http}/api/switchover`, { to: 'pg2', wait: '25s' });
+    const made = httpPost(`${fairlead.http}/api/switchover`, { to: 'pg2', wait: '55s' });
     await until(() => assignment().phase === 'fencing', { what: 'the switchover to have begun' });
     // it has just written, and the primary alone knows how far: what it must see is asked of whoever hands over
     const read = await other.rows('SELECT id FROM kept WHERE id = 10');
@@ -133,7 +133,13 @@ describe('a switchover is looked at, put off, taken back, and made', () => {
     await until(() => assignment().primary === 'pg2' && assignment().phase === 'steady', {
       what: 'pg2 to be the primary',
     });
-    const [made] = await events('switchover');
+    const [made] = await until(
+      async () => {
+        const found = await events('switchover');
+        return found.length > 0 ? found : null;
+      },
+      { what: 'the event' },
+    );
     assert.deepEqual(Object.keys(made.details.steps), [
       ...['transactions', 'fence', 'stop', 'catch up', 'prepare', 'promote'],
     ]);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { httpPost } from '../support/http.ts';
+import { untilReplayed } from '../support/paused-replay.ts';
 import { SyncScene } from '../support/sync-scene.ts';
 import { until } from '../support/wait.ts';
 
@@ -11,8 +12,6 @@ describe('sync: the primary dies together with the follower that counts', () => 
   let other: string;
   before(async () => {
     scene = await SyncScene.start({ replication: { mode: 'sync' } });
-    counted = scene.confirmed?.nodes[0] as string;
-    other = counted === 'pg2' ? 'pg3' : 'pg2';
   });
   after(() => scene?.stop());
 
@@ -21,10 +20,14 @@ describe('sync: the primary dies together with the follower that counts', () => 
     client.on('error', () => {});
     await client.connect();
     await client.query('CREATE TABLE promised (id int)');
-    await scene.cluster.node(counted).freeze();
-    await scene.cluster.node('pg1').kill9();
+    for (const name of ['pg2', 'pg3']) await untilReplayed(scene.cluster, scene.cluster.node(name));
+    await scene.state('confirmed');
+    counted = scene.confirmed?.nodes[0] as string;
+    other = counted === 'pg2' ? 'pg3' : 'pg2';
+    // both at once: nobody may take its place before
+    await Promise.all([scene.cluster.node(counted).freeze(), scene.cluster.node('pg1').kill9()]);
     const { assignment } = scene.fairlead.app.cluster;
-    await until(() => assignment.value.phase === 'halted', { what: 'a halt', timeoutMs: 20_000 });
+    await until(() => assignment.value.phase === 'halted', { what: 'a halt', timeoutMs: 40_000 });
     const { reason } = assignment.value;
     assert.match(
       reason,

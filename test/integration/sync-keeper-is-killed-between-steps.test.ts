@@ -17,7 +17,7 @@ const GUARANTEE = /"fairlead"."synchrony"/;
 describe('Fairlead is killed while it changes whom commits wait for', { skip: NO_AGENTS }, () => {
   let scene: KillScene;
   before(async () => {
-    scene = await KillScene.start({ replication: { mode: 'sync', copies: 1 } });
+    scene = await KillScene.start({ replication: { mode: 'sync', copies: 1 }, timeout: '5s' });
     await confirmed();
   });
   after(async () => {
@@ -33,7 +33,7 @@ describe('Fairlead is killed while it changes whom commits wait for', { skip: NO
         const only = guarantee?.length === 1 ? (guarantee[0].nodes as string[]) : [];
         return state === 'confirmed' && only.length === 1 && setting === `FIRST 1 ("${only[0]}")` ? only[0] : null;
       },
-      { what: 'a follower that counts', timeoutMs: 30_000 },
+      { what: 'a follower that counts', timeoutMs: 60_000 },
     );
 
   it('from no setting at all, by way of one that nobody can satisfy', { timeout: 3_600_000 }, async (t) => {
@@ -45,8 +45,12 @@ describe('Fairlead is killed while it changes whom commits wait for', { skip: NO
     const kills = await sweep(some, async (where) => {
       const startedMs = performance.now();
       const empty = async () => {
-        await scene.cluster.node('pg1').query(`ALTER SYSTEM SET synchronous_standby_names = ''`);
-        await scene.cluster.node('pg1').query('SELECT pg_reload_conf(), pg_sleep(0.02)');
+        const pg1 = scene.cluster.node('pg1');
+        await pg1.query(`ALTER SYSTEM SET synchronous_standby_names = ''`);
+        const [before] = await pg1.query<{ at: string }>('SELECT pg_conf_load_time()::text AS at');
+        await pg1.query('SELECT pg_reload_conf()');
+        const read = 'SELECT FROM pg_conf_load_time() AS at WHERE at > $1::timestamptz';
+        await until(async () => (await pg1.query(read, [before?.at])).length === 1, { what: 'pg1 to have read it' });
       };
       const done = async () => {
         const [row] = await scene.cluster.node('pg1').query<{ names: string }>(NAMES);

@@ -9,7 +9,7 @@ import { until } from '../support/wait.ts';
 async function restart(scene: SyncScene, when: () => boolean, unless: () => boolean): Promise<boolean> {
   const { synchrony, assignment } = scene.fairlead.app.cluster;
   const hit = await new Promise<boolean>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('neither happened within 30 s')), 30_000);
+    const timer = setTimeout(() => reject(new Error('neither happened within a minute')), 60_000);
     const look = () => {
       if (!when() && !unless()) return;
       clearTimeout(timer);
@@ -34,6 +34,7 @@ describe('sync: restarts in the middle of a change of followers', () => {
   after(() => scene?.stop());
 
   it('while it is away the follower dies: the next run replaces it', async () => {
+    await scene.state('confirmed');
     const old = scene.confirmed?.nodes[0] as string;
     await scene.stopFairlead();
     await scene.cluster.node(old).kill9();
@@ -46,6 +47,7 @@ describe('sync: restarts in the middle of a change of followers', () => {
   it('each setting on the way is one to go on from', { timeout: 120_000 }, async (t) => {
     const seen: string[] = [];
     for (let round = 0; round < 3; round++) {
+      await scene.state('confirmed');
       const old = scene.confirmed?.nodes[0] as string;
       const other = old === 'pg2' ? 'pg3' : 'pg2';
       const { nodes } = scene.fairlead.app.cluster;
@@ -90,12 +92,13 @@ describe('sync: restarts in the middle of a change of followers', () => {
   });
 
   it('in the middle of a failover: the promoted one ends synchronous', { timeout: 120_000 }, async () => {
-    const counted = scene.confirmed?.nodes[0] as string;
-    const other = counted === 'pg2' ? 'pg3' : 'pg2';
     const client = new pg.Client(scene.fairlead.url);
     client.on('error', () => {});
     await client.connect();
     await client.query('INSERT INTO kept VALUES (100)');
+    await scene.state('confirmed');
+    const counted = scene.confirmed?.nodes[0] as string;
+    const other = counted === 'pg2' ? 'pg3' : 'pg2';
     await scene.cluster.node('pg1').kill9();
     const promoted = () => scene.fairlead.app.cluster.assignment.value.primary === counted;
     assert.ok(await restart(scene, promoted, () => false));
@@ -147,8 +150,16 @@ describe('quorum: a Fairlead that starts where the primary is dead', () => {
     await scene.cluster.node('pg1').kill9();
     await scene.startFairlead();
     const { assignment } = scene.fairlead.app.cluster;
-    await until(() => assignment.value.phase === 'halted', { what: 'a halt', timeoutMs: 20_000 });
-    assert.match(assignment.value.reason, /pg3: .*did not see the primary alive.* 1 followers that do not answer/);
+    // a busy pg3 may count as one of them at first
+    const why = /pg3: .*did not see the primary alive.* 1 followers that do not answer/;
+    await until(
+      () => {
+        const { phase, reason } = assignment.value;
+        if (phase !== 'halted' || !why.test(reason)) throw new Error(`${phase}: ${reason}`);
+        return true;
+      },
+      { what: 'a halt', timeoutMs: 40_000 },
+    );
   });
 
   it('promotes the one that has everything once enough of them answer', async () => {

@@ -56,14 +56,23 @@ const ROUNDS: readonly Round[] = [
     name: 'one is frozen and still counts: nobody can know what it has, until it thaws',
     before: async (setting) => {
       const { scene, journal } = setting;
-      const there = journal.acknowledged.length;
-      await setting.node('pg2').freeze();
-      await until(() => journal.acknowledged.length > there + 20, { what: 'writes that it does not have', everyMs: 1 });
-      assert.deepEqual(scene.confirmed?.nodes, ['pg2', 'pg3'], 'it still counts');
+      const counts = () => String(scene.confirmed?.nodes) === 'pg2,pg3';
+      // on a busy machine it may cease to count before there were enough writes: then once more
+      await until(
+        async () => {
+          await setting.node('pg2').thaw();
+          await scene.counted(['pg2', 'pg3']);
+          const there = journal.acknowledged.length;
+          await setting.node('pg2').freeze();
+          await until(() => !counts() || journal.acknowledged.length > there + 20, { what: 'writes', everyMs: 1 });
+          return counts();
+        },
+        { what: 'writes that it does not have, while it still counts', timeoutMs: 60_000 },
+      );
     },
     after: async (setting) => {
       const { assignment } = setting.scene.fairlead.app.cluster;
-      await until(() => assignment.value.phase === 'halted', { what: 'a halt', timeoutMs: 20_000 });
+      await until(() => assignment.value.phase === 'halted', { what: 'a halt', timeoutMs: 40_000 });
       assert.match(
         assignment.value.reason,
         /pg3: it may lack acknowledged commits.* pg2 does not tell where it stands/,
@@ -77,7 +86,7 @@ const ROUNDS: readonly Round[] = [
 ];
 
 describe('quorum: any 1 of 2, the primary is killed under load', () => {
-  for (const round of ROUNDS) it(round.name, { timeout: 120_000 }, (t) => run(t, round));
+  for (const round of ROUNDS) it(round.name, { timeout: 240_000 }, (t) => run(t, round));
 });
 
 async function run(t: TestContext, round: Round): Promise<void> {
@@ -95,12 +104,12 @@ async function run(t: TestContext, round: Round): Promise<void> {
     const { assignment } = scene.fairlead.app.cluster;
     await until(() => assignment.value.phase === 'steady' && assignment.value.primary !== 'pg1', {
       what: `a new primary: ${assignment.value.reason}`,
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
     const winner = assignment.value.primary as string;
     assert.match(winner, round.winner);
     for (const { name } of scene.cluster.nodes.slice(1)) await scene.cluster.node(name).thaw();
-    await scene.state('confirmed', 30_000);
+    await scene.state('confirmed', 60_000);
     const movedMs = performance.now();
     const resumed = journal;
     await until(() => resumed.acknowledgedAfter(movedMs), { what: 'a write on the new primary', timeoutMs: 30_000 });

@@ -77,10 +77,10 @@ async function play(t: TestContext, mode: 'sync' | 'quorum', seed: number): Prom
     }
     await until(() => assignment.value.phase === 'steady' && assignment.value.primary !== 'pg1', {
       what: 'a new primary',
-      timeoutMs: 40_000,
+      timeoutMs: 60_000,
     });
     said.push('steady');
-    await scene.state('confirmed', 40_000);
+    await scene.state('confirmed', 60_000);
     said.push('confirmed');
     const winner = assignment.value.primary as string;
     const movedMs = performance.now();

@@ -41,7 +41,7 @@ describe('synchronous replication with the least privileges', () => {
     const counted = (names: string) =>
       until(() => synchrony.value?.state === 'confirmed' && String(synchrony.value.guarantee?.[0]?.nodes) === names, {
         what: `${names} to count`,
-        timeoutMs: 20_000,
+        timeoutMs: 40_000,
       });
     await counted('pg2,pg3');
     const told = fairlead.events.filter((event) => /application_name = pg\d in primary_conninfo/.test(event.message));

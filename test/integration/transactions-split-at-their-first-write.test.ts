@@ -17,7 +17,9 @@ describe('with routing.transactions: split', () => {
   before(async () => {
     cluster = await startTestCluster({ replicas: 1 });
     fairlead = await startFairlead(cluster, {
-      config: { failover: { mode: 'off' }, routing: { transactions: 'split', freshness_wait: '5s' } },
+      // on a busy machine the replica is to be read from all the same
+      config: { failover: { mode: 'off' }, routing: { transactions: 'split', freshness_wait: '5s', max_lag: '5min' } },
+      cluster: { probe_timeout: '10s' },
       auth: { users: { [cluster.superuser]: cluster.password, careful: 'careful' } },
     });
     await cluster.node('pg1').query(`

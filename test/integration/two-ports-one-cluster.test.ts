@@ -81,7 +81,8 @@ describe('a port that takes writes and a port that looks like a standby', () => 
   it('the read-only port reads from replicas, sees what was written, and writes nothing', async () => {
     const writer = await client(fairlead.url);
     const one = await client(readOnly);
-    assert.equal(await one.value('SELECT inet_server_port()'), String(cluster.node('pg2').port));
+    const onReplica = async () => (await one.value('SELECT inet_server_port()')) === String(cluster.node('pg2').port);
+    await until(onReplica, { what: 'a read on the replica' });
     await writer.query('INSERT INTO t VALUES (2)');
     const token = await writer.value('SHOW fairlead.token');
     await one.query(`SET fairlead.token = '${token}'`);

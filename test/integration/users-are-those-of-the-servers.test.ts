@@ -74,8 +74,14 @@ describe('users are those of the servers', () => {
     await sql(`CREATE ROLE late LOGIN PASSWORD 'one'`);
     await until(async () => (await logIn('late', 'one')) === 'late', { what: 'the new role to be let in' });
     await sql(`ALTER ROLE late PASSWORD 'two'`);
-    // the first attempt finds the old secret and forgets it
-    await until(async () => (await logIn('late', 'two')) === 'late', { timeoutMs: 3000, what: 'the new password' });
+    // an attempt finds the old secret and forgets it, unless that was asked for just before
+    let attempts = 0;
+    const renewed = async () => {
+      attempts++;
+      return (await logIn('late', 'two')) === 'late';
+    };
+    await until(renewed, { what: 'the new password', everyMs: 300 });
+    assert.ok(attempts <= 3, `${attempts} attempts`);
     assert.equal(await logIn('late', 'one'), '28P01');
     await sql('ALTER ROLE late NOLOGIN');
     await until(async () => (await logIn('late', 'two')).startsWith('28'), { what: 'NOLOGIN to be noticed' });
@@ -112,10 +118,10 @@ describe('users are those of the servers', () => {
       assert.equal(first, 'listed');
       await sql('DROP ROLE listed');
       const login = () => logIn('listed', 'pw', 'postgres', base);
-      await until(async () => (await login()).startsWith('28'), { timeoutMs: 3000, what: 'the drop to be noticed' });
+      await until(async () => (await login()).startsWith('28'), { what: 'the drop to be noticed' });
       // another role of that name does not get what the first one's connections could
       await sql(`CREATE ROLE listed LOGIN PASSWORD 'pw'`);
-      await until(async () => (await login()) === 'listed', { timeoutMs: 3000, what: 'the new role' });
+      await until(async () => (await login()) === 'listed', { what: 'the new role' });
       assert.equal(await logIn('Ann Other', 'first', 'postgres', base), '28P01');
     });
   });

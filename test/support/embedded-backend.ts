@@ -58,6 +58,6 @@ function testNode(node: EmbeddedNode): TestNode {
     freeze: async () => node.freeze(),
     thaw: async () => node.thaw(),
     start: () => node.start(),
-    stop: (mode) => node.stop(mode),
+    stop: (mode, patienceMs) => node.stop(mode, patienceMs),
   };
 }

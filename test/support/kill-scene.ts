@@ -40,6 +40,8 @@ export type Where = { readonly at: number | RegExp; readonly when: 'before' | 'a
 export type KillSceneOptions = {
   readonly replication?: ConfigInput['replication'];
   readonly notPromotable?: string;
+  /** Default 2s; longer where nobody is to be promoted. */
+  readonly timeout?: string;
 };
 
 export class KillScene {
@@ -108,8 +110,8 @@ export class KillScene {
         },
       ]),
     );
-    const { replication } = this.#options;
-    const config = { failover: { timeout: '2s' }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
+    const { replication, timeout = '2s' } = this.#options;
+    const config = { failover: { timeout }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
     const servers = { nodes, probe_interval: '150ms', probe_timeout: '500ms' };
     this.#fairlead = await startFairleadProcess(this.cluster, config, servers);
   }

@@ -93,7 +93,7 @@ export class PartitionScene {
   }
 
   /** That node is the primary and the controller is at rest. */
-  async steady(primary: string, timeoutMs = 20_000): Promise<void> {
+  async steady(primary: string, timeoutMs = 40_000): Promise<void> {
     await until(
       () => {
         const { phase, primary: now, reason } = this.assignment;
@@ -105,11 +105,11 @@ export class PartitionScene {
   }
 
   /** The reason that the controller gives for its phase comes to say this. */
-  async says(what: RegExp, timeoutMs = 15_000): Promise<void> {
+  async says(what: RegExp, timeoutMs = 30_000): Promise<void> {
     await until(() => what.test(this.assignment.reason) || this.#complain(), { what: String(what), timeoutMs });
   }
 
-  async state(node: string, state: string, timeoutMs = 20_000): Promise<void> {
+  async state(node: string, state: string, timeoutMs = 40_000): Promise<void> {
     await until(() => this.stateOf(node) === state || this.#complain(), { what: `${node} to be ${state}`, timeoutMs });
   }
 
@@ -122,7 +122,7 @@ export class PartitionScene {
     };
     await until(() => now() === `confirmed ${nodes}` || this.#complain(now()), {
       what: `${nodes} to count`,
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
     });
   }
 
@@ -133,7 +133,7 @@ export class PartitionScene {
     const { topology } = this.fairlead.app.cluster;
     await until(() => topology.value.replicas.length === replicas || this.#complain(), {
       what: `${replicas} replicas to serve reads`,
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
     });
     await this.journal.progress();
   }
@@ -144,7 +144,7 @@ export class PartitionScene {
     return kind === undefined ? events : events.filter((event: Json) => event.kind === kind);
   }
 
-  event(kind: string, timeoutMs = 15_000): Promise<Json> {
+  event(kind: string, timeoutMs = 30_000): Promise<Json> {
     return until(async () => (await this.events(kind))[0], { what: `an event ${kind}`, timeoutMs });
   }
 

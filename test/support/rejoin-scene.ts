@@ -7,6 +7,7 @@ import { AGENT_TOKEN, placesOfServer, startAgent, type TestAgent } from './agent
 import { startTestCluster, type TestCluster, type TestClusterOptions } from './cluster.ts';
 import { runCommandLine } from './command-line.ts';
 import { startFairlead, type TestFairlead } from './fairlead.ts';
+import { holdCopy } from './held-copy.ts';
 import { untilServing } from './serving.ts';
 import { queryOnce } from './test-cluster.ts';
 import { until } from './wait.ts';
@@ -111,6 +112,20 @@ export class RejoinScene {
   /** `fairlead rejoin …` against the running Fairlead. */
   rejoin(...args: readonly string[]) {
     return runCommandLine(['rejoin', ...args, '--http', this.fairlead.http]);
+  }
+
+  /** `fairlead rejoin NODE --clone`, held in the middle of the copy until `goOn` is called. */
+  async heldClone(name: string) {
+    for (;;) {
+      let over = false;
+      const under = this.rejoin(name, '--clone').finally(() => {
+        over = true;
+      });
+      const goOn = await holdCopy(this.cluster.node(this.primary), () => over);
+      if (goOn !== null) return { under, goOn };
+      // it was over before anybody looked: once more, for a server that does not run
+      process.kill(postmasterPid(this.agent(name).dataDirectory) as number, 'SIGKILL');
+    }
   }
 
   /** A command that works from the configuration, without the running Fairlead. */

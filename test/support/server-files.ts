@@ -13,9 +13,14 @@ async function put(node: TestNode, name: string, text: string): Promise<void> {
   chownSync(file, uid, gid);
 }
 
+/** Resolves when whoever connects finds what the files say: the views show it before the postmaster has read them. */
 async function reload(node: TestNode, done: () => Promise<boolean>): Promise<void> {
+  const [before] = await node.query<{ at: string }>('SELECT pg_conf_load_time()::text AS at');
   await node.query('SELECT pg_reload_conf()');
-  await until(done, { what: `${node.name} to have read its files` });
+  const later = 'SELECT FROM pg_conf_load_time() AS at WHERE at > $1::timestamptz';
+  await until(async () => (await node.query(later, [before?.at])).length === 1 && (await done()), {
+    what: `${node.name} to have read its files`,
+  });
 }
 
 /** Lines before what the test itself needs: superuser postgres comes in from this machine in any way. */

@@ -49,7 +49,7 @@ export class SubscribedScene {
           sub: { address: `${there.host}:${there.port}`, subscription: SUBSCRIPTION },
         },
       },
-      config: { failover: { mode, timeout: '1s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
+      config: { failover: { mode, timeout: '5s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
     };
     const fairlead = await startFairlead(cluster, options);
     await untilServing(fairlead, 1);
@@ -149,7 +149,7 @@ export class SubscribedScene {
         const { state, reason } = (await this.node('sub')) ?? {};
         throw new Error(`${route}; sub: ${state}, ${reason}`);
       },
-      { what: `${read} on ${node}`, timeoutMs: 20_000 },
+      { what: `${read} on ${node}`, timeoutMs: 40_000 },
     );
   }
 }

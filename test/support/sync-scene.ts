@@ -75,19 +75,19 @@ export class SyncScene {
     return guarantee?.length === 1 && only !== undefined ? { copies: only.copies, nodes: only.nodes } : null;
   }
 
-  async state(state: Synchrony['state'], timeoutMs = 20_000): Promise<Synchrony> {
+  async state(state: Synchrony['state'], timeoutMs = 40_000): Promise<Synchrony> {
     await until(() => this.synchrony.state === state, { what: `state ${state}`, timeoutMs });
     return this.synchrony;
   }
 
   /** Resolves when exactly these followers count. */
-  async counted(nodes: readonly string[], timeoutMs = 20_000): Promise<void> {
+  async counted(nodes: readonly string[], timeoutMs = 40_000): Promise<void> {
     const there = () =>
       this.synchrony.state === 'confirmed' && String(this.confirmed?.nodes) === String([...nodes].sort());
     await until(there, { what: `${nodes} to count`, timeoutMs });
   }
 
-  async steady(primary: string, timeoutMs = 20_000): Promise<void> {
+  async steady(primary: string, timeoutMs = 40_000): Promise<void> {
     const { assignment } = this.fairlead.app.cluster;
     await until(() => assignment.value.phase === 'steady' && assignment.value.primary === primary, {
       what: `${primary} to be the primary`,
@@ -107,7 +107,7 @@ export class SyncScene {
   }
 
   /** The newest event of that kind, once there is one. */
-  event(kind: string, timeoutMs = 15_000): Promise<Json> {
+  event(kind: string, timeoutMs = 30_000): Promise<Json> {
     return until(async () => (await this.events(kind))[0], { what: `an event ${kind}`, timeoutMs });
   }
 

@@ -20,7 +20,8 @@ export type TestNode = {
   thaw(): Promise<void>;
   /** Starts a killed or stopped server again, as it was; resolves when it answers. */
   start(): Promise<void>;
-  stop(mode?: 'fast' | 'immediate'): Promise<void>;
+  /** @param patienceMs after this everything is killed */
+  stop(mode?: 'fast' | 'immediate', patienceMs?: number): Promise<void>;
 };
 
 export type TestCluster = {

@@ -437,7 +437,7 @@ describe('ConsoleSession', () => {
     socket.write(query('SHOW HELP').subarray(0, 8));
     socket.destroy();
     await once(socket, 'close');
-    for (let turn = 0; fixture.clients > 0 && turn < 1000; turn++) {
+    for (let turn = 0; fixture.clients > 0 && turn < 4000; turn++) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     assert.equal(fixture.clients, 0);

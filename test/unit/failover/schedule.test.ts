@@ -51,7 +51,7 @@ describe('a switchover that is scheduled', () => {
 
   it('is made when its time has come, once', async () => {
     const schedule = start();
-    schedule.set({ to: 'pg2', waitMs: 700 }, Date.now() + 300);
+    schedule.set({ to: 'pg2', waitMs: 700 }, Date.now() + 1000);
     assert.equal(cluster.operator.value.scheduled?.to, 'pg2');
     assert.throws(() => schedule.set({}, Date.now() + 9000), /scheduled already/);
     assert.deepEqual(made, []);
@@ -63,7 +63,7 @@ describe('a switchover that is scheduled', () => {
 
   it('that is refused then is told, and not tried again', async () => {
     refusal = new FairleadError('refused', 'there is no replica');
-    start().set({}, Date.now() + 50);
+    start().set({}, Date.now() + 1000);
     await until(() => kinds().includes('switchover-refused'), { what: 'the refusal' });
     assert.match(events.at(-1)?.message ?? '', /was not made, and is not tried again: there is no replica/);
     assert.equal(made.length, 1);

@@ -57,7 +57,7 @@ describe('authentication', () => {
     for (const secret of secrets) {
       const { done } = await scram({ secret }, 'wrong');
       const tookMs = await durationMs(done);
-      assert.ok(tookMs >= 45 && tookMs < 500, `${secret?.kind}: ${tookMs} ms`);
+      assert.ok(tookMs >= 45 && tookMs < 5000, `${secret?.kind}: ${tookMs} ms`);
     }
     for (const secret of secrets) {
       const authentication = new Authentication({ ...base, method: 'password', secret });
