@@ -36,6 +36,7 @@ describe('sessions that keep their server connection', () => {
     const blocker = await open('BEGIN');
     await blocker.query('INSERT INTO kept VALUES (0)');
     const made = httpPost(`${fairlead.http}/api/switchover`, { to: 'pg2', wait });
+    made.catch(() => {});
     await until(() => handingOver() === 'pg1', { what: 'the switchover to have begun' });
     return { made, blocker };
   }

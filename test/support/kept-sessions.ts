@@ -190,10 +190,15 @@ export class KeptSessions {
   /** What each has heard last when its connection is closed; null: nothing that told of the end. */
   async lastWords(): Promise<Record<string, Heard | null>> {
     const heard: Record<string, Heard | null> = {};
-    for (const [name, client] of this.#clients) {
-      client.socket.resume();
-      heard[name] = await lastWord(client);
+    for (const { socket } of this.#clients.values()) {
+      // slowly: what was said last is still under way when the connection is closed
+      socket.on('data', () => {
+        socket.pause();
+        setTimeout(() => socket.resume(), 5);
+      });
+      socket.resume();
     }
+    for (const [name, client] of this.#clients) heard[name] = await lastWord(client);
     return heard;
   }
 
