@@ -40,7 +40,7 @@ export type HandedOver = {
 };
 
 /**
- * The planned way to a standstill: traffic is held already; the old primary is made read-only and emptied of clients, and the
+ * The planned way to a standstill: traffic is held already; the old primary is emptied of clients and made read-only, and the
  * target receives and replays its last byte. When anything fails all of it is undone.
  * @throws Error with the reason; the old primary takes writes again.
  */
