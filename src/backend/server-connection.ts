@@ -55,7 +55,8 @@ export class ServerConnection {
   readonly #socket: Socket;
   readonly login: LoggedIn;
   readonly exchanges = new ExchangeQueue();
-  #closed = false;
+  /** Why it is closed; null while it is not. */
+  gone: FairleadError | null = null;
   readonly #output: ServerOutput;
   readonly #replies = new ServerReplies(this);
   #paused = false;
@@ -85,7 +86,7 @@ export class ServerConnection {
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.gone !== null;
   }
 
   /** Exchanges in flight. */
@@ -108,10 +109,7 @@ export class ServerConnection {
 
   /** Appends an exchange; its bytes are written with those of the same event-loop turn. */
   submit(exchange: Exchange, bytes: readonly Buffer[]): void {
-    if (this.#closed) {
-      exchange.owner.lost(exchange, this.#lostError('connection lost'));
-      return;
-    }
+    if (this.gone !== null) return exchange.owner.lost(exchange, this.gone);
     this.exchanges.push(exchange);
     // at the end of the turn, also where nobody else has anything to say: what the turn tells of dead servers comes before, and what was
     // not sent to one is not of unknown outcome
@@ -120,7 +118,7 @@ export class ServerConnection {
 
   /** More bytes for the exchange at the tail: CopyData, the rest of a batch. */
   write(bytes: readonly Buffer[]): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     this.#output.write(bytes);
   }
 
@@ -150,7 +148,7 @@ export class ServerConnection {
 
   /** Asks the server to cancel what runs now. The connection is not given to anybody else before the request is through. */
   cancel(): void {
-    if (!this.#closed) this.#cancels.send(this.login, this);
+    if (!this.closed) this.#cancels.send(this.login, this);
   }
 
   /** The same for an exchange that may share the connection, and is at the head: what stands behind it is not hit. */
@@ -182,7 +180,7 @@ export class ServerConnection {
 
   /** Ends an idle connection politely. */
   end(): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     this.#socket.write(TERMINATE);
     this.destroy('closed by the pool');
   }
@@ -194,14 +192,14 @@ export class ServerConnection {
 
   /** Cuts the connection; exchanges in flight are lost with `reason`. */
   destroy(reason: string): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.closed) return;
+    const error = this.#lostError(reason);
+    this.gone = error;
     // what is in flight must not arrive later: its outcome is told now, and the server may be given up
     if (this.depth > 0) abortSocket(this.#socket);
     else this.#socket.destroy();
     this.#output.end();
     this.host.closed(this);
-    const error = this.#lostError(reason);
     const { holder } = this;
     this.holder = null;
     for (const exchange of this.exchanges.drain()) exchange.owner.lost(exchange, error);

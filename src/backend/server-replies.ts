@@ -12,6 +12,9 @@ import type { ServerConnection } from './server-connection.ts';
 const STREAMED = new Uint8Array(256);
 for (const type of [SERVER.DATA_ROW, SERVER.COPY_DATA, SERVER.FUNCTION_RESULT]) STREAMED[type] = 1;
 
+/** Rows up to here are passed on whole: a client in the middle of one could not be told that the rest does not come. */
+const WHOLE_BYTES = 256 * 1024;
+
 /** Of what is not matched with anything expected these just go along; what ends the rows only if nothing is held back. */
 const ROWS_END = SERVER.COMMAND_COMPLETE;
 const PASSED = new Uint8Array(256);
@@ -34,8 +37,19 @@ export class ServerReplies {
 
   /** A chunk from the server. */
   feed(chunk: Buffer): void {
-    const buffer = this.#carry.join(chunk);
-    if (buffer === null) return;
+    let rest = chunk;
+    // what began in the chunk before is completed by itself: the rest of this one is not copied for that
+    while (this.#carry.pending && rest.length > 0) {
+      const { missing } = this.#carry;
+      const buffer = this.#carry.join(rest.subarray(0, missing));
+      rest = rest.subarray(missing);
+      if (buffer !== null) this.#read(buffer);
+      if (this.#connection.closed) return;
+    }
+    if (rest.length > 0) this.#read(rest);
+  }
+
+  #read(buffer: Buffer): void {
     const size = buffer.length;
     let pos = 0;
     let from = 0;
@@ -49,6 +63,7 @@ export class ServerReplies {
       if (length < HEADER_BYTES) return this.#connection.destroy('malformed message from the server');
       const end = pos + length;
       if (STREAMED[type] === 1) {
+        if (end > size && length <= WHOLE_BYTES) break;
         const exchange = this.#connection.exchanges.head;
         if (exchange !== undefined && exchange.held !== null) {
           if (exchange.held.length > 0) {

@@ -6,6 +6,8 @@ export { FENCE_NAME };
 
 const STATEMENT_MS = 3000;
 const CHECK_MS = 3000;
+/** Sessions that do not end within this end behind the fence, or the hand-over is given up. */
+const DISMISS_MS = 1000;
 
 /** Sessions of clients that we may end: no walsenders, none of our own, and superusers' only when we are one. */
 export const CLIENTS = `pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
@@ -71,7 +73,16 @@ export async function quell(nodes: ControlNodes, node: string, epoch: number): P
 }
 
 /**
- * The same for one that hands over, in fewer steps, because clients wait: its transactions have ended, and the target will have whatever a
+ * Ends the sessions of clients on one that is about to hand over. A session that has a temporary table drops it at its end, and that is a
+ * commit: behind the fence it would wait for a follower that does not exist, and could not be ended any more.
+ * @throws ControlError
+ */
+export async function dismiss(nodes: ControlNodes, node: string): Promise<void> {
+  await clientsEnd(nodes, node, await confirm(nodes, node, 'true'), DISMISS_MS);
+}
+
+/**
+ * As `quell`, for one that hands over, in fewer steps, because clients wait: its transactions have ended, and the target will have whatever a
  * session that is ended while it waits for a synchronous standby commits.
  * @param covered what `coverOf` gave
  * @throws ControlError, or Error when the settings did not take.
@@ -94,11 +105,15 @@ function unacknowledged(epoch: number, covered: Covered) {
 
 /** @param sinceText whoever connected before this instant of the server may not have seen the settings */
 async function endClients(nodes: ControlNodes, node: string, sinceText: string): Promise<void> {
-  const ended = await until(CHECK_MS, async () => {
+  if (!(await clientsEnd(nodes, node, sinceText, CHECK_MS))) throw new Error('client sessions do not end');
+}
+
+async function clientsEnd(nodes: ControlNodes, node: string, sinceText: string, limitMs: number): Promise<boolean> {
+  const ended = await until(limitMs, async () => {
     const [row] = await nodes.query<{ left: number }>(node, END_CLIENTS, [sinceText], STATEMENT_MS);
     return row?.left === 0 ? true : null;
   });
-  if (ended === null) throw new Error('client sessions do not end');
+  return ended === true;
 }
 
 /** Those that come later are ended as well, and not waited for. */

@@ -1,7 +1,7 @@
 import { nowMs } from '../core/clock.ts';
 import { endOfLastRecord, formatLsn, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
-import { type Covered, coverOf, putBack, quellAtOnce } from './fence.ts';
+import { type Covered, coverOf, dismiss, putBack, quellAtOnce } from './fence.ts';
 import { freeze, standing, thaw } from './freeze.ts';
 import { Laps, type Steps } from './laps.ts';
 import { patiently } from './patiently.ts';
@@ -40,7 +40,7 @@ export type HandedOver = {
 };
 
 /**
- * The planned way to a standstill: traffic is held already; the old primary is made read-only and emptied of clients, and the
+ * The planned way to a standstill: traffic is held already; the old primary is emptied of clients and made read-only, and the
  * target receives and replays its last byte. When anything fails all of it is undone.
  * @throws Error with the reason; the old primary takes writes again.
  */
@@ -55,6 +55,8 @@ export async function handOver(nodes: ControlNodes, upstreams: Upstreams, plan: 
     const [cover] = await Promise.all([coverOf(nodes, from), plan.prepare(), quiet]);
     laps.lap('transactions');
     covered = cover;
+    // before the others stop: with synchronous replication it may be them that what a session does at its end waits for
+    await dismiss(nodes, from);
     // they only have to stop before the promotion
     stopping = freezeAll(nodes, upstreams, plan);
     await quellAtOnce(nodes, from, plan.epoch, cover);

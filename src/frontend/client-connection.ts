@@ -12,6 +12,10 @@ const BACKLOG_BYTES = 256 * 1024;
 /** What is left when the session ends is given up after so long without progress. */
 const LINGER_MS = 10_000;
 
+/** A client that was told the end, and goes on all the same, is not waited for any longer. */
+const FAREWELL_MS = 1000;
+const LONGEST_FAREWELL_MS = 60_000;
+
 /** What happens to the socket apart from its messages. */
 export type ClientEvents = {
   /** The client is gone. May be called more than once. */
@@ -84,15 +88,30 @@ export class ClientConnection {
     if (!this.#ended) this.#socket.resume();
   }
 
-  /** Sends what is left and closes. */
-  end(): void {
+  /**
+   * Sends what is left and closes.
+   * @param told the client hears why, and may not know yet: what it still sends is read and forgotten, because a socket that is closed with bytes
+   * unread is reset, and what the client has not read by then is lost
+   */
+  end(told: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
+    const socket = this.#socket;
     this.#reader.end();
     this.output.flush();
-    this.#socket.end();
-    this.#socket.destroySoon();
+    const close = () => socket.destroy();
     // whoever does not take the rest is not waited for
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    socket.setTimeout(LINGER_MS, close);
+    if (!told) {
+      socket.end();
+      return socket.destroySoon();
+    }
+    let timer = setTimeout(close, LONGEST_FAREWELL_MS).unref();
+    socket.once('close', () => clearTimeout(timer));
+    socket.end(() => {
+      clearTimeout(timer);
+      timer = setTimeout(close, FAREWELL_MS).unref();
+    });
+    socket.resume();
   }
 }

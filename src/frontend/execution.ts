@@ -15,6 +15,7 @@ import type { Transaction } from './client-output.ts';
 import { CommitOutcome } from './commit-outcome.ts';
 import { readBack, restoreSettings } from './effects.ts';
 import type { ExecutionHost, ExecutionState } from './execution-host.ts';
+import { mustWait, whyLost } from './hand-over.ts';
 import { settleAt } from './home.ts';
 import { Link } from './link.ts';
 import { afterLoss, endOfPinned, type FinalLoss, lostTransaction } from './loss.ts';
@@ -94,9 +95,14 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     if (this.start.concerns(work, this.transaction)) this.link = this.start.leave(this.link as Link, work);
     const link = this.link;
     if (link === null) return this.#seek(work);
-    if (!link.connection.cancelling) return this.#apply(link);
+    if (this.transaction !== 'none' || !mustWait(link, work, this.#services)) return this.#use(link);
+    this.placement ??= new Placement(this.#services, this);
+    this.placement.keep(link.node.name, () => this.#use(link));
+  }
+
+  #use(link: Link): void {
     // a cancel request under way is meant for what ran before
-    link.connection.afterCancel(() => this.link === link && this.#apply(link));
+    link.connection.afterCancel(() => this.#apply(link));
   }
 
   /** The accepted request was answered by ourselves. `ended`: a transaction that was lost is over with it. */
@@ -118,10 +124,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     else if (this.state === 'active') return this.sharedRead.cancel();
     if (this.state !== 'waiting') return false;
     // with a link its settings are being applied: what the client believes to run is refused when its turn comes
-    if (this.link !== null) this.#cancelEarly = this.transaction === 'none';
+    const applying = this.link !== null && this.placement?.keeps !== true;
+    if (applying) this.#cancelEarly = this.transaction === 'none';
     else this.placement?.abort();
     if (this.link === null && this.start.abandon()) this.transaction = 'lost';
-    return this.link === null;
+    return !applying;
   }
 
   /** The client has caught up with what was relayed to it. */
@@ -145,18 +152,6 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     else link?.leave(idle, this.memory.pinned !== null, this.settings.now);
   }
 
-  /** Runs the request at once among the reads of other sessions. @returns false when it is not one of those, or has to wait */
-  join(work: Work): boolean {
-    if (this.link !== null || this.keepsLink) return false;
-    this.state = 'active';
-    this.#cancelEarly = false;
-    this.work = work;
-    if (this.sharedRead.join(work)) return true;
-    this.state = 'idle';
-    this.work = null;
-    return false;
-  }
-
   sharedAnswered(route: LastRoute): void {
     this.statements.lastRoute = route;
     this.work = null;
@@ -165,8 +160,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   }
 
   rerun(work: Work): void {
-    this.statements.accept(work);
-    this.state = 'waiting';
+    this.accept(work);
     this.#seek(work);
   }
 
@@ -177,10 +171,11 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   }
 
   #seek(work: Work): void {
-    const { schema } = this.#requests;
     const rider = this.keepsLink ? null : this.sharedRead.rider(work);
     this.placement ??= new Placement(this.#services, this);
-    this.placement.seek(placementRequest(this.#client, work, this, schema, this.#services.config(), rider));
+    this.placement.seek(
+      placementRequest(this.#client, work, this, this.#requests.schema, this.#services.config(), rider),
+    );
   }
 
   placed(where: Placed): void {
@@ -192,9 +187,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.link = link;
     this.outcome.meets(link);
     if (!link.readOnly) this.#home = settleAt(where.connection, this.#home, this);
-    this.#host.listening.beforeUse(link, () => {
-      if (this.link === link) this.#apply(link);
-    });
+    this.#host.listening.beforeUse(link, () => this.#apply(link));
   }
 
   unplaceable(error: FairleadError): void {
@@ -202,19 +195,20 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   }
 
   #apply(link: Link): void {
+    if (this.link !== link) return;
     const work = this.work as Work;
     const { start, memory, statements } = this;
     statements.begin(work);
     const needs = needsOf(link, work, this.transaction, start, memory, statements.sequences, this.#variant);
     if (needs === null) return this.#submit(link);
     readyLink(link, needs, (error) => {
-      const { inTransaction } = needs;
       if (this.state === 'closed' || this.link !== link) return;
-      if (error === null || (inTransaction && error.code === 'connection_lost')) return this.#submit(link);
-      if (inTransaction) this.transaction = 'failed';
-      if (inTransaction || error.code === 'outdated_types') return this.#fail(error, work.synced);
+      if (error === null || (needs.inTransaction && error.code === 'connection_lost')) return this.#submit(link);
+      if (needs.inTransaction) this.transaction = 'failed';
+      if (needs.inTransaction || error.code === 'outdated_types') return this.#fail(error, work.synced);
       this.link = null;
       link.drop('settings not applied');
+      if (memory.pinned !== null && !link.fresh) return this.#host.terminate(endOfPinned(error, memory.pinned));
       return error.code === 'connection_lost' ? this.#again(link, null) : this.#fail(error, work.synced);
     });
   }
@@ -261,10 +255,9 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   finished(exchange: Exchange, status: number): void {
     if (this.state === 'closed') return;
     const [link, work] = [this.link as Link, this.work as Work];
-    const before = this.transaction;
     const now = status === STATUS.IDLE ? 'none' : status === STATUS.TRANSACTION ? 'open' : 'failed';
+    const { memory, statements, transaction: before } = this;
     this.transaction = now;
-    const { memory, statements } = this;
     const { running } = statements;
     const [succeeded, certain] = [exchange.sqlState === null, ranAll(work, running)];
     statements.answered(link, work, exchange, before, now, certain);
@@ -314,11 +307,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
 
   lost(exchange: Exchange, error: FairleadError): void {
     if (this.state === 'closed') return;
-    const [work, inTransaction] = [this.work as Work, this.transaction !== 'none'];
-    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.statements.all, work, error);
+    const [link, work, inTransaction] = [this.link as Link, this.work as Work, this.transaction !== 'none'];
+    const why = whyLost(error, link, this.#services);
+    const loss = afterLoss(inTransaction, this.memory.pinned !== null, exchange, this.statements.all, work, why);
     this.underWay.end();
     work.losses++;
-    if (loss.kind === 'again') return this.#again(this.link as Link, null);
+    if (loss.kind === 'again') return this.#again(link, null);
     this.link = null;
     if (loss.kind === 'error' && this.outcome.search(exchange, loss.error)) this.state = 'waiting';
     else this.#endLost(exchange, loss);
@@ -345,14 +339,20 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   }
 
   closed(error: FairleadError): void {
-    if (this.link === null || this.state !== 'idle') return;
+    const { link } = this;
+    const held = this.placement?.keeps === true;
+    // whoever uses it is told
+    if (link === null || (this.state !== 'idle' && !held)) return;
+    if (held) this.placement?.abort();
     this.link = null;
-    if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(error, this.memory.pinned));
+    const why = whyLost(error, link, this.#services);
+    if (this.memory.pinned !== null) return this.#host.terminate(endOfPinned(why, this.memory.pinned));
+    if (held) return this.#seek(this.work as Work);
     if (this.transaction === 'none') return;
     this.start.end();
     this.#host.listening.answered([], false, 'open', 'none');
     this.transaction = 'lost';
-    this.#host.lostSilently(lostTransaction(error));
+    this.#host.lostSilently(lostTransaction(why));
   }
 
   #transactionEnded(): void {
@@ -367,12 +367,12 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
   /** The link is given back unless something keeps it. */
   #rest(skip: boolean): void {
     const link = this.link;
+    this.state = 'idle';
     if (link !== null && (link.shared || !this.keepsLink)) {
       this.link = null;
       link.release();
       this.statements.rested();
-    }
-    this.state = 'idle';
+    } else if (link?.connection.gone) this.closed(link.connection.gone);
     this.#host.rested(skip);
   }
 

@@ -38,10 +38,11 @@ export function afterLoss(
   if (exchange.midMessage) return { kind: 'close' };
   const mayCommit = exchange.sent && (verdicts.some(mayEndTransaction) || work.kind === 'stream');
   const read = verdicts.length > 0 && verdicts.every((verdict) => verdict.class === 'read');
+  const changesNothing = read || (verdicts.length > 0 && verdicts.every(({ mayWrite }) => mayWrite === false));
   if (verdicts.some(endsItself) && (error.cause as ErrorFields | undefined)?.sqlState === '57P01')
     return { kind: 'fatal', error: endOfSession(error, 'the session ended itself') };
   if (pinned) {
-    const known = inTransaction ? !mayCommit : read || !exchange.sent;
+    const known = inTransaction ? !mayCommit : changesNothing || !exchange.sent;
     const why = 'state of the session was lost with the server connection';
     return { kind: 'fatal', error: known ? endOfSession(error, why) : unknownOutcome(`${error.message}; ${why}`) };
   }
@@ -77,7 +78,7 @@ export function endOfSession(lost: FairleadError, why: string): FairleadError {
   const said = lost.cause as ErrorFields | undefined;
   return said === undefined
     ? new FairleadError('session_lost', `${lost.message}; ${why}`)
-    : new SaidByServer(said, why);
+    : new SaidByServer(said, `reconnect: ${why}`);
 }
 
 /** The session kept its server connection, and cannot go on without it. */

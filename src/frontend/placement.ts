@@ -54,6 +54,8 @@ export class Placement implements Checkout, Expiring {
   #holdUntilMs = NEVER;
   #pool: Pool | null = null;
   #node: TopologyNode | null = null;
+  /** The node that its session keeps a connection to, while that hands over. */
+  #kept: { readonly node: string; readonly then: () => void } | null = null;
   #reason: RouteReason = 'write';
   #floor: Lsn | null = null;
   /** When the checkout began to wait. */
@@ -91,6 +93,18 @@ export class Placement implements Checkout, Expiring {
     this.#place();
   }
 
+  /** Its session keeps a connection to a node that hands over: `then` is called when that takes writes again, `unplaceable` when that takes too long. */
+  keep(node: string, then: () => void): void {
+    this.#kept = { node, then };
+    this.#holdUntilMs = NEVER;
+    this.#hold();
+  }
+
+  /** True while a request waits for the connection that its session keeps. */
+  get keeps(): boolean {
+    return this.#kept !== null;
+  }
+
   /** Gives up without calling anybody. */
   abort(): void {
     this.#leave();
@@ -119,8 +133,12 @@ export class Placement implements Checkout, Expiring {
 
   topologyChanged(): void {
     if (this.#state !== 'hold') return;
+    const kept = this.#kept;
+    if (kept === null) return this.#wake();
+    // where somebody else is the primary the connection ends
+    if (this.#services.cluster.topology.value.primary?.name !== kept.node) return this.#services.holdRoom.enter(this);
     this.#leave();
-    this.#place();
+    kept.then();
   }
 
   expire(): void {
@@ -134,7 +152,7 @@ export class Placement implements Checkout, Expiring {
       this.#waitOver = true;
       return this.#place();
     }
-    if (state === 'hold') return this.#fail(this.#noPrimary());
+    if (state === 'hold') return this.#fail(noPrimary(this.#services));
     if (state !== 'checkout' || pool === null) return;
     const { pool: limits, failover } = this.#services.config();
     if (pool.failing !== null) {
@@ -177,16 +195,18 @@ export class Placement implements Checkout, Expiring {
         });
         return;
       }
-      case 'hold': {
-        this.#state = 'hold';
-        if (this.#holdUntilMs === NEVER) this.#holdUntilMs = nowMs() + this.#services.config().failover.hold;
-        const paused = this.#services.cluster.topology.value.paused || this.#databasePaused(request);
-        this.#services.deadlines.set(this, paused ? NEVER : this.#holdUntilMs);
-        return this.#services.holdRoom.enter(this);
-      }
+      case 'hold':
+        return this.#hold(this.#services.cluster.topology.value.paused || this.#databasePaused(request));
       default:
         decision satisfies never;
     }
+  }
+
+  #hold(paused = false): void {
+    this.#state = 'hold';
+    if (this.#holdUntilMs === NEVER) this.#holdUntilMs = nowMs() + this.#services.config().failover.hold;
+    this.#services.deadlines.set(this, paused ? NEVER : this.#holdUntilMs);
+    this.#services.holdRoom.enter(this);
   }
 
   #decide(request: PlacementRequest): RouteDecision {
@@ -281,6 +301,7 @@ export class Placement implements Checkout, Expiring {
     this.#generation++;
     if (this.#state === 'hold') this.#services.holdRoom.leave(this);
     if (this.#state === 'checkout') this.#pool?.withdraw(this);
+    this.#kept = null;
     this.#state = 'none';
   }
 
@@ -288,13 +309,14 @@ export class Placement implements Checkout, Expiring {
     this.#request = null;
     this.#client.unplaceable(error);
   }
+}
 
-  #noPrimary(): FairleadError {
-    const { reason, phase, primary } = this.#services.cluster.topology.value;
-    if (primary !== null) {
-      return new FairleadError('no_primary', 'Fairlead stood still, and the primary has not answered since');
-    }
-    const { hold } = this.#services.config().failover;
-    return new FairleadError('no_primary', `there has been no primary for ${hold} ms (${phase}: ${reason})`);
+/** Nobody has been primary for as long as clients wait. */
+export function noPrimary({ cluster, config }: Services): FairleadError {
+  const { reason, phase, primary } = cluster.topology.value;
+  if (primary !== null) {
+    return new FairleadError('no_primary', 'Fairlead stood still, and the primary has not answered since');
   }
+  const { hold } = config().failover;
+  return new FairleadError('no_primary', `there has been no primary for ${hold} ms (${phase}: ${reason})`);
 }

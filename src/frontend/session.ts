@@ -152,17 +152,21 @@ export class Session implements FrameSink, ClientEvents, ExecutionHost, OwnAnswe
   terminate(error: FairleadError): void {
     if (this.state === 'closed') return;
     this.#output.fatal(error);
-    this.close();
+    this.#close(true);
   }
 
   /** The client is gone, or shall be. */
   close(): void {
+    this.#close(false);
+  }
+
+  #close(told: boolean): void {
     if (this.state === 'closed') return;
     this.#execution.close();
     this.#clock.stop();
     this.#linger?.heard(false);
     this.listening.end();
-    this.#connection.end();
+    this.#connection.end(told);
     this.#ended(this);
   }
 
@@ -258,7 +262,7 @@ export class Session implements FrameSink, ClientEvents, ExecutionHost, OwnAnswe
   #work(work: Work): void {
     const execution = this.#execution;
     this.lastRequestMs = work.startedMs;
-    if (execution.join(work)) return this.#clock.began();
+    if (execution.sharedRead.join(work)) return this.#clock.began();
     const { link, transaction } = execution;
     for (const { vacates } of work.verdicts) {
       if (vacates !== undefined) this.#services.databases.expect(vacates);
@@ -287,6 +291,7 @@ export class Session implements FrameSink, ClientEvents, ExecutionHost, OwnAnswe
   }
 
   rested(skip: boolean): void {
+    if (this.state === 'closed') return;
     if (skip) this.#skipToSync = true;
     this.listening.flush();
     if (this.#services.lifecycle.draining && !this.inTransaction) return this.drain();

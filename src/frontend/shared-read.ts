@@ -12,7 +12,7 @@ import { Causality } from '../routing/causality.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import { nextTurn, type ReadRequest, routeRead } from '../routing/route-read.ts';
 import { accountShared, type LastRoute } from './accounting.ts';
-import type { ExecutionHost } from './execution-host.ts';
+import type { ExecutionHost, ExecutionState } from './execution-host.ts';
 import type { Link } from './link.ts';
 import { afterLoss, type FinalLoss } from './loss.ts';
 import type { Placed } from './placement.ts';
@@ -32,7 +32,11 @@ const SMALL_BYTES = 16 * 1024;
 /** The session whose reads they are. */
 export type SharedReadHost = Known & {
   /** The request at hand. */
-  readonly work: Work | null;
+  work: Work | null;
+  state: ExecutionState;
+  /** It has a server connection to itself, or will keep the next one. */
+  readonly link: Link | null;
+  readonly keepsLink: boolean;
   /** Where a read was answered that shared its connection, ReadyForQuery included. */
   sharedAnswered(route: LastRoute): void;
   /** It is to run once more, on a server connection that it has to itself. */
@@ -163,8 +167,19 @@ export class SharedRead implements ExchangeOwner, Rider {
     };
   }
 
-  /** Runs it at once if there is a place for it. @returns false when there is none */
+  /** Takes on a request and runs it at once, if it is such a read and there is a place for it. */
   join(work: Work): boolean {
+    const host = this.#host;
+    if (host.link !== null || host.keepsLink) return false;
+    host.state = 'active';
+    host.work = work;
+    if (this.#join(work)) return true;
+    host.state = 'idle';
+    host.work = null;
+    return false;
+  }
+
+  #join(work: Work): boolean {
     this.#sample(work);
     const pace = this.#mayShare ? paceOf(work) : null;
     if (pace?.quick !== true || this.#client.readOnly) return false;

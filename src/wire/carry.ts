@@ -14,6 +14,16 @@ export class Carry {
     this.#wanted = this.#bytes < HEADER_BYTES ? HEADER_BYTES : lengthAt(chunk, pos);
   }
 
+  /** True while the beginning of a message is kept. */
+  get pending(): boolean {
+    return this.#bytes > 0;
+  }
+
+  /** How many more bytes make a message of it, or a header. */
+  get missing(): number {
+    return this.#wanted - this.#bytes;
+  }
+
   /** @returns what was kept with this chunk behind it, or null while that is still less than a message. */
   join(chunk: Buffer): Buffer | null {
     if (this.#bytes === 0) return chunk;

@@ -31,3 +31,23 @@ describe('a server connection that breaks in a transaction', () => {
     assert.deepEqual(inTransaction('end', false), ['none', '40001']);
   });
 });
+
+/** What a session is told that kept the connection for its state, outside of a transaction. */
+function pinned(statement: Partial<Verdict>, sent: boolean): string {
+  const exchange = new Exchange(owner, false, 0);
+  exchange.sent = sent;
+  const verdicts = [{ statements: 1, ...statement } as Verdict];
+  const work = { kind: 'query', verdicts, synced: true, losses: 0 } as unknown as Work;
+  const loss = afterLoss(false, true, exchange, verdicts, work, error);
+  return loss.kind === 'fatal' ? loss.error.sqlState : loss.kind;
+}
+
+describe('a server connection that breaks under a session that keeps it', () => {
+  it('ends it: of unknown outcome is only what was sent and may have changed something', () => {
+    assert.equal(pinned({ class: 'write', mayWrite: true }, true), '08007');
+    assert.equal(pinned({ class: 'copy' }, true), '08007');
+    assert.equal(pinned({ class: 'write', mayWrite: true }, false), '57P01');
+    assert.equal(pinned({ class: 'copy', mayWrite: false }, true), '57P01');
+    assert.equal(pinned({ class: 'read' }, true), '57P01');
+  });
+});
