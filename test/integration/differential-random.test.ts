@@ -2,9 +2,9 @@ import { after, before, describe, it } from 'node:test';
 import { forgiven } from '../differential/forgiven.ts';
 import { randomConversation } from '../differential/random-conversation.ts';
 import { assertSame, Differential } from '../support/differential.ts';
+import { SEED } from '../support/seed.ts';
 
 /** FAIRLEAD_SEED=… begins with that conversation; FAIRLEAD_ROUNDS=1 stays with it. */
-const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
 const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 250);
 
 describe(`random messages are answered through the proxy as by PostgreSQL itself (FAIRLEAD_SEED=${SEED})`, () => {

@@ -5,10 +5,10 @@ import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { Connection } from '../support/connection.ts';
 import { startFairlead } from '../support/fairlead.ts';
 import { randomFrom } from '../support/random.ts';
+import { SEED } from '../support/seed.ts';
 import { untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
-const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
 /** FAIRLEAD_ROUNDS reads through replicas that were behind, but not in what was read. */
 const ROUNDS = Number(process.env.FAIRLEAD_ROUNDS ?? 300);
 

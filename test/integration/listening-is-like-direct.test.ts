@@ -15,10 +15,9 @@ import {
   sqlStateOf,
   sync,
 } from '../support/raw-client.ts';
+import { SEED } from '../support/seed.ts';
 import { untilServing } from '../support/serving.ts';
 
-/** FAIRLEAD_SEED=… runs the same statements again. */
-const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
 const SCRIPTS = 25;
 const STATEMENTS = 40;
 

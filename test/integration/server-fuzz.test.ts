@@ -19,11 +19,11 @@ import {
   sync,
   typesOf,
 } from '../support/raw-client.ts';
+import { SEED } from '../support/seed.ts';
 import { show, untilRested, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
 /** FAIRLEAD_SEED=… meddles in the same way again; FAIRLEAD_FUZZ_SECONDS=… goes on longer. */
-const SEED = Number(process.env.FAIRLEAD_SEED ?? Math.floor(Math.random() * 1e9));
 const FUZZ_MS = Number(process.env.FAIRLEAD_FUZZ_SECONDS ?? 30) * 1000;
 const AT_ONCE = 8;
 /** After this a client leaves. */
