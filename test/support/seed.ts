@@ -3,5 +3,5 @@
  * its luck.
  */
 export const SEED = Number(
-  process.env.FAIRLEAD_SEED ?? (process.env.CI === 'true' ? 20_261_127 : Math.floor(Math.random() * 1e9)),
+  process.env.FAIRLEAD_SEED ?? (process.env.CI === 'true' ? 1 : Math.floor(Math.random() * 1e9)),
 );
