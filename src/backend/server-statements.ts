@@ -38,6 +38,13 @@ export class ServerStatements {
     return this.#named.has(statement.id);
   }
 
+  /** One of the same text, parsed under whatever settings: this very one, if it is there. */
+  sameText(statement: PreparedStatement): PreparedStatement | null {
+    if (this.has(statement)) return statement;
+    for (const other of this.#named.values()) if (other.body.equals(statement.body)) return other;
+    return null;
+  }
+
   /** What is known of the types that it has here; null: nothing, or it is not there. */
   shapeOf(statement: PreparedStatement): Shape | null {
     return this.#shapes.get(statement.id) ?? null;

@@ -73,7 +73,7 @@ export class Execution implements ExchangeOwner, PlacementClient, LinkHolder, Sh
     this.settings = new SessionSettings(services.config, client.database, client.identity);
     this.memory = new SessionMemory(client.startupSettings);
     this.start = new MovableStart(client.readOnly, splitPolicy(client, services, this));
-    this.#variant = variantsOf(services.statements, this.memory);
+    this.#variant = variantsOf(services.statements, this);
     this.statements = new RunningStatements(client, services, this, requests.statements);
     this.sharedRead = new SharedRead(client, services, this, requests, this.#variant, host);
     this.causality.begin(services.cluster);
