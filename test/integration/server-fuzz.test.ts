@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { type FairleadProcess, startFairleadProcess } from '../support/fairlead-process.ts';
 import { isLegal, MEDDLING, Meddler, type Meddling } from '../support/meddler.ts';
+import { untilNobodyIsThere } from '../support/nobody-there.ts';
 import { type Random, randomFrom } from '../support/random.ts';
 import {
   bind,
@@ -20,8 +21,7 @@ import {
   typesOf,
 } from '../support/raw-client.ts';
 import { SEED } from '../support/seed.ts';
-import { show, untilRested, untilServing } from '../support/serving.ts';
-import { until } from '../support/wait.ts';
+import { untilRested, untilServing } from '../support/serving.ts';
 
 /** FAIRLEAD_SEED=… meddles in the same way again; FAIRLEAD_FUZZ_SECONDS=… goes on longer. */
 const FUZZ_MS = Number(process.env.FAIRLEAD_FUZZ_SECONDS ?? 30) * 1000;
@@ -80,15 +80,7 @@ describe(`a server whose words are meddled with (FAIRLEAD_SEED=${SEED})`, () => 
 
   async function rested(): Promise<void> {
     await untilRested(fairlead);
-    await until(
-      async () => {
-        const clients = await show(fairlead.url, 'SHOW CLIENTS');
-        const left = clients.filter(({ database }) => database !== 'fairlead');
-        if (left.length > 0) throw new Error(JSON.stringify(left));
-        return true;
-      },
-      { what: 'the end of all sessions' },
-    );
+    await untilNobodyIsThere(fairlead.url);
     assert.deepEqual(fairlead.complaints(), []);
     assert.ok((await fairlead.memory()) < 512 * 1024 * 1024);
   }

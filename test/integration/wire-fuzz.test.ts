@@ -4,6 +4,7 @@ import { startupPacket } from '../../src/wire/startup.ts';
 import { cstrings, message } from '../../src/wire/writer.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { type FairleadProcess, startFairleadProcess } from '../support/fairlead-process.ts';
+import { untilNobodyIsThere } from '../support/nobody-there.ts';
 import { type Random, randomFrom } from '../support/random.ts';
 import {
   bind,
@@ -23,8 +24,7 @@ import {
   terminate,
 } from '../support/raw-client.ts';
 import { SEED } from '../support/seed.ts';
-import { show, untilRested, untilServing } from '../support/serving.ts';
-import { until } from '../support/wait.ts';
+import { untilRested, untilServing } from '../support/serving.ts';
 
 /** FAIRLEAD_SEED=… runs the same streams again; FAIRLEAD_FUZZ_SECONDS=… goes on longer. */
 const FUZZ_MS = Number(process.env.FAIRLEAD_FUZZ_SECONDS ?? 30) * 1000;
@@ -90,15 +90,7 @@ describe(`mutated streams of bytes (FAIRLEAD_SEED=${SEED})`, () => {
       throw error;
     });
     await untilRested(fairlead);
-    await until(
-      async () => {
-        const clients = await show(fairlead.url, 'SHOW CLIENTS');
-        const left = clients.filter(({ database }) => database !== 'fairlead');
-        if (left.length > 0) throw new Error(JSON.stringify(left));
-        return true;
-      },
-      { what: 'the end of all sessions' },
-    );
+    await untilNobodyIsThere(fairlead.url);
     assert.deepEqual(fairlead.complaints(), []);
     const client = await RawClient.connect(fairlead.url);
     for (let i = 0; i < 20; i++) assert.equal(await client.value(`SELECT ${i}`), String(i));
