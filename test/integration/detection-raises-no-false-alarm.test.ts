@@ -57,9 +57,10 @@ describe('what is not the death of the primary', () => {
       // on a busy machine a sign of life may come late: it is suspected for a moment, and no longer
       const trusted = async () => {
         const { phase, reason } = await state();
-        return phase === 'steady' && /^pg1 is alive/.test(reason) ? reason : null;
+        if (phase !== 'steady' || !/^pg1 is alive/.test(reason)) throw new Error(`${phase}: ${reason}`);
+        return reason;
       };
-      t.diagnostic(await until(trusted, { what: `pg1 to be trusted while ${condition}` }));
+      t.diagnostic(await until<string>(trusted, { what: `pg1 to be trusted while ${condition}` }));
     } finally {
       await mend();
     }
@@ -145,7 +146,9 @@ describe('what is not the death of the primary', () => {
 
   it('a server that is too busy to answer, while its walsenders go on', async (t) => {
     if (cluster.backend === 'docker') return t.diagnostic('its processes are not ours to stop');
-    // neither the connections that there are nor new ones get an answer: the postmaster stands still too
+    // what tells that it lives comes by the logical stream too, and nobody connects anew while the postmaster stands still
+    await until(async () => (await state()).replication.mode === 'streaming', { what: 'the stream' });
+    // neither the connections that there are nor new ones get an answer
     const [file] = (await mender.query(`SELECT current_setting('data_directory') || '/postmaster.pid' AS file`)).rows;
     const stopped = [Number((await readFile(file.file, 'utf8')).split('\n')[0])];
     process.kill(stopped[0] as number, 'SIGSTOP');
