@@ -70,11 +70,12 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   for (const { host, tls } of nodes) tlsOptions(host, tls);
   const cluster = new Cluster(nodes, config.routing.max_lag);
   const target = (name: string): ControlTarget => {
-    const node = nodes.find((n) => n.name === name);
+    const node = cluster.nodes.find((n) => n.name === name);
     if (node === undefined) throw new RangeError(`no node ${name}`);
     return controlTarget(config, node);
   };
   const runConsole: RunCommand = (resolved, operator) => runCommand(resolved, admin, operator);
+  const names = () => cluster.nodes.map((node) => node.name);
   const plane = await servingClients(cluster, config, log, runConsole);
   const monitor = new Monitor(cluster, { config, log, target: (node) => target(node.name) });
   const replication = new Replication(cluster, {
@@ -94,17 +95,24 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     log.info({ event: kind, ...detail }, message);
     void store.recordEvent({ kind, message, detail, node: detail.node, atMs: wallMs() });
   };
-  const repairs = new Repairs({ config, log, target, primary: atRest, event: happened });
+  const repairs = new Repairs({ config: () => current, log, target, primary: atRest, event: happened });
   const slots = new SlotWatch({
     ...{ config, log, target, primary: atRest, event: happened },
-    names: nodes.map((node) => node.name),
+    names,
   });
   const apply = (read: Config): readonly Change[] => {
     const changes = difference(current, read);
+    const next = afterReload(current, read);
+    for (const { name, host, tls } of nodesOf(next)) if (!names().includes(name)) tlsOptions(host, tls);
     const enforce = plane.prepare(read);
-    current = afterReload(current, read);
+    current = next;
     enforce(current);
     cluster.setMaxLag(current.routing.max_lag);
+    const added = cluster.add(nodesOf(current));
+    monitor.add(added);
+    for (const { name, host, port } of added) {
+      happened('node-added', `${name} (${host}:${port}) was added to the configuration`, { node: name });
+    }
     log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
     return changes;
   };
@@ -120,9 +128,8 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const events = new EventJournal(store, log);
   events.subscribe((event) => hooks.notify(event));
   const version = versionOf();
-  const names = nodes.map((node) => node.name);
   const traffic = {
-    snapshot: () => trafficSnapshot(plane.overview.traffic, names),
+    snapshot: () => trafficSnapshot(plane.overview.traffic, names()),
     get histograms() {
       const { read, write } = plane.overview.traffic;
       return { read, write };

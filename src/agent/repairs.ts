@@ -31,7 +31,8 @@ export type Repair = {
 };
 
 export type RepairsDeps = {
-  readonly config: Config;
+  /** The configuration in force. */
+  config(): Config;
   readonly log: Log;
   target(node: string): ControlTarget;
   /** Assigned and at rest; null: wait. */
@@ -84,7 +85,7 @@ export class Repairs {
   }
 
   #agentOf(node: string): Address | null {
-    return agentsOf(this.#deps.config).get(node) ?? null;
+    return agentsOf(this.#deps.config()).get(node) ?? null;
   }
 
   #begin(node: string, method: Method, primary: string, address: Address, mayClone: boolean): Repair {
@@ -102,7 +103,7 @@ export class Repairs {
       ...{ endedAt: null, notes: [], outcome: null, error: null, remedy: null },
     };
     this.#repairs.set(node, repair);
-    const running = this.#run(repair, primary, new AgentClient(address, this.#deps.config.agent), mayClone);
+    const running = this.#run(repair, primary, new AgentClient(address, this.#deps.config().agent), mayClone);
     this.#running.set(node, running);
     return repair;
   }
@@ -119,7 +120,7 @@ export class Repairs {
     try {
       const { how } = await rejoin({
         ...{ node, primary, method, mayClone, nodes, agent, signal: this.#stopping.signal },
-        names: membersOf(nodesOf(config)).map(({ name }) => name),
+        names: membersOf(nodesOf(config())).map(({ name }) => name),
         step: (stage, bytes) =>
           this.#change(node, {
             ...{ stage, stages: stagesWith(this.of(node)?.stages ?? [], stage) },

@@ -11,16 +11,15 @@ const CAPACITY = KEEP_MS / SAMPLE_MS;
 export class LagRecorder {
   readonly #cluster: Cluster;
   readonly #times = new Float64Array(CAPACITY);
-  readonly #ms: readonly Float64Array[];
-  readonly #bytes: readonly Float64Array[];
+  /** By the place of the node; those that have joined since come with their first sample. */
+  readonly #ms: Float64Array[] = [];
+  readonly #bytes: Float64Array[] = [];
   #start = 0;
   #length = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
-    this.#ms = cluster.nodes.map(() => new Float64Array(CAPACITY));
-    this.#bytes = cluster.nodes.map(() => new Float64Array(CAPACITY));
   }
 
   start(): void {
@@ -44,8 +43,13 @@ export class LagRecorder {
     this.#times[slot] = atMs;
     for (const node of this.#cluster.topology.value.nodes) {
       const lag = lagView(this.#cluster, node);
-      (this.#ms[node.index] as Float64Array)[slot] = lag.ms ?? Number.NaN;
-      (this.#bytes[node.index] as Float64Array)[slot] = lag.bytes ?? Number.NaN;
+      for (const [samples, value] of [
+        [this.#ms, lag.ms],
+        [this.#bytes, lag.bytes],
+      ] as const) {
+        samples[node.index] ??= new Float64Array(CAPACITY).fill(Number.NaN);
+        (samples[node.index] as Float64Array)[slot] = value ?? Number.NaN;
+      }
     }
   }
 
@@ -67,8 +71,8 @@ export class LagRecorder {
     let bytes = Number.NaN;
     for (let i = from; i < to; i++) {
       const slot = (this.#start + i) % CAPACITY;
-      ms = greater(ms, (this.#ms[nodeIndex] as Float64Array)[slot] as number);
-      bytes = greater(bytes, (this.#bytes[nodeIndex] as Float64Array)[slot] as number);
+      ms = greater(ms, this.#ms[nodeIndex]?.[slot] ?? Number.NaN);
+      bytes = greater(bytes, this.#bytes[nodeIndex]?.[slot] ?? Number.NaN);
     }
     return {
       node: this.#cluster.nodes[nodeIndex]?.name as string,

@@ -8,7 +8,7 @@ const KEEP = 600;
 export type TrafficSample = {
   /** Wall clock, milliseconds since 1970. */
   readonly at: number;
-  /** Statements per second of each node, in the order of the configuration. */
+  /** Statements per second of each node, in the order of `TopologyNode.index`; those that have joined since are not in it. */
   readonly perSecond: readonly number[];
   readonly readP50: number | null;
   readonly readP99: number | null;
@@ -50,7 +50,7 @@ export class TrafficRecorder {
     if (this.#samples.length === KEEP) this.#samples.shift();
     this.#samples.push({
       at: Math.round(atMs),
-      perSecond: totals.map((total, i) => Math.round(((total - (before.totals[i] as number)) / seconds) * 10) / 10),
+      perSecond: totals.map((total, i) => Math.round(((total - (before.totals[i] ?? 0)) / seconds) * 10) / 10),
       readP50: seen.latencyMs.read.p50,
       readP99: seen.latencyMs.read.p99,
       writeP50: seen.latencyMs.write.p50,

@@ -131,7 +131,7 @@ function advice(config: Config, name: string, primary: string, lines: string | n
   const admitted = `it serves reads as soon as its lag is within routing.max_lag (${limit})`;
   if (lines === null) return [`${name} was cloned and follows ${primary}; ${admitted}`];
   return [
-    `${name} was cloned and follows ${primary}. Nodes are read at the start: add this to the configuration and restart Fairlead; then ${admitted}.`,
+    `${name} was cloned and follows ${primary}. Add this to the configuration and run \`fairlead reload\`; then ${admitted}.`,
     'cluster:',
     '  nodes:',
     `    ${lines}`,

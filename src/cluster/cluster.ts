@@ -30,7 +30,6 @@ import type { Topology } from './topology.ts';
 import { Vigil } from './vigil.ts';
 
 export class Cluster {
-  readonly nodes: readonly NodeConfig[];
   /** Writer: monitor. */
   readonly observations = new Observations();
   /** Writers: monitor and replication. */
@@ -63,12 +62,13 @@ export class Cluster {
   readonly #steadiness = new Steadiness();
   /** Derived. */
   readonly topology: Signal<Topology>;
+  #nodes: readonly NodeConfig[];
   #maxLag: LagLimit;
   /** The primary, or while there is none the last one. */
   #measuredBy: string | null = null;
 
   constructor(nodes: readonly NodeConfig[], maxLag: LagLimit) {
-    this.nodes = nodes;
+    this.#nodes = nodes;
     this.#maxLag = maxLag;
     this.topology = new Signal(deriveTopology(this.#input(), null));
     this.observations.subscribe((node) => this.#observed(node));
@@ -76,6 +76,20 @@ export class Cluster {
     this.freshness.onTold((asOf) => this.waiters.told(asOf));
     this.assignment.subscribe(() => this.#derive());
     this.operator.subscribe(() => this.#derive());
+  }
+
+  /** A node keeps its place (`TopologyNode.index`) as long as the process runs. */
+  get nodes(): readonly NodeConfig[] {
+    return this.#nodes;
+  }
+
+  /** Takes in those that are not there yet, behind the others. @returns them */
+  add(nodes: readonly NodeConfig[]): readonly NodeConfig[] {
+    const added = nodes.filter(({ name }) => this.#nodes.every((node) => node.name !== name));
+    if (added.length === 0) return added;
+    this.#nodes = [...this.#nodes, ...added];
+    this.#derive();
+    return added;
   }
 
   get maxLag(): LagLimit {
@@ -128,7 +142,7 @@ export class Cluster {
 
   /** What every replica has received that may be promoted. */
   receivedByAll(): Lsn {
-    return receivedByAll(this.nodes, this.assignment.value, (node) => this.observations.of(node).last);
+    return receivedByAll(this.#nodes, this.assignment.value, (node) => this.observations.of(node).last);
   }
 
   /** How far the logical stream is behind the primary, milliseconds, as of the primary's last answer; Infinity when that is not known. */
@@ -185,7 +199,7 @@ export class Cluster {
 
   #input() {
     return {
-      nodes: this.nodes,
+      nodes: this.#nodes,
       assignment: this.assignment.value,
       operator: this.operator.value,
       maxLag: this.#maxLag,

@@ -132,6 +132,7 @@ function subscriberInWords({ subscription }: Observation): string {
 export function sameTopology(a: Topology, b: Topology): boolean {
   if (a.epoch !== b.epoch || a.phase !== b.phase || a.paused !== b.paused || a.timeline !== b.timeline) return false;
   if (a.reason !== b.reason || a.primary?.name !== b.primary?.name) return false;
+  if (a.nodes.length !== b.nodes.length) return false;
   return a.nodes.every((n, i) => {
     const m = b.nodes[i] as TopologyNode;
     return (

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts';
+import type { Address } from './units.ts';
 
 /** One key whose value differs. Values of secrets are never in it. */
 export type Change = {
@@ -34,13 +35,14 @@ export function isSecret(key: string): boolean {
   return SECRET.test(key);
 }
 
-/** What differs between two configurations, key by key. */
+/** What differs between the configuration in force and one that was read, key by key. */
 export function difference(before: Config, after: Config): Change[] {
   const old = flatten(before);
   const now = flatten(after);
+  const inForce = flatten(afterReload(before, after));
   const keys = [...new Set([...old.keys(), ...now.keys()])].filter((key) => old.get(key) !== now.get(key));
   return keys.map((key) => {
-    const live = isLive(key);
+    const live = inForce.get(key) === now.get(key);
     const show = (value: string | undefined) => (value === undefined ? '(not set)' : isSecret(key) ? '…' : value);
     const text = `${key}: ${show(old.get(key))} → ${show(now.get(key))}`;
     return { key, live, text: live ? text : `${text} (takes effect after a restart)` };
@@ -52,7 +54,23 @@ export function afterReload(running: Config, read: Config): Config {
   const { routing, pool, databases, users, auth, tls, shutdown_timeout } = read;
   const live = { routing, pool, databases, users, auth, tls, shutdown_timeout };
   const { hold, outcomes } = read.failover;
-  return { ...running, ...live, failover: { ...running.failover, hold, outcomes } };
+  const nodes = { ...running.cluster.nodes, ...newcomers(running, read) };
+  return {
+    ...running,
+    ...live,
+    cluster: { ...running.cluster, nodes },
+    failover: { ...running.failover, hold, outcomes },
+  };
+}
+
+/** Nodes that are taken in while running: new ones at addresses of their own. What is renamed, moved or left out waits for a restart. */
+function newcomers(running: Config, read: Config): Config['cluster']['nodes'] {
+  const there = running.cluster.nodes;
+  const taken = new Set(Object.values(there).map(({ address }) => `${address.host}:${address.port}`));
+  // nodes are counted by their place, and a name that is a number would not come last among the keys of an object
+  const joins = ([name, { address }]: [string, { address: Address }]) =>
+    there[name] === undefined && !taken.has(`${address.host}:${address.port}`) && !/^\d+$/.test(name);
+  return Object.fromEntries(Object.entries(read.cluster.nodes).filter(joins));
 }
 
 function flatten(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {

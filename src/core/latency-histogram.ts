@@ -101,7 +101,7 @@ export function cumulativeOf({ ever }: LatencyCounts, boundsMs: readonly number[
   });
 }
 
-/** All of them together; never empty. */
+/** All of them together. */
 export function sumOfLatencies(all: readonly LatencyCounts[]): LatencyCounts {
   const window = new Float64Array(BUCKETS);
   const ever = new Float64Array(BUCKETS);

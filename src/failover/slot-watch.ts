@@ -18,7 +18,8 @@ type Row = Omit<Slot, 'safeBytes' | 'keptBytes'> & { readonly safe: number | nul
 export type SlotWatchDeps = {
   readonly config: Config;
   readonly log: Log;
-  readonly names: readonly string[];
+  /** Of the configured nodes. */
+  names(): readonly string[];
   target(node: string): ControlTarget;
   /** The assigned primary, at rest; null: there is nothing to look at. */
   primary(): string | null;
@@ -127,7 +128,7 @@ export class SlotWatch {
 
   /** The configured node that streams from a slot of that name. */
   #ownerOf({ name }: Slot): string | null {
-    return this.#deps.names.find((node) => name === slotNameFor(node, '') || name === plain(node)) ?? null;
+    return this.#deps.names().find((node) => name === slotNameFor(node, '') || name === plain(node)) ?? null;
   }
 }
 

@@ -52,8 +52,8 @@ export type TrafficSnapshot = {
 };
 
 /**
- * What was counted, as plain numbers: those of several processes add up. Each array holds the flows by (node × reason × class), then
- * errors, then retries.
+ * What was counted, as plain numbers: those of several processes add up. Each array holds errors, retries, then the flows by
+ * (node × reason × class): one that is shorter knows fewer nodes.
  */
 export type TrafficCounts = {
   /** Since the start. */
@@ -77,22 +77,27 @@ const REASONS = ROUTE_REASONS.length;
 const CLASS_INDEX: Readonly<Record<TrafficClass, number>> = { read: 0, write: 1, other: 2 };
 const REASON_INDEX = Object.fromEntries(ROUTE_REASONS.map((r, i) => [r, i])) as Readonly<Record<RouteReason, number>>;
 
-/** How many flows there can be; errors and retries are counted behind them. */
-export function flowCount(nodes: number): number {
-  return nodes * REASONS * CLASSES;
+/** Where errors and retries are counted; the flows follow. */
+export const ERRORS = 0;
+export const RETRIES = 1;
+const FLOWS = 2;
+
+/** How many things are counted. */
+export function counterCount(nodes: number): number {
+  return FLOWS + nodes * REASONS * CLASSES;
 }
 
 /** Where a flow is counted. */
 export function flowIndex(node: number, statementClass: TrafficClass, reason: RouteReason): number {
-  return (node * REASONS + REASON_INDEX[reason]) * CLASSES + CLASS_INDEX[statementClass];
+  return FLOWS + (node * REASONS + REASON_INDEX[reason]) * CLASSES + CLASS_INDEX[statementClass];
 }
 
-/** All of them together; never empty. */
+/** All of them together; never empty. One that knows fewer nodes has counted nothing for the others. */
 export function sumOfTraffic(all: readonly TrafficCounts[]): TrafficCounts {
   const [first] = all as [TrafficCounts];
   if (all.length === 1) return first;
   const added = (of: (counts: TrafficCounts) => Float64Array) => {
-    const sum = new Float64Array(of(first).length);
+    const sum = new Float64Array(Math.max(...all.map((one) => of(one).length)));
     for (const one of all) {
       of(one).forEach((value, i) => {
         sum[i]! += value;
@@ -108,33 +113,33 @@ export function sumOfTraffic(all: readonly TrafficCounts[]): TrafficCounts {
     recentSeconds: Math.max(...all.map((c) => c.recentSeconds)),
     read: sumOfLatencies(all.map((c) => c.read)),
     write: sumOfLatencies(all.map((c) => c.write)),
-    nodes: first.nodes.map((_, node) => sumOfLatencies(all.map((c) => c.nodes[node] as LatencyCounts))),
+    nodes: Array.from({ length: Math.max(...all.map((c) => c.nodes.length)) }, (_, node) =>
+      sumOfLatencies(all.flatMap((c) => c.nodes[node] ?? [])),
+    ),
   };
 }
 
 /** @param names of the nodes, in the order of `TopologyNode.index` */
 export function trafficSnapshot(counts: TrafficCounts, names: readonly string[]): TrafficSnapshot {
   const { totals, minute, recent, recentSeconds } = counts;
-  const flows = flowKeys(flowCount(names.length));
-  const errors = flows.length;
-  const retries = errors + 1;
+  const flows = flowKeys(names.length);
   const sum = (of: Float64Array, passes: (f: FlowKey) => boolean): number => {
     let all = 0;
-    for (const flow of flows) if (passes(flow)) all += of[flow.index] as number;
+    for (const flow of flows) if (passes(flow)) all += of[flow.index] ?? 0;
     return all;
   };
   const rate = (passes: (f: FlowKey) => boolean): Rate => {
     return { total: sum(totals, passes), perSecond: sum(recent, passes) / recentSeconds };
   };
-  const at = (i: number): Rate => ({ total: totals[i] as number, perSecond: (recent[i] as number) / recentSeconds });
+  const at = (i: number): Rate => ({ total: totals[i] ?? 0, perSecond: (recent[i] ?? 0) / recentSeconds });
   const reads = sum(minute, isRead);
   return {
     windowMs: WINDOW_SECONDS * 1000,
     statements: rate(() => true),
     reads: rate(isRead),
     writes: rate((f) => f.class === 'write'),
-    errors: at(errors),
-    retries: at(retries),
+    errors: at(ERRORS),
+    retries: at(RETRIES),
     readsOnReplicas: share(sum(minute, isReplicaRead), reads),
     readsOnReplicasEver: share(sum(totals, isReplicaRead), sum(totals, isRead)),
     latencyMs: { read: latencies(counts.read), write: latencies(counts.write) },
@@ -147,10 +152,10 @@ export function trafficSnapshot(counts: TrafficCounts, names: readonly string[])
         sum(minute, (f) => f.node === node && isRead(f)),
         reads,
       ),
-      latencyMs: latencies(counts.nodes[node] as LatencyCounts),
+      latencyMs: latencies(counts.nodes[node] ?? sumOfLatencies([])),
     })),
     flows: flows
-      .filter((f) => (totals[f.index] as number) > 0)
+      .filter((f) => (totals[f.index] ?? 0) > 0)
       .map((f) => ({
         node: names[f.node] as string,
         class: f.class,
@@ -169,20 +174,21 @@ type FlowKey = {
   readonly class: TrafficClass;
 };
 
-/** They are always the same: the number of nodes does not change. */
+/** They are the same as long as no node joins. */
 let allFlows: readonly FlowKey[] = [];
 
-function flowKeys(count: number): readonly FlowKey[] {
-  if (allFlows.length !== count) allFlows = Array.from({ length: count }, (_, index) => flowKey(index));
+function flowKeys(nodes: number): readonly FlowKey[] {
+  const count = nodes * REASONS * CLASSES;
+  if (allFlows.length !== count) allFlows = Array.from({ length: count }, (_, flow) => flowKey(flow));
   return allFlows;
 }
 
-function flowKey(index: number): FlowKey {
+function flowKey(flow: number): FlowKey {
   return {
-    index,
-    node: Math.floor(index / (REASONS * CLASSES)),
-    reason: ROUTE_REASONS[Math.floor(index / CLASSES) % REASONS] as RouteReason,
-    class: TRAFFIC_CLASSES[index % CLASSES] as TrafficClass,
+    index: FLOWS + flow,
+    node: Math.floor(flow / (REASONS * CLASSES)),
+    reason: ROUTE_REASONS[Math.floor(flow / CLASSES) % REASONS] as RouteReason,
+    class: TRAFFIC_CLASSES[flow % CLASSES] as TrafficClass,
   };
 }
 

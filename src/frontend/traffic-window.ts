@@ -2,9 +2,9 @@ const SLICE_MS = 1000;
 
 /** Counts of the last minute in slices of a second: `add` allocates nothing, a passed second is cleared by whoever comes next. */
 export class TrafficWindow {
-  readonly #width: number;
   readonly #slices: number;
-  readonly #counts: Uint32Array;
+  #width: number;
+  #counts: Uint32Array;
   readonly #startedMs: number;
   #period: number;
 
@@ -15,6 +15,16 @@ export class TrafficWindow {
     this.#counts = new Uint32Array(width * seconds);
     this.#startedMs = startedMs;
     this.#period = Math.floor(startedMs / SLICE_MS);
+  }
+
+  /** From now on so many things are counted, with what was counted before. */
+  widen(width: number): void {
+    const before = this.#counts;
+    this.#counts = new Uint32Array(width * this.#slices);
+    for (let slice = 0; slice < this.#slices; slice++) {
+      this.#counts.set(before.subarray(slice * this.#width, (slice + 1) * this.#width), slice * width);
+    }
+    this.#width = width;
   }
 
   add(index: number, atMs: number): void {

@@ -3,9 +3,11 @@ import { nowMs } from '../core/clock.ts';
 import { LatencyHistogram } from '../core/latency-histogram.ts';
 import type { RouteReason } from '../routing/decision.ts';
 import {
-  flowCount,
+  counterCount,
+  ERRORS,
   flowIndex,
   RATE_SECONDS,
+  RETRIES,
   type TrafficClass,
   type TrafficCounts,
   type TrafficSnapshot,
@@ -15,24 +17,31 @@ import {
 import { TrafficWindow } from './traffic-window.ts';
 
 export class Traffic {
-  readonly #names: readonly string[];
-  /** Flows, then errors, then retries. */
-  readonly #totals: Float64Array;
   readonly #window: TrafficWindow;
-  readonly #errors: number;
-  readonly #retries: number;
   readonly #read = new LatencyHistogram();
   readonly #write = new LatencyHistogram();
-  readonly #nodes: readonly LatencyHistogram[];
+  readonly #nodes: LatencyHistogram[];
+  #names: readonly string[];
+  /** As in `TrafficCounts`. */
+  #totals: Float64Array;
 
   /** @param nodeNames in the order of `TopologyNode.index` */
   constructor(nodeNames: readonly string[], startedMs = nowMs()) {
     this.#names = nodeNames;
-    this.#errors = flowCount(nodeNames.length);
-    this.#retries = this.#errors + 1;
-    this.#totals = new Float64Array(this.#retries + 1);
-    this.#window = new TrafficWindow(this.#retries + 1, startedMs, WINDOW_SECONDS + 1);
+    this.#totals = new Float64Array(counterCount(nodeNames.length));
+    this.#window = new TrafficWindow(this.#totals.length, startedMs, WINDOW_SECONDS + 1);
     this.#nodes = nodeNames.map(() => new LatencyHistogram());
+  }
+
+  /** Nodes that have joined are counted as well. @param nodeNames all of them, those that were there first */
+  widen(nodeNames: readonly string[]): void {
+    if (nodeNames.length <= this.#names.length) return;
+    for (const _ of nodeNames.slice(this.#names.length)) this.#nodes.push(new LatencyHistogram());
+    const totals = new Float64Array(counterCount(nodeNames.length));
+    totals.set(this.#totals);
+    this.#totals = totals;
+    this.#window.widen(totals.length);
+    this.#names = nodeNames;
   }
 
   /** One statement was answered. Allocates nothing. `atMs`: monotonic milliseconds, now. */
@@ -51,12 +60,12 @@ export class Traffic {
 
   /** A statement was answered with an error, by a server or by us. */
   recordError(atMs = nowMs()): void {
-    this.#count(this.#errors, atMs);
+    this.#count(ERRORS, atMs);
   }
 
   /** A statement ran again on another node. */
   recordRetry(atMs = nowMs()): void {
-    this.#count(this.#retries, atMs);
+    this.#count(RETRIES, atMs);
   }
 
   counts(atMs = nowMs()): TrafficCounts {

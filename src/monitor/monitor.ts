@@ -27,8 +27,10 @@ export class Monitor {
   readonly #follows: boolean;
   readonly #intervalMs: number;
   readonly #timeoutMs: number;
-  readonly #probers: readonly (Prober | SubscriberProber)[];
-  readonly #pollers: readonly ReplayPoller[];
+  readonly #options: MonitorOptions;
+  readonly #targets = new Map<string, ControlTarget>();
+  readonly #probers: (Prober | SubscriberProber)[] = [];
+  readonly #pollers: ReplayPoller[] = [];
   readonly #sampler: PrimarySampler;
   readonly #pusher: WalPusher;
   #probeTimer: NodeJS.Timeout | undefined;
@@ -40,25 +42,20 @@ export class Monitor {
 
   constructor(cluster: Cluster, options: MonitorOptions) {
     const { config, log } = options;
-    const { observations, waiters } = cluster;
     this.#cluster = cluster;
+    this.#options = options;
     this.#follows = config.failover.mode === 'follow';
     this.#intervalMs = config.cluster.probe_interval;
     this.#timeoutMs = config.cluster.probe_timeout;
-    const targets = new Map(cluster.nodes.map((node) => [node.name, options.target(node)]));
-    const target = (node: string) => targets.get(node) as ControlTarget;
-    this.#probers = cluster.nodes.map(({ name, subscription }) => {
-      const rest = { timeoutMs: this.#timeoutMs, log };
-      if (subscription !== undefined) return new SubscriberProber(name, subscription, cluster, target, rest);
-      const open = () => new ControlConnection(target(name), 'fairlead-probe', () => this.#hurry());
-      return new Prober(name, open, cluster, rest);
-    });
-    this.#pollers = cluster.nodes.map(({ name, subscription }) => {
-      const question = subscription === undefined ? REPLAY_QUESTION : appliedQuestion(subscription);
-      return new ReplayPoller(name, target(name), observations, () => waiters.size > 0, question);
-    });
-    this.#sampler = new PrimarySampler(cluster, target, log);
-    this.#pusher = new WalPusher(cluster, target, log);
+    for (const node of cluster.nodes) this.#watch(node);
+    this.#sampler = new PrimarySampler(cluster, this.#target, log);
+    this.#pusher = new WalPusher(cluster, this.#target, log);
+  }
+
+  /** Asks these from now on as well. */
+  add(nodes: readonly NodeConfig[]): void {
+    for (const node of nodes) this.#watch(node);
+    if (nodes.length > 0 && !this.#stopped) void this.probeNow();
   }
 
   start(): void {
@@ -89,6 +86,24 @@ export class Monitor {
     this.#pusher.stop();
     for (const poller of this.#pollers) poller.stop();
     await Promise.all(this.#probers.map((prober) => prober.stop()));
+  }
+
+  readonly #target = (node: string): ControlTarget => this.#targets.get(node) as ControlTarget;
+
+  #watch(node: NodeConfig): void {
+    const { name, subscription } = node;
+    const { observations, waiters } = this.#cluster;
+    const { log } = this.#options;
+    this.#targets.set(name, this.#options.target(node));
+    const rest = { timeoutMs: this.#timeoutMs, log };
+    if (subscription !== undefined) {
+      this.#probers.push(new SubscriberProber(name, subscription, this.#cluster, this.#target, rest));
+    } else {
+      const open = () => new ControlConnection(this.#target(name), 'fairlead-probe', () => this.#hurry());
+      this.#probers.push(new Prober(name, open, this.#cluster, rest));
+    }
+    const question = subscription === undefined ? REPLAY_QUESTION : appliedQuestion(subscription);
+    this.#pollers.push(new ReplayPoller(name, this.#target(name), observations, () => waiters.size > 0, question));
   }
 
   /** A server ended a connection: its role may change, and who else's may is asked at once. */

@@ -72,6 +72,7 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
       return plane.order(message.order).then(() => null);
     case 'configure': {
       plane.prepare(message.config)(message.config);
+      cluster.add(nodesOf(message.config));
       return cluster.setMaxLag(message.config.routing.max_lag);
     }
     case 'schema changed':

@@ -71,7 +71,7 @@ describe('fairlead replica create', { skip: NO_AGENTS }, () => {
     for (const stage of ['copying', 'starting the server', 'waiting for pg3 to stream from pg1']) {
       assert.match(stderr, new RegExp(stage));
     }
-    assert.match(stdout, /pg3 was cloned and follows pg1\. Nodes are read at the start: add this .* restart Fairlead/);
+    assert.match(stdout, /pg3 was cloned and follows pg1\. Add this to the configuration and run `fairlead reload`/);
     assert.match(stdout, new RegExp(`^    pg3: 127\\.0\\.0\\.1:${port}$`, 'm'));
     assert.match(stdout, /within routing\.max_lag \(10s\)/);
     await assertReplica(port, 'fairlead_pg3');

@@ -38,8 +38,10 @@ function connect() {
   on('cluster', (cluster) => {
     state.cluster = cluster;
     state.receivedMs = performance.now();
-    if (columns !== null) return;
     const names = cluster.nodes.map((n) => n.name);
+    // a node has joined: plots have as many lines as there are nodes
+    if (columns !== null && columns.throughput.width !== names.length) location.reload();
+    if (columns !== null) return;
     columns = {
       'lag-ms': new Columns(names.length),
       'lag-bytes': new Columns(names.length),
@@ -117,7 +119,7 @@ function pushLag(at, nodes) {
 function pushTraffic(now, before) {
   const seconds = (now.at - before.at) / 1000;
   if (seconds < 0.5) return;
-  const perSecond = now.nodes.map((n, i) => Math.max(0, (n.total - before.nodes[i].total) / seconds));
+  const perSecond = now.nodes.map((n, i) => Math.max(0, (n.total - (before.nodes[i]?.total ?? 0)) / seconds));
   const { read, write } = now.latencyMs;
   columns?.throughput.push(now.at / 1000, perSecond);
   columns?.latency.push(now.at / 1000, [read.p50, read.p99, write.p50, write.p99]);

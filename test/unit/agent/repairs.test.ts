@@ -10,7 +10,7 @@ const CONFIG = configSchema.parse({
 
 function repairs(primary: string | null, config: Config = CONFIG): Repairs {
   return new Repairs({
-    ...{ config, log: SILENT, primary: () => primary, event: () => {} },
+    ...{ config: () => config, log: SILENT, primary: () => primary, event: () => {} },
     target: () => {
       throw new Error('nobody is asked');
     },

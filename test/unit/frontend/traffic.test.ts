@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Traffic } from '../../../src/frontend/traffic.ts';
+import { sumOfTraffic, trafficSnapshot } from '../../../src/frontend/traffic-snapshot.ts';
 import { ROUTE_REASONS } from '../../../src/routing/decision.ts';
 
 describe('Traffic', () => {
@@ -41,6 +42,42 @@ describe('Traffic', () => {
     assert.equal(later.readsOnReplicas, null);
     assert.equal(later.readsOnReplicasEver, 1);
     assert.equal(later.latencyMs.read.p50, null);
+  });
+
+  it('goes on counting when a node joins', () => {
+    const traffic = new Traffic(['pg1'], 0);
+    traffic.record(0, 'write', 'write', 5, 100);
+    traffic.recordError(150);
+    const before = traffic.counts(200);
+    traffic.widen(['pg1', 'pg2']);
+    traffic.record(1, 'read', 'fresh replica', 1, 1200);
+    traffic.recordRetry(1300);
+    const seen = traffic.snapshot(3000);
+    assert.deepEqual(
+      seen.nodes.map(({ name, total, latencyMs }) => [name, total, latencyMs.p50 !== null]),
+      [
+        ['pg1', 1, true],
+        ['pg2', 1, true],
+      ],
+    );
+    assert.deepEqual([seen.errors.total, seen.retries.total, seen.readsOnReplicas], [1, 1, 1]);
+    assert.ok(seen.reads.perSecond > 0 && seen.writes.perSecond > 0);
+    // another process has not heard of the node yet
+    for (const all of [
+      [before, traffic.counts(3000)],
+      [traffic.counts(3000), before],
+    ]) {
+      const { nodes, errors } = trafficSnapshot(sumOfTraffic(all), ['pg1', 'pg2']);
+      assert.deepEqual([nodes.map(({ total }) => total), errors.total], [[2, 1], 2]);
+    }
+    const { nodes } = trafficSnapshot(before, ['pg1', 'pg2']);
+    assert.deepEqual(
+      nodes.map(({ total, latencyMs }) => [total, latencyMs.p99 !== null]),
+      [
+        [1, true],
+        [0, false],
+      ],
+    );
   });
 
   it('has a column for every reason', () => {

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
+import { type App, startApp } from '../../src/app.ts';
+import { SILENT } from '../../src/core/log.ts';
+import { browserPath, launchBrowser } from '../support/browser.ts';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { configFor } from '../support/fairlead.ts';
+import { httpGet, httpPost, type Json } from '../support/http.ts';
+import { untilRested, untilServing } from '../support/serving.ts';
+import { until } from '../support/wait.ts';
+
+const PORT = 'SELECT inet_server_port() AS port';
+const CLIENTS = 6;
+
+for (const workers of [1, 2]) {
+  describe(`a node is added to the configuration and it is reloaded, ${workers} process${workers > 1 ? 'es' : ''} for clients`, () => {
+    let cluster: TestCluster;
+    let app: App;
+    let http: string;
+    let url: string;
+    /** What the file has. */
+    let names = ['pg1', 'pg2'];
+    const clients: pg.Client[] = [];
+    const ends: Error[] = [];
+
+    const read = () => {
+      const nodes = Object.fromEntries(names.map((name) => [name, `127.0.0.1:${cluster.node(name).port}`]));
+      return configFor(cluster, { config: { workers, failover: { timeout: '2s' } }, cluster: { nodes } });
+    };
+    const api = async (path: string): Promise<Json> => (await httpGet(`${http}${path}`)).body;
+    const node = async (name: string): Promise<Json> =>
+      (await api('/api/cluster')).nodes.find((one: Json) => one.name === name);
+    /** Until a read of each client is answered by that server; workers are told in turn. */
+    const untilAllReadFrom = (name: string) =>
+      until(
+        async () => {
+          const answers = await Promise.all(clients.map((client) => client.query(PORT)));
+          return answers.every(({ rows }) => rows[0].port === cluster.node(name).port);
+        },
+        { what: `all to read from ${name}` },
+      );
+
+    before(async () => {
+      cluster = await startTestCluster({ replicas: 2 });
+      app = await startApp(read(), SILENT, read);
+      http = `http://${app.http.host}:${app.http.port}`;
+      url = `postgres://${cluster.superuser}:${cluster.password}@${app.listen.host}:${app.listen.port}/postgres`;
+      await untilServing({ url, http }, 1);
+      for (let i = 0; i < CLIENTS; i++) {
+        const client = new pg.Client({ connectionString: url });
+        client.on('error', (error) => ends.push(error));
+        await client.connect();
+        clients.push(client);
+      }
+    });
+    after(async () => {
+      await Promise.all(clients.map((client) => client.end().catch(() => {})));
+      if (app !== undefined) await untilRested({ url });
+      await app?.stop();
+      await cluster?.stop();
+    });
+
+    it('serves reads of clients that were there before', async () => {
+      await untilAllReadFrom('pg2');
+      names = ['pg1', 'pg2', 'pg3'];
+      const changes = await app.reload();
+      assert.ok(changes.length > 0);
+      for (const { key, live } of changes) assert.ok(key.startsWith('cluster.nodes.pg3.') && live, key);
+      await until(async () => (await node('pg3')).readable, { what: 'the new node to serve reads' });
+      assert.equal((await httpPost(`${http}/api/nodes/pg2/drain`)).status, 200);
+      await untilAllReadFrom('pg3');
+      assert.equal((await httpPost(`${http}/api/nodes/pg2/undrain`)).status, 200);
+      assert.deepEqual(await app.reload(), [], 'it is in force');
+    });
+
+    it('is counted, drawn and told of', async () => {
+      await until(
+        async () => (await api('/api/traffic')).nodes.find((one: Json) => one.name === 'pg3')?.reads.total >= CLIENTS,
+        {
+          what: 'its reads',
+        },
+      );
+      const before = (await api('/api/traffic')).nodes.map((one: Json) => one.name);
+      assert.deepEqual(before, ['pg1', 'pg2', 'pg3']);
+      await until(async () => (await api('/api/lag/history?node=pg3')).samples.length > 0, {
+        what: 'samples of its lag',
+      });
+      const events = (await api('/api/events')).events.filter((event: Json) => event.kind === 'node-added');
+      assert.deepEqual(
+        events.map((event: Json) => event.node),
+        ['pg3'],
+      );
+      assert.ok((await (await fetch(`${http}/metrics`)).text()).includes('node="pg3"'));
+    });
+
+    it('is made to follow, or promoted, when the primary dies', async () => {
+      const [client] = clients as [pg.Client];
+      await client.query('CREATE TABLE joined (id int PRIMARY KEY)');
+      await cluster.node('pg1').kill9();
+      // what was under way may end with an unknown outcome
+      await until(() => client.query('INSERT INTO joined VALUES (1) ON CONFLICT DO NOTHING'), { what: 'a write' });
+      const { primary } = await api('/api/cluster');
+      const other = primary === 'pg2' ? 'pg3' : 'pg2';
+      await until(async () => (await node(other)).readable, { what: `${other} to follow ${primary}` });
+      assert.deepEqual((await client.query('SELECT id FROM joined')).rows, [{ id: 1 }]);
+      await untilAllReadFrom(other);
+      assert.deepEqual(ends, []);
+    });
+  });
+}
+
+describe('what does not join', () => {
+  it('a node at an address that is in use, under another name', async () => {
+    const cluster = await startTestCluster({ replicas: 0 });
+    let name = 'pg1';
+    const read = () => configFor(cluster, { cluster: { nodes: { [name]: `127.0.0.1:${cluster.node('pg1').port}` } } });
+    const app = await startApp(read(), SILENT, read);
+    try {
+      name = 'renamed';
+      const changes = await app.reload();
+      assert.ok(changes.length > 0 && changes.every(({ live, text }) => !live && text.includes('after a restart')));
+      assert.deepEqual(
+        app.cluster.nodes.map((node) => node.name),
+        ['pg1'],
+      );
+    } finally {
+      await app.stop();
+      await cluster.stop();
+    }
+  });
+});
+
+describe('a dashboard that is open', { skip: browserPath() === null && 'no Chromium (set CHROMIUM)' }, () => {
+  it('shows the node that has joined', async () => {
+    const cluster = await startTestCluster({ replicas: 1 });
+    let names = ['pg1'];
+    const read = () => {
+      const nodes = Object.fromEntries(names.map((name) => [name, `127.0.0.1:${cluster.node(name).port}`]));
+      return configFor(cluster, { cluster: { nodes } });
+    };
+    const app = await startApp(read(), SILENT, read);
+    const browser = await launchBrowser(browserPath() as string);
+    try {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('pageerror', (error) => complaints.push(String(error)));
+      await page.goto(`http://${app.http.host}:${app.http.port}`);
+      await page.locator('.node .name', { hasText: 'pg1' }).first().waitFor();
+      assert.equal(await page.locator('.node .name', { hasText: 'pg2' }).count(), 0);
+      names = ['pg1', 'pg2'];
+      await app.reload();
+      await page.locator('.node .name', { hasText: 'pg2' }).first().waitFor();
+      // its line is in the plots' legend
+      await page.locator('#lag-ms-legend', { hasText: 'pg2' }).first().waitFor();
+      assert.deepEqual(complaints, []);
+    } finally {
+      await browser.close();
+      await app.stop();
+      await cluster.stop();
+    }
+  });
+});
