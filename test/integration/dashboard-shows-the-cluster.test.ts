@@ -32,6 +32,7 @@ describe('dashboard shows the cluster', {
   ): Promise<Page> {
     const [width, height] = SIZES[size];
     const page = await browser.newPage({ viewport: { width, height }, colorScheme });
+    page.setDefaultTimeout(60_000);
     page.on('console', (message) => {
       if (message.type() === 'error') complaints.push(message.text());
     });
