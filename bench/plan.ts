@@ -96,6 +96,7 @@ export function planFrom(args: readonly string[]): Plan {
       connects: { type: 'string' },
       sessions: { type: 'string' },
       outages: { type: 'string' },
+      timeouts: { type: 'string' },
       'relay-mb': { type: 'string' },
       'pg-bin': { type: 'string' },
     },
@@ -103,7 +104,8 @@ export function planFrom(args: readonly string[]): Plan {
   const preset = values.quick ? QUICK : FULL;
   type Count = 'rounds' | 'seconds' | 'scale' | 'idle-clients' | 'connects' | 'sessions' | 'outages' | 'relay-mb';
   const number = (name: Count, or: number) => (values[name] === undefined ? or : positive(name, values[name]));
-  const clients = values.clients?.split(',').map((text) => positive('clients', text));
+  const list = (name: string, text: string | undefined) => text?.split(',').map((one) => positive(name, one));
+  const clients = list('clients', values.clients);
   const chosen = (numbers: readonly number[]) => numbers.filter((count) => clients?.includes(count) ?? true);
   return {
     ...preset,
@@ -121,6 +123,7 @@ export function planFrom(args: readonly string[]): Plan {
     connects: number('connects', preset.connects),
     sessions: number('sessions', preset.sessions),
     outages: number('outages', preset.outages),
+    timeoutsMs: list('timeouts', values.timeouts) ?? preset.timeoutsMs,
     relayMb: number('relay-mb', preset.relayMb),
     pgBin: values['pg-bin'],
   };
