@@ -6,8 +6,8 @@ import { EventJournal } from './api/event-journal.ts';
 import { OperatorControls } from './api/operator-controls.ts';
 import { type ControlTarget, controlTarget } from './backend/control-connection.ts';
 import { Cluster } from './cluster/cluster.ts';
-import { type Config, nodesOf } from './config/config.ts';
-import { afterReload, type Change, difference } from './config/difference.ts';
+import { agentsOf, type Config, nodesOf } from './config/config.ts';
+import { afterReload, type Change, difference, withoutNodes } from './config/difference.ts';
 import { pgbouncerKey } from './config/pgbouncer-keys.ts';
 import { withKey } from './config/set-key.ts';
 import type { Address } from './config/units.ts';
@@ -27,6 +27,7 @@ import type { ShutdownMode } from './frontend/shutdown.ts';
 import { Statistics } from './frontend/statistics.ts';
 import { trafficSnapshot } from './frontend/traffic-snapshot.ts';
 import { Monitor } from './monitor/monitor.ts';
+import { Newcomers } from './monitor/newcomers.ts';
 import { DataPlane } from './plane/data-plane.ts';
 import type { Plane } from './plane/plane.ts';
 import { Replication } from './replication/replication.ts';
@@ -89,7 +90,10 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   const auditKeeper = new AuditKeeper(cluster, store, log);
   const demote = (node: string, primary: string) => repairs.demote(node, primary);
   const hooks = new Hooks(config.hooks, cluster, log);
-  const controller = new Controller(cluster, { config, log, store, target, clients: plane, demote, hooks });
+  const controller = new Controller(cluster, {
+    ...{ config, log, store, target, clients: plane, demote, hooks },
+    agents: () => new Set(agentsOf(current).keys()),
+  });
   const atRest = () => (controller.state.value.phase === 'steady' ? controller.state.value.primary : null);
   const happened = (kind: string, message: string, detail: { readonly node: string | null }) => {
     log.info({ event: kind, ...detail }, message);
@@ -100,19 +104,28 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
     ...{ config, log, target, primary: atRest, event: happened },
     names,
   });
+  const newcomers = new Newcomers(cluster, {
+    ...{ log, intervalMs: config.cluster.probe_interval, timeoutMs: config.cluster.probe_timeout },
+    target: (node) => controlTarget(config, node),
+    join: (node) => {
+      plane.add([node]);
+      monitor.add([node]);
+      happened('node-added', `${node.name} (${node.host}:${node.port}) has joined`, { node: node.name });
+    },
+    waits: ({ name, host, port }, why) =>
+      happened('node-waits', `${name} (${host}:${port}) is not taken in yet: ${why}`, { node: name }),
+  });
   const apply = (read: Config): readonly Change[] => {
-    const changes = difference(current, read);
-    const next = afterReload(current, read);
-    for (const { name, host, tls } of nodesOf(next)) if (!names().includes(name)) tlsOptions(host, tls);
+    const running = withoutNodes(current, newcomers.names);
+    const changes = difference(running, read);
+    const next = afterReload(running, read);
+    const others = nodesOf(next).filter(({ name }) => !names().includes(name));
+    for (const { host, tls } of others) tlsOptions(host, tls);
     const enforce = plane.prepare(read);
     current = next;
     enforce(current);
     cluster.setMaxLag(current.routing.max_lag);
-    const added = cluster.add(nodesOf(current));
-    monitor.add(added);
-    for (const { name, host, port } of added) {
-      happened('node-added', `${name} (${host}:${port}) was added to the configuration`, { node: name });
-    }
+    newcomers.expect(others);
     log.info({ changes: changes.map((change) => change.text) }, 'configuration read again');
     return changes;
   };
@@ -182,6 +195,7 @@ export async function startApp(config: Config, log: Log, readConfig?: () => Conf
   });
   const stopControl = async () => {
     await api.stop();
+    newcomers.stop();
     await repairs.stop();
     await slots.stop();
     await schedule.stop();

@@ -129,7 +129,10 @@ function configLines({ name, host, port }: NodeConfig, agent: Address | null): s
 function advice(config: Config, name: string, primary: string, lines: string | null): string[] {
   const limit = textOf(['routing', 'max_lag'], config.routing.max_lag);
   const admitted = `it serves reads as soon as its lag is within routing.max_lag (${limit})`;
-  if (lines === null) return [`${name} was cloned and follows ${primary}; ${admitted}`];
+  if (lines === null)
+    return [
+      `${name} was cloned and follows ${primary}; ${admitted} (\`fairlead reload\`, if Fairlead runs and does not know it yet)`,
+    ];
   return [
     `${name} was cloned and follows ${primary}. Add this to the configuration and run \`fairlead reload\`; then ${admitted}.`,
     'cluster:',

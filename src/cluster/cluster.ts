@@ -83,13 +83,10 @@ export class Cluster {
     return this.#nodes;
   }
 
-  /** Takes in those that are not there yet, behind the others. @returns them */
-  add(nodes: readonly NodeConfig[]): readonly NodeConfig[] {
-    const added = nodes.filter(({ name }) => this.#nodes.every((node) => node.name !== name));
-    if (added.length === 0) return added;
-    this.#nodes = [...this.#nodes, ...added];
+  /** Takes in further ones, behind the others. */
+  add(nodes: readonly NodeConfig[]): void {
+    this.#nodes = [...this.#nodes, ...nodes];
     this.#derive();
-    return added;
   }
 
   get maxLag(): LagLimit {

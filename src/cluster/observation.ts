@@ -52,6 +52,8 @@ export type Observation = {
   readonly role: 'primary' | 'replica' | 'subscriber';
   readonly systemId: string;
   readonly timeline: number;
+  /** When the server was started, seconds since 1970 by its clock: no two servers have been in the same microsecond. Left out of a subscriber. */
+  readonly startedAt?: number;
   /** `server_version_num`, for example 180004. */
   readonly version: number;
   /** Primary: end of the last record (insert position without page header). Replica: what it has replayed. Subscriber: what it has applied. */

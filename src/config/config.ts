@@ -356,7 +356,7 @@ export type NodeConfig = {
   readonly subscription?: string;
 };
 
-/** The configured nodes, in the order written. */
+/** The configured nodes. */
 export function nodesOf(config: Config): readonly NodeConfig[] {
   return Object.entries(config.cluster.nodes).map(([name, n]) => ({
     name,

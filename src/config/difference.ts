@@ -63,13 +63,19 @@ export function afterReload(running: Config, read: Config): Config {
   };
 }
 
+/** The configuration without some of its nodes. */
+export function withoutNodes(config: Config, names: readonly string[]): Config {
+  const nodes = Object.entries(config.cluster.nodes).filter(([name]) => !names.includes(name));
+  return { ...config, cluster: { ...config.cluster, nodes: Object.fromEntries(nodes) } };
+}
+
 /** Nodes that are taken in while running: new ones at addresses of their own. What is renamed, moved or left out waits for a restart. */
 function newcomers(running: Config, read: Config): Config['cluster']['nodes'] {
   const there = running.cluster.nodes;
-  const taken = new Set(Object.values(there).map(({ address }) => `${address.host}:${address.port}`));
-  // nodes are counted by their place, and a name that is a number would not come last among the keys of an object
+  const text = ({ host, port }: Address) => `${host.toLowerCase()}:${port}`;
+  const taken = new Set(Object.values(there).map(({ address }) => text(address)));
   const joins = ([name, { address }]: [string, { address: Address }]) =>
-    there[name] === undefined && !taken.has(`${address.host}:${address.port}`) && !/^\d+$/.test(name);
+    !Object.hasOwn(there, name) && !taken.has(text(address));
   return Object.fromEntries(Object.entries(read.cluster.nodes).filter(joins));
 }
 

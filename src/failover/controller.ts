@@ -35,6 +35,8 @@ const STEP_LIMIT = 20;
 
 export type ControllerDeps = {
   readonly config: Config;
+  /** Names of the nodes that have an agent. */
+  agents(): ReadonlySet<string>;
   readonly log: Log;
   readonly store: FailoverStore & SyncStore;
   target(node: string): ControlTarget;
@@ -235,6 +237,7 @@ export class Controller {
     const extras: ViewExtras = {
       ...now,
       config: this.#deps.config,
+      agents: this.#deps.agents(),
       signs: this.#signs,
       standing: this.#keeper?.standing(state.former, state.timeline) ?? null,
       receiverTimeoutMs: (node) => this.#upkeep.receiverTimeoutMs(node),

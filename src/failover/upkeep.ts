@@ -124,6 +124,8 @@ export class Upkeep {
     if (cluster.assignment.value.phase !== 'steady') return;
     for (const { name } of membersOf(cluster.nodes)) {
       const { last, failure } = cluster.observations.of(name);
+      // what is not ours is left alone
+      if (last?.systemId !== cluster.assignment.value.systemId) continue;
       if (last === null || last.role === 'subscriber' || failure !== null || this.#busy.has(name)) continue;
       if (nowMs() < (this.#visitedMs.get(name) ?? Number.NEGATIVE_INFINITY) + ROUND_MS) continue;
       this.#visitedMs.set(name, nowMs());

@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Condition } from '../cluster/condition.ts';
 import type { Observation, ProbeFailure } from '../cluster/observation.ts';
-import { agentsOf, type Config, membersOf } from '../config/config.ts';
+import { type Config, membersOf } from '../config/config.ts';
 import { LSN_ZERO, type Lsn, maxLsn } from '../core/lsn.ts';
 import type { SignOfLife, SignsOfLife } from './signs-of-life.ts';
 import type { Outcome, Request, State } from './state.ts';
@@ -60,6 +60,8 @@ export type View = {
 /** What the controller adds to the tables. */
 export type ViewExtras = {
   readonly config: Config;
+  /** Names of the nodes that have one. */
+  readonly agents: ReadonlySet<string>;
   readonly signs: SignsOfLife;
   readonly lateMs: number;
   readonly outcome: Outcome | null;
@@ -72,8 +74,7 @@ export type ViewExtras = {
 
 /** Takes the view from the tables of the model. */
 export function loadView(cluster: Cluster, state: State, extras: ViewExtras, nowMs: number): View {
-  const { config, signs } = extras;
-  const agents = agentsOf(config);
+  const { config, agents, signs } = extras;
   const staleMs = 2 * config.cluster.probe_interval + config.cluster.probe_timeout;
   const nodes = membersOf(cluster.nodes).map((node): NodeView => {
     const { last, failure, failingSinceMs } = cluster.observations.of(node.name);

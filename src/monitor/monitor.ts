@@ -55,7 +55,7 @@ export class Monitor {
   /** Asks these from now on as well. */
   add(nodes: readonly NodeConfig[]): void {
     for (const node of nodes) this.#watch(node);
-    if (nodes.length > 0 && !this.#stopped) void this.probeNow();
+    if (!this.#stopped) void this.probeNow();
   }
 
   start(): void {

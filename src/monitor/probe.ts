@@ -81,6 +81,7 @@ export function observationOf(row: ProbeRow, facts: ProbeFacts): Observation {
     role: row.in_recovery ? 'replica' : 'primary',
     systemId: row.system_id,
     timeline: Math.max(row.timeline ?? 0, timelineBefore, mark?.timeline ?? 0),
+    startedAt: row.started_at,
     version: row.version,
     replayLsn: row.in_recovery ? position : endOfLastRecord(position, row.block_bytes, row.segment_bytes),
     receiveLsn: row.in_recovery ? maxLsn(position, durable) : durable,

@@ -13,7 +13,7 @@ import { PreparedStatements } from '../backend/prepared-statement.ts';
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { isPaused } from '../cluster/operator.ts';
-import { type Config, nodesOf } from '../config/config.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
 import { databaseEntry, sameOnServers, serverDatabase } from '../config/pool-settings.ts';
 import { nowMs } from '../core/clock.ts';
 import { Deadlines } from '../core/deadlines.ts';
@@ -257,13 +257,17 @@ export class DataPlane implements Plane {
       for (const open of door) open();
       const before = this.#config;
       this.#config = inForce;
-      // before anything is sent to one that has joined
-      this.services.traffic.widen(nodesOf(inForce).map((node) => node.name));
       for (const pool of this.#pools.all()) {
         // whoever is logged in under a database's old name or user is not what the next client wants
         if (!sameOnServers(before, inForce, pool.key.database)) pool.reconnect();
       }
     };
+  }
+
+  add(nodes: readonly NodeConfig[]): void {
+    // before anything is sent to them
+    this.services.traffic.widen([...this.#cluster.nodes, ...nodes].map((node) => node.name));
+    this.#cluster.add(nodes);
   }
 
   schemaChanged(): void {

@@ -11,7 +11,7 @@ const EMPTY = {
   pools: [],
 } as const;
 
-/** Of a process that has done nothing yet. @param nodes names, in the order of the configuration */
+/** Of a process that has done nothing yet. @param nodes names, in the order of `TopologyNode.index` */
 export function noOverview(nodes: readonly string[]): Overview {
   return { ...EMPTY, counts: [], traffic: new Traffic(nodes).counts() };
 }

@@ -6,7 +6,7 @@ import type { Counts } from '../backend/database-counters.ts';
 import type { PoolKey } from '../backend/pool.ts';
 import type { PoolStatistics } from '../backend/pools.ts';
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
 import type { Address } from '../config/units.ts';
 import type { Place } from '../frontend/client-counts.ts';
 import type { SessionStatistics } from '../frontend/sessions.ts';
@@ -138,6 +138,8 @@ export type Plane = {
   start(): void;
   /** Looks at whatever a configuration refers to. @returns what puts it into force. @throws FairleadError bad_config */
   prepare(read: Config): (inForce: Config) => void;
+  /** Nodes have joined: takes them into the model as well. */
+  add(nodes: readonly NodeConfig[]): void;
   /** DDL was committed in the database that the logical stream is about. */
   schemaChanged(): void;
   /** Resolves when no session acts on an assignment that was replaced before this call. */

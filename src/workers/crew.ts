@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AcknowledgedTables } from '../cluster/acknowledged-writes.ts';
 import type { Cluster } from '../cluster/cluster.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
 import { shareOf } from '../config/share.ts';
 import type { RunCommand } from '../console/run-command.ts';
 import { Backoff } from '../core/backoff.ts';
@@ -177,6 +177,11 @@ export class Crew implements Plane {
     };
   }
 
+  add(nodes: readonly NodeConfig[]): void {
+    this.#cluster.add(nodes);
+    this.#tellAll({ kind: 'nodes', nodes });
+  }
+
   schemaChanged(): void {
     this.#tellAll({ kind: 'schema changed' });
   }
@@ -240,7 +245,8 @@ export class Crew implements Plane {
     this.#members.push(member);
     const model = this.#feed?.everything() ?? [];
     const config = shareOf(this.#config, index);
-    member.channel.ask({ kind: 'begin', config, index, clock: clockOrigin(), seed: this.#seed, model }).then(
+    const { nodes } = this.#cluster;
+    member.channel.ask({ kind: 'begin', config, nodes, index, clock: clockOrigin(), seed: this.#seed, model }).then(
       () => {
         member.ready = true;
         member.served = true;

@@ -6,7 +6,7 @@ import type { NodePosition, NodeRecord } from '../cluster/observations.ts';
 import type { OperatorIntent } from '../cluster/operator.ts';
 import type { AuditedRead } from '../cluster/read-audit.ts';
 import type { FreshnessChange } from '../cluster/table-freshness.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, NodeConfig } from '../config/config.ts';
 import type { Operator } from '../console/command.ts';
 import type { ClockOrigin } from '../core/clock.ts';
 import type { LogLevel } from '../core/log.ts';
@@ -36,6 +36,8 @@ export type ModelChange =
 
 export type Beginning = {
   readonly config: Config;
+  /** Of the cluster, each in its place. */
+  readonly nodes: readonly NodeConfig[];
   readonly index: number;
   readonly clock: ClockOrigin;
   /** What unknown users' salts are made of where there is no private key: of all workers the same, or they could be told from known ones. */
@@ -55,6 +57,8 @@ export type ToWorker =
   /** → null */
   | { readonly kind: 'order'; readonly order: Order }
   | { readonly kind: 'configure'; readonly config: Config }
+  /** They have joined; told before anything else is told of them. */
+  | { readonly kind: 'nodes'; readonly nodes: readonly NodeConfig[] }
   | { readonly kind: 'schema changed' }
   /** → null, when all that was told before has been acted on */
   | { readonly kind: 'settled' }

@@ -4,7 +4,6 @@
  */
 import type { Socket } from 'node:net';
 import { Cluster } from '../cluster/cluster.ts';
-import { nodesOf } from '../config/config.ts';
 import type { Outcome } from '../console/command.ts';
 import { ConsoleSession } from '../console/console-session.ts';
 import { Consoles } from '../console/consoles.ts';
@@ -72,9 +71,10 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
       return plane.order(message.order).then(() => null);
     case 'configure': {
       plane.prepare(message.config)(message.config);
-      cluster.add(nodesOf(message.config));
       return cluster.setMaxLag(message.config.routing.max_lag);
     }
+    case 'nodes':
+      return plane.add(message.nodes);
     case 'schema changed':
       return plane.schemaChanged();
     case 'settled':
@@ -97,10 +97,10 @@ function hear(message: ToWorker, socket: Socket | null): unknown {
   }
 }
 
-async function begin({ config, index, clock, seed, model }: Beginning): Promise<void> {
+async function begin({ config, nodes, index, clock, seed, model }: Beginning): Promise<void> {
   process.title = `fairlead worker ${index + 1}`;
   adoptClock(clock);
-  const cluster = new Cluster(nodesOf(config), config.routing.max_lag);
+  const cluster = new Cluster(nodes, config.routing.max_lag);
   const mirror = new ModelMirror(cluster, {
     sample: () => channel.ask<Sample>({ kind: 'sample' }),
     await: (lsn) => channel.tell({ kind: 'await', lsn }),

@@ -63,14 +63,18 @@ for (const workers of [1, 2]) {
 
     it('serves reads of clients that were there before', async () => {
       await untilAllReadFrom('pg2');
+      await cluster.node('pg3').stop();
       names = ['pg1', 'pg2', 'pg3'];
       const changes = await app.reload();
       assert.ok(changes.length > 0);
       for (const { key, live } of changes) assert.ok(key.startsWith('cluster.nodes.pg3.') && live, key);
-      await until(async () => (await node('pg3')).readable, { what: 'the new node to serve reads' });
+      const waits = async () => (await api('/api/events')).events.find((event: Json) => event.kind === 'node-waits');
+      assert.match((await until(waits, { what: 'it to be waited for' })).message, /pg3 .* does not answer/);
+      assert.equal(await node('pg3'), undefined);
+      await cluster.node('pg3').start();
+      await until(async () => (await node('pg3'))?.readable, { what: 'the new node to serve reads' });
       assert.equal((await httpPost(`${http}/api/nodes/pg2/drain`)).status, 200);
       await untilAllReadFrom('pg3');
-      assert.equal((await httpPost(`${http}/api/nodes/pg2/undrain`)).status, 200);
       assert.deepEqual(await app.reload(), [], 'it is in force');
     });
 
@@ -102,6 +106,7 @@ for (const workers of [1, 2]) {
       await until(() => client.query('INSERT INTO joined VALUES (1) ON CONFLICT DO NOTHING'), { what: 'a write' });
       const { primary } = await api('/api/cluster');
       const other = primary === 'pg2' ? 'pg3' : 'pg2';
+      assert.equal((await httpPost(`${http}/api/nodes/pg2/undrain`)).status, 200);
       await until(async () => (await node(other)).readable, { what: `${other} to follow ${primary}` });
       assert.deepEqual((await client.query('SELECT id FROM joined')).rows, [{ id: 1 }]);
       await untilAllReadFrom(other);
@@ -111,23 +116,85 @@ for (const workers of [1, 2]) {
 }
 
 describe('what does not join', () => {
-  it('a node at an address that is in use, under another name', async () => {
-    const cluster = await startTestCluster({ replicas: 0 });
-    let name = 'pg1';
-    const read = () => configFor(cluster, { cluster: { nodes: { [name]: `127.0.0.1:${cluster.node('pg1').port}` } } });
-    const app = await startApp(read(), SILENT, read);
+  let cluster: TestCluster;
+  let app: App;
+  let http: string;
+  let client: pg.Client;
+  /** What the file has. */
+  let nodes: Record<string, string>;
+
+  const read = () => configFor(cluster, { config: { failover: { timeout: '2s' } }, cluster: { nodes } });
+  const at = (name: string, host = '127.0.0.1') => `${host}:${cluster.node(name).port}`;
+  const api = async (path: string): Promise<Json> => (await httpGet(`${http}${path}`)).body;
+  const reasonOf = async (name: string): Promise<string | undefined> =>
+    (await api('/api/events')).events.find((event: Json) => event.kind === 'node-waits' && event.node === name)
+      ?.message;
+  const untilWaiting = (name: string, why: RegExp) =>
+    until(async () => why.test((await reasonOf(name)) ?? ''), { what: `${name} to wait: ${why}` });
+  /** A write by a session that was there before, on the primary that was there before; and nobody else is in the cluster. */
+  const assertUntouched = async () => {
+    await client.query('INSERT INTO kept VALUES (1)');
+    const { epoch, primary, nodes: there } = await api('/api/cluster');
+    assert.deepEqual([epoch, primary, there.map((node: Json) => node.name)], [1, 'pg1', ['pg1', 'pg2']]);
+    const kinds = (await api('/api/events')).events.map((event: Json) => event.kind);
+    assert.ok(!kinds.includes('fence-set') && !kinds.includes('primary-changed'), kinds.join());
+  };
+
+  before(async () => {
+    cluster = await startTestCluster({ replicas: 2 });
+    nodes = { pg1: at('pg1'), pg2: at('pg2') };
+    app = await startApp(read(), SILENT, read);
+    http = `http://${app.http.host}:${app.http.port}`;
+    const url = `postgres://${cluster.superuser}:${cluster.password}@${app.listen.host}:${app.listen.port}/postgres`;
+    await untilServing({ url, http }, 1);
+    client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query('CREATE TABLE kept (id int)');
+  });
+  after(async () => {
+    await client?.end().catch(() => {});
+    await app?.stop();
+    await cluster?.stop();
+  });
+
+  it('another name of a node at the same address: that is a change that waits for a restart', async () => {
+    nodes = { pg1: at('pg1'), renamed: at('pg2') };
+    const changes = await app.reload();
+    assert.ok(changes.length > 0 && changes.every(({ live, text }) => !live && text.includes('after a restart')));
+    await assertUntouched();
+  });
+
+  it('the same servers at other addresses: nobody is fenced for that', async () => {
+    nodes = { pg1: at('pg1'), pg2: at('pg2'), first: at('pg1', 'localhost'), second: at('pg2', 'localhost') };
+    await app.reload();
+    await untilWaiting('first', /is the same server as pg1/);
+    await untilWaiting('second', /is the same server as pg2/);
+    await assertUntouched();
+  });
+
+  it('a server of another cluster, until the file names a replica', async () => {
+    const other = await startTestCluster({ replicas: 0 });
     try {
-      name = 'renamed';
-      const changes = await app.reload();
-      assert.ok(changes.length > 0 && changes.every(({ live, text }) => !live && text.includes('after a restart')));
-      assert.deepEqual(
-        app.cluster.nodes.map((node) => node.name),
-        ['pg1'],
-      );
+      const user = `CREATE ROLE "${cluster.superuser}" SUPERUSER LOGIN PASSWORD '${cluster.password}'`;
+      const alter = user.replace('CREATE', 'ALTER').replace('SUPERUSER LOGIN ', '');
+      await other.node('pg1').query(cluster.superuser === other.superuser ? alter : user);
+      nodes = { pg1: at('pg1'), pg2: at('pg2'), foreign: `127.0.0.1:${other.node('pg1').port}` };
+      await app.reload();
+      await untilWaiting('foreign', /is of another cluster/);
+      await assertUntouched();
     } finally {
-      await app.stop();
-      await cluster.stop();
+      await other.stop();
     }
+  });
+
+  it("one that somebody has promoted: its writes are not the cluster's", async () => {
+    await cluster.node('pg3').query('SELECT pg_promote()');
+    nodes = { pg1: at('pg1'), pg2: at('pg2'), stray: at('pg3') };
+    await app.reload();
+    await untilWaiting('stray', /is a primary, and so is pg1/);
+    await assertUntouched();
+    nodes = { pg1: at('pg1'), pg2: at('pg2') };
+    assert.deepEqual(await app.reload(), [], 'what has not joined is forgotten');
   });
 });
 

@@ -61,6 +61,7 @@ export async function startControlled(cluster: TestCluster, options: ControlledO
     log,
     target,
     demote: () => {},
+    agents: () => new Set(),
     clients: { quiesce: async () => {}, settled: async () => {}, acknowledgedAfter: async () => [] },
     store: {
       recentPromotions: async (_node, sinceMs) => [...(options.promotions ?? [])].filter((atMs) => atMs >= sinceMs),

@@ -23,6 +23,8 @@ const state = {
 const plots = new Plots();
 /** Columns of each plot, made when the nodes are known. */
 let columns = null;
+/** Names of the nodes that are drawn, in their places. */
+let drawn = null;
 /** The server's clock minus this page's: plots are drawn in the server's time. */
 let offsetMs = 0;
 let dirty = false;
@@ -39,9 +41,14 @@ function connect() {
     state.cluster = cluster;
     state.receivedMs = performance.now();
     const names = cluster.nodes.map((n) => n.name);
-    // a node has joined: plots have as many lines as there are nodes
-    if (columns !== null && columns.throughput.width !== names.length) location.reload();
-    if (columns !== null) return;
+    if (drawn === names.join()) return;
+    if (drawn !== null) {
+      // plots have a line for each node, and colours go by their places
+      source.close();
+      location.reload();
+      return;
+    }
+    drawn = names.join();
     columns = {
       'lag-ms': new Columns(names.length),
       'lag-bytes': new Columns(names.length),

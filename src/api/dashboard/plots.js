@@ -46,7 +46,7 @@ export class Plots {
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#build());
   }
 
-  /** @param {readonly {name: string}[]} nodes in the order of the configuration */
+  /** @param {readonly {name: string}[]} nodes in their places */
   setNodes(nodes) {
     if (nodes.length === this.#nodes.length) return;
     this.#nodes = nodes.map((n) => n.name);

@@ -15,11 +15,6 @@ export class Columns {
     return this.#columns;
   }
 
-  /** Columns beside the time. */
-  get width() {
-    return this.#columns.length - 1;
-  }
-
   get newestS() {
     return this.#columns[0].at(-1) ?? 0;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type ConfigInput, configSchema } from '../../../src/config/config.ts';
-import { afterReload, difference } from '../../../src/config/difference.ts';
+import { afterReload, difference, withoutNodes } from '../../../src/config/difference.ts';
 
 const RUNNING = { pg1: '10.0.0.1:5432', pg2: '10.0.0.2:5432' };
 
@@ -56,7 +56,13 @@ describe('a reload', () => {
     }
   });
 
-  it('does not take in a name that would not come last', () => {
-    assert.deepEqual(reloaded({ ...RUNNING, 3: '10.0.0.3:5432' }).names, ['pg1', 'pg2']);
+  it('asks for no more than a new name', () => {
+    const { names } = reloaded({ ...RUNNING, 3: '10.0.0.3:5432', constructor: '10.0.0.4:5432' });
+    assert.deepEqual(names.sort(), ['3', 'constructor', 'pg1', 'pg2']);
+  });
+
+  it('forgets a node that has not joined', () => {
+    const { cluster } = withoutNodes(config(RUNNING), ['pg2']);
+    assert.deepEqual(Object.keys(cluster.nodes), ['pg1']);
   });
 });
