@@ -1,5 +1,5 @@
 import type net from 'node:net';
-import { type LoginTarget, logIn } from '../backend/server-login.ts';
+import { LoginRefused, type LoginTarget, logIn } from '../backend/server-login.ts';
 import { FairleadError, messageOf } from '../core/errors.ts';
 import { readDataRow, readErrorFields } from '../wire/fields.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
@@ -13,11 +13,14 @@ export type ServerMessage = { readonly type: number; readonly body: Buffer };
 export class ServerRefused extends FairleadError {
   readonly serverState: string;
 
-  constructor(sqlState: string, text: string) {
-    super('refused', `the source says: ${text}`, 'see the reason');
+  constructor(sqlState: string, text: string, detail: string) {
+    super('refused', `the source says: ${withDetail(text, detail)}`, 'see the reason');
     this.serverState = sqlState;
   }
 }
+
+/** From PostgreSQL 16 on the reason of a refusal stands there only: "Only roles with the REPLICATION attribute may …". */
+const withDetail = (text: string, detail: string) => (detail === '' ? text : `${text}: ${detail}`);
 
 const QUERY = 0x51;
 /** CopyData of a base backup holds 32 kB; rows and errors less. */
@@ -57,10 +60,15 @@ export class ReplicationConnection {
     socket.setTimeout(SILENT_MS, () => this.#fail(`it has said nothing for ${SILENT_MS / 60_000} min`));
   }
 
-  /** @throws FairleadError server_unreachable, LoginRefused */
+  /** @throws FairleadError server_unreachable, server_login_failed */
   static async open(target: LoginTarget): Promise<ReplicationConnection> {
-    const { socket, parameters } = await logIn(target);
-    return new ReplicationConnection(socket, parameters.get('server_version') ?? '');
+    try {
+      const { socket, parameters } = await logIn(target);
+      return new ReplicationConnection(socket, parameters.get('server_version') ?? '');
+    } catch (error) {
+      if (!(error instanceof LoginRefused)) throw error;
+      throw new FairleadError('server_login_failed', withDetail(error.message, error.detail), error.remedy, error);
+    }
   }
 
   send(command: string): void {
@@ -75,8 +83,8 @@ export class ReplicationConnection {
         this.#queuedBytes -= found.body.length;
         if (this.#queuedBytes < BACKLOG_BYTES && this.#socket.isPaused()) this.#socket.resume();
         if (found.type !== SERVER.ERROR) return found;
-        const { sqlState, message: text } = readErrorFields(found.body, -5, found.body.length);
-        throw new ServerRefused(sqlState, text);
+        const { sqlState, message: text, detail } = readErrorFields(found.body, -5, found.body.length);
+        throw new ServerRefused(sqlState, text, detail);
       }
       if (this.#error !== null) throw this.#error;
       await new Promise<void>((resolve) => {

@@ -41,11 +41,13 @@ export type LoggedIn = {
 export class LoginRefused extends FairleadError {
   readonly serverState: string;
   override readonly sqlState: string;
+  readonly detail: string;
 
-  constructor(node: string, sqlState: string, text: string) {
+  constructor(node: string, sqlState: string, text: string, detail = '') {
     super('server_login_failed', text, `said by node ${node}`);
     this.serverState = sqlState;
     this.sqlState = sqlState;
+    this.detail = detail;
   }
 
   /** True when the same login may succeed a little later: starting up, shutting down, no slot free. */
@@ -122,8 +124,8 @@ function attempt(target: LoginTarget, encryption: Encryption): Promise<LoggedIn>
           secret = Buffer.from(buffer.subarray(start + 9, end));
           return true;
         case SERVER.ERROR: {
-          const { sqlState, message } = readErrorFields(buffer, start, end);
-          fail(new LoginRefused(target.node, sqlState, message));
+          const { sqlState, message, detail } = readErrorFields(buffer, start, end);
+          fail(new LoginRefused(target.node, sqlState, message, detail));
           return false;
         }
         case SERVER.READY:

@@ -7,9 +7,12 @@ import type { PinReason } from './verdict.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
-/** Declared volatile, change nothing, and a replica's answer is as good as the primary's. */
+/**
+ * Declared volatile, change nothing, and a replica's answer is as good as the primary's. `timezone` is AT TIME ZONE; before
+ * PostgreSQL 15 the one of `timetz` is declared volatile.
+ */
 export const SAFE_VOLATILE = words(`
-  random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 pg_sleep pg_sleep_for pg_sleep_until
+  timezone random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 pg_sleep pg_sleep_for pg_sleep_until
   array_shuffle array_sample bernoulli system current_query pg_is_in_recovery pg_last_wal_replay_lsn
   pg_last_wal_receive_lsn pg_last_xact_replay_timestamp pg_is_wal_replay_paused pg_get_wal_replay_pause_state
   pg_partition_tree pg_partition_ancestors pg_collation_actual_version pg_database_collation_actual_version
@@ -23,8 +26,8 @@ export const SAFE_VOLATILE = words(`
 export const PRIMARY_ONLY = words(`
   txid_current txid_current_if_assigned txid_current_snapshot pg_current_xact_id pg_current_xact_id_if_assigned
   pg_current_snapshot pg_backend_pid pg_my_temp_schema pg_listening_channels pg_prepared_statement pg_cursor
-  pg_show_all_settings pg_conf_load_time pg_postmaster_start_time pg_config pg_get_replication_slots pg_walfile_name
-  pg_walfile_name_offset pg_split_walfile_name table_to_xml table_to_xml_and_xmlschema table_to_xmlschema schema_to_xml
+  pg_show_all_settings pg_conf_load_time pg_postmaster_start_time pg_backup_start_time pg_config
+  pg_get_replication_slots pg_walfile_name pg_walfile_name_offset pg_split_walfile_name table_to_xml table_to_xml_and_xmlschema table_to_xmlschema schema_to_xml
   schema_to_xml_and_xmlschema schema_to_xmlschema database_to_xml database_to_xml_and_xmlschema database_to_xmlschema
   query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema ts_stat ts_rewrite
   nextval setval currval lastval set_config setseed pg_notify pg_export_snapshot pg_logical_emit_message

@@ -12,6 +12,8 @@ export type ErrorFields = {
   readonly severity: string;
   readonly sqlState: string;
   readonly message: string;
+  /** Empty when there is none. */
+  readonly detail: string;
 };
 
 /** @param start at the type byte */
@@ -20,6 +22,7 @@ export function readErrorFields(buffer: Buffer, start: number, end: number): Err
   let localized = '';
   let sqlState = '';
   let message = '';
+  let detail = '';
   let pos = start + 5;
   while (pos < end && buffer[pos] !== 0) {
     const code = buffer[pos] as number;
@@ -29,9 +32,10 @@ export function readErrorFields(buffer: Buffer, start: number, end: number): Err
     else if (code === 0x53) localized = buffer.toString('latin1', pos + 1, stop);
     else if (code === 0x43) sqlState = buffer.toString('latin1', pos + 1, stop);
     else if (code === 0x4d) message = buffer.toString('utf8', pos + 1, stop);
+    else if (code === 0x44) detail = buffer.toString('utf8', pos + 1, stop);
     pos = stop + 1;
   }
-  return { severity: severity || localized, sqlState, message };
+  return { severity: severity || localized, sqlState, message, detail };
 }
 
 /** Name and value of a ParameterStatus. */

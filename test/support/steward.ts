@@ -8,7 +8,10 @@ const PARAMETERS = [
   'wal_receiver_status_interval',
 ];
 
-/** Makes role `steward`, which may change these and do what PostgreSQL 15 and later can grant. */
-export const STEWARD = `CREATE ROLE steward LOGIN REPLICATION PASSWORD 'p' IN ROLE pg_monitor, pg_signal_backend;
-  GRANT EXECUTE ON FUNCTION pg_promote, pg_reload_conf TO steward;
-  GRANT ALTER SYSTEM ON PARAMETER ${PARAMETERS.join(', ')} TO steward`;
+/** Makes role `steward`, which may change these and do what this version can grant: before 15 it has to be a superuser. */
+export function makesSteward(major: number): string {
+  if (major < 15) return `CREATE ROLE steward LOGIN SUPERUSER REPLICATION PASSWORD 'p'`;
+  return `CREATE ROLE steward LOGIN REPLICATION PASSWORD 'p' IN ROLE pg_monitor, pg_signal_backend;
+    GRANT EXECUTE ON FUNCTION pg_promote, pg_reload_conf TO steward;
+    GRANT ALTER SYSTEM ON PARAMETER ${PARAMETERS.join(', ')} TO steward`;
+}

@@ -19,11 +19,11 @@ describe('fields', () => {
 
   it('reads errors; the severity in English counts', () => {
     const fields = readErrorFields(...amid(errorResponse('FATAL', '57P03', 'höre auf', 'hint', 'detail')));
-    assert.deepEqual(fields, { severity: 'FATAL', sqlState: '57P03', message: 'höre auf' });
+    assert.deepEqual(fields, { severity: 'FATAL', sqlState: '57P03', message: 'höre auf', detail: 'detail' });
     const localized = message(0x45, cstrings('SFEHLER', 'VERROR', 'C42601', 'Mx', ''));
     assert.equal(readErrorFields(...amid(localized)).severity, 'ERROR');
     const old = message(0x45, cstrings('SERROR', 'C42601', ''));
-    assert.deepEqual(readErrorFields(...amid(old)), { severity: 'ERROR', sqlState: '42601', message: '' });
+    assert.deepEqual(readErrorFields(...amid(old)), { severity: 'ERROR', sqlState: '42601', message: '', detail: '' });
   });
 
   it('reads as much of a truncated error as there is', () => {
