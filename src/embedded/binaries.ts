@@ -52,7 +52,7 @@ function bundledDirectory(): string {
 }
 
 /** Creates the links listed in pg-symlinks.json. @returns false where the directory is not ours to write. */
-function linkLibraries(native: string): boolean {
+export function linkLibraries(native: string): boolean {
   const list = join(native, 'pg-symlinks.json');
   if (!existsSync(list)) return true;
   const links = JSON.parse(readFileSync(list, 'utf8')) as { source: string; target: string }[];

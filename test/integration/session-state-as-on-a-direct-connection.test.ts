@@ -173,7 +173,7 @@ describe('state of a session as on a direct connection', () => {
       ['temporary view', ['CREATE TEMP VIEW v AS SELECT 1'], 'temporary table', 'DROP VIEW v'],
       [
         'temporary function',
-        ['CREATE FUNCTION pg_temp.f() RETURNS int RETURN 1'],
+        ["CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'"],
         'temporary table',
         'DROP FUNCTION pg_temp.f()',
       ],
