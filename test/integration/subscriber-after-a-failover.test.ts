@@ -11,7 +11,7 @@ describe('a logical subscriber, when the primary is replaced', () => {
 
   beforeEach(async () => {
     const schema = 'CREATE TABLE t (id int PRIMARY KEY)';
-    scene = await SubscribedScene.start(schema, 'CREATE PUBLICATION pub FOR TABLE t', 'automatic');
+    scene = await SubscribedScene.start(schema, () => 'CREATE PUBLICATION pub FOR TABLE t', 'automatic');
     client = await scene.connect();
   });
   afterEach(() => scene?.stop());

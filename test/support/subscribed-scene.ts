@@ -30,11 +30,35 @@ export class SubscribedScene {
 
   /**
    * @param schema run on both sides
-   * @param publish run on the primary: makes publication `pub`
+   * @param publish run on the primary, of this version: makes publication `pub`
    */
-  static async start(schema: string, publish: string, mode: 'off' | 'automatic'): Promise<SubscribedScene> {
-    const cluster = await startTestCluster({ replicas: 1 });
-    const other = await startTestCluster({ replicas: 0 });
+  static async start(
+    schema: string,
+    publish: (major: number) => string,
+    mode: 'off' | 'automatic',
+  ): Promise<SubscribedScene> {
+    const started: { stop(): Promise<void> }[] = [];
+    const stopped = async <T extends { stop(): Promise<void> }>(one: Promise<T>): Promise<T> => {
+      started.unshift(await one);
+      return one;
+    };
+    try {
+      return await SubscribedScene.#start(schema, publish, mode, stopped);
+    } catch (error) {
+      for (const one of started) await one.stop();
+      throw error;
+    }
+  }
+
+  /** @param stopped takes what has to be stopped when something fails */
+  static async #start(
+    schema: string,
+    publish: (major: number) => string,
+    mode: 'off' | 'automatic',
+    stopped: <T extends { stop(): Promise<void> }>(one: Promise<T>) => Promise<T>,
+  ): Promise<SubscribedScene> {
+    const cluster = await stopped(startTestCluster({ replicas: 1 }));
+    const other = await stopped(startTestCluster({ replicas: 0 }));
     const [there] = other.nodes as [TestNode];
     await there.query(MAKE_USER);
     await (cluster.nodes[0] as TestNode).query(MAKE_USER);
@@ -51,10 +75,10 @@ export class SubscribedScene {
       },
       config: { failover: { mode, timeout: '5s' }, routing: { max_lag: '5s', freshness_wait: '1s' } },
     };
-    const fairlead = await startFairlead(cluster, options);
+    const fairlead = await stopped(startFairlead(cluster, options));
     await untilServing(fairlead, 1);
     const scene = new SubscribedScene(cluster, other, fairlead, configFor(cluster, options));
-    await scene.primary.query(`${schema}; ${publish}`);
+    await scene.primary.query(`${schema}; ${publish(cluster.major)}`);
     await scene.there(schema);
     await scene.subscribe('pg1');
     return scene;

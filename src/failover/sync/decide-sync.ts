@@ -19,6 +19,8 @@ export type SyncView = {
   readonly recorded: boolean;
   /** Every walsender has read the setting: none acknowledges by an older one. */
   readonly evident: boolean;
+  /** How long that has not been so; 0 when it is. */
+  readonly unreadForMs: number;
   /** Highest `sync_priority` among the walsenders. */
   readonly topPriority: number;
   /** Commits are known to wait at all (the server's flag follows an empty setting with a delay). */
@@ -37,7 +39,12 @@ export type SyncStep =
   | { readonly kind: 'record'; readonly guarantee: readonly Quorum[]; readonly event: SyncEvent | null }
   | { readonly kind: 'set'; readonly names: StandbyNames }
   | { readonly kind: 'arm' }
+  /** Ends the walsenders of these that cannot read the setting because they wait to write. */
+  | { readonly kind: 'unblock'; readonly nodes: readonly string[]; readonly reason: string }
   | { readonly kind: 'mark' };
+
+/** A walsender reads a changed setting at once, whatever its standby does, unless it is stuck. */
+const UNREAD_MS = 1000;
 
 export function decideSync(view: SyncView): SyncStep {
   const { wish, followers, setting, guarantee, recorded } = view;
@@ -76,7 +83,12 @@ function tighten(view: SyncView, held: Quorum, wanted: Quorum): SyncStep {
   if (names === null || names.markers === 0 || !same(names.quorum, both)) {
     return { kind: 'set', names: { method: 'FIRST', quorum: both, markers: Math.max(1, view.topPriority) } };
   }
-  if (!view.evident) return { kind: 'wait', reason: 'not every walsender has read the new setting' };
+  if (!view.evident) {
+    const reason = 'not every walsender has read the new setting';
+    const ailing = view.followers.filter(({ ailment }) => ailment !== null).map(({ name }) => name);
+    const patient = view.unreadForMs < UNREAD_MS || ailing.length === 0;
+    return patient ? { kind: 'wait', reason } : { kind: 'unblock', nodes: ailing, reason };
+  }
   if (mark === null || mark.text !== setting.text) return { kind: 'mark' };
   const counted = countedBy(guarantee);
   const behind = wanted.nodes.filter((node) => !reached(view, node, mark.lsn));

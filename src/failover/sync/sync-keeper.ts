@@ -27,6 +27,7 @@ import { formatNames, NO_ACKNOWLEDGEMENT, parseNames, priorityOf } from './stand
 import type { SyncStore } from './sync-store.ts';
 import { synchronyOf } from './synchrony-of.ts';
 import { type Follower, isShort, presetOf, type Wish } from './target.ts';
+import { unblock } from './unblock.ts';
 import { hasNames, writeNames } from './write-names.ts';
 
 const STATEMENT_MS = 2000;
@@ -57,6 +58,7 @@ export class SyncKeeper {
   /** What the setting was before nobody could satisfy it; null: somebody can. */
   #closed: { readonly memory: Memory; readonly before: string } | null = null;
   #shortSinceMs: number | null = null;
+  #unreadSinceMs: number | null = null;
   #blocked = false;
   #failure: string | null = null;
 
@@ -172,13 +174,16 @@ export class SyncKeeper {
     // half a fence, too: whoever lifts it goes by this name
     const fenced = facts.names.includes(FENCE_NAME);
     const streams = facts.walsenders.filter(({ state }) => state !== 'startup' && state !== 'backup');
+    const evident = names !== null && streams.every((one) => one.priority === priorityOf(names, one.name));
+    this.#unreadSinceMs = evident ? null : (this.#unreadSinceMs ?? nowMs());
     return {
       wish: this.#wish,
       followers,
       setting: { text: facts.names, names, fenced },
       guarantee: memory.guarantee,
       recorded: memory.recorded,
-      evident: names !== null && streams.every((sender) => sender.priority === priorityOf(names, sender.name)),
+      evident,
+      unreadForMs: this.#unreadSinceMs === null ? 0 : nowMs() - this.#unreadSinceMs,
       topPriority: Math.max(0, ...facts.walsenders.map(({ priority }) => priority)),
       armed: this.#armed,
       mark: this.#mark,
@@ -202,6 +207,12 @@ export class SyncKeeper {
         // those that wait already are let go by the next word of a standby, before PostgreSQL 19
         await nodes.query(memory.primary, TINY_COMMIT_SQL, [], STATEMENT_MS);
         return;
+      case 'unblock': {
+        this.#unreadSinceMs = nowMs();
+        const ended = await unblock(nodes, memory.primary, step.nodes);
+        if (ended.length > 0) this.#deps.log.warn({ standbys: ended }, 'ended walsenders that were stuck');
+        return;
+      }
       case 'arm':
         return this.#arm(memory, view.setting.text);
       case 'mark': {

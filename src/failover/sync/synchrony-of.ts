@@ -36,7 +36,7 @@ function stateOf(step: SyncStep, wish: Wish, guarantee: readonly Quorum[]): Sync
 
 function reasonOf(step: SyncStep, guarantee: readonly Quorum[]): string {
   if (step.kind === 'blocked') return `commits wait: ${step.reason}`;
-  if (step.kind === 'wait') return step.reason;
+  if (step.kind === 'wait' || step.kind === 'unblock') return step.reason;
   const where = guarantee.map(quorumInWords).join('; or ');
   return `acknowledged commits are on ${where}`;
 }

@@ -28,6 +28,7 @@ function view(text: string, guarantee: Quorum[], change: Partial<SyncView> = {})
     guarantee,
     recorded: true,
     evident: true,
+    unreadForMs: 0,
     topPriority: 1,
     armed: true,
     mark: null,
@@ -43,6 +44,8 @@ function inShort(step: SyncStep): string {
       return `set ${formatNames(step.names)}`;
     case 'record':
       return `record ${step.guarantee.map((g) => `${g.copies}/${g.nodes.join('+')}`).join(' or ')} ${step.event?.kind ?? ''}`.trim();
+    case 'unblock':
+      return `unblock ${step.nodes}`;
     default:
       return step.kind;
   }
@@ -68,6 +71,11 @@ describe('the next step of synchronous replication', () => {
       `set ${BOTH}`,
     ],
     ['not every walsender knows yet', view(BOTH, [q(1, 'pg2')], { followers: DEAD_PG2, evident: false }), 'wait'],
+    [
+      'one does not get to know, and its follower ails',
+      view(BOTH, [q(1, 'pg2')], { followers: DEAD_PG2, evident: false, unreadForMs: 1000 }),
+      'unblock pg2',
+    ],
     ['all know: what was acknowledged before is marked', view(BOTH, [q(1, 'pg2')], { followers: DEAD_PG2 }), 'mark'],
     [
       'the new one is not there yet',
@@ -253,6 +261,7 @@ function play(wish: Wish, seed: number): void {
       guarantee,
       recorded: true,
       evident: stale.length === 1,
+      unreadForMs: 0,
       topPriority: 1,
       armed: memory.armed,
       mark: memory.mark,
