@@ -19,6 +19,7 @@ const SELECTION = [
   'reads-see-own-writes',
   'stream-misses-no-commit',
   'outcomes-are-resolved',
+  'failover-fetches-what-the-best-one-lacks',
   'failover-when-primary-is-killed',
   'failover-with-least-privileges',
   'failover-switchover',
