@@ -5,6 +5,8 @@ export type Deviation = {
   readonly why: string;
   /** It depends on what ran before on the server connection, or on time, whether it shows. */
   readonly sometimes?: true;
+  /** The major version of PostgreSQL from which on it is so. */
+  readonly since?: number;
 };
 
 export const KNOWN: readonly Deviation[] = [
@@ -36,7 +38,13 @@ export const KNOWN: readonly Deviation[] = [
     sometimes: true,
   },
   {
-    in: /^(in and (a query|a Parse) meanwhile|in and the end of the client|a server process that)/,
+    // 13 reports an error and goes on, as the session does
+    in: /^in and (a query|a Parse) meanwhile/,
+    why: 'the session outlives its server connection: the client hears of the loss as an error',
+    since: 14,
+  },
+  {
+    in: /^(in and the end of the client|a server process that)/,
     why: 'the session outlives its server connection: the client hears of the loss as an error',
   },
   {
@@ -50,6 +58,6 @@ export const KNOWN: readonly Deviation[] = [
   },
 ];
 
-export function deviationOf(name: string): Deviation | null {
-  return KNOWN.find((deviation) => deviation.in.test(name)) ?? null;
+export function deviationOf(name: string, major: number): Deviation | null {
+  return KNOWN.find((deviation) => major >= (deviation.since ?? 0) && deviation.in.test(name)) ?? null;
 }

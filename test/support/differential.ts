@@ -103,6 +103,11 @@ export class Differential {
     return new Differential(fairlead, direct, proxied);
   }
 
+  /** PostgreSQL's major version, on both sides. */
+  get major(): number {
+    return this.#direct.cluster.major;
+  }
+
   /** @returns what was heard on each side, one line per message */
   async run(conversation: Conversation): Promise<{ readonly direct: string[]; readonly proxied: string[] }> {
     const [direct, proxied] = await Promise.all([
