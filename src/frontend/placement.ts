@@ -8,7 +8,7 @@ import { nowMs } from '../core/clock.ts';
 import type { Expiring } from '../core/deadlines.ts';
 import { FairleadError } from '../core/errors.ts';
 import type { Lsn } from '../core/lsn.ts';
-import type { RouteDecision, RouteReason } from '../routing/decision.ts';
+import type { RouteDecision, RouteReason, Wait } from '../routing/decision.ts';
 import type { Awaited } from '../routing/patience.ts';
 import { nextTurn, routeRead } from '../routing/route-read.ts';
 import type { PlacementRequest } from './placement-request.ts';
@@ -184,22 +184,39 @@ export class Placement implements Checkout, Expiring {
         if (!this.#mayWait(decision.awaited)) return this.#place();
         this.#state = 'lsn';
         this.#startWaiting();
-        this.#waiter = { lsn: decision.lsn, told: decision.told, wake: () => this.#caughtUp() };
-        return this.#services.cluster.waiters.add(this.#waiter);
-      case 'sample': {
+        return this.#awaitNews(decision, () => this.#caughtUp());
+      case 'sample':
         this.#state = 'sample';
         this.#startWaiting();
-        const generation = ++this.#generation;
-        this.#unwait = this.#services.cluster.samples.wait(decision.index, () => {
-          if (generation === this.#generation && this.#state === 'sample') this.#wake();
-        });
-        return;
-      }
+        return this.#awaitNews(decision, () => this.#wake());
       case 'hold':
-        return this.#hold(this.#services.cluster.topology.value.paused || this.#databasePaused(request));
+        this.#hold(this.#services.cluster.topology.value.paused || this.#databasePaused(request));
+        if (decision.news !== null && !this.#isOld(decision.news)) this.#awaitNews(decision.news, () => this.#wake());
+        return;
       default:
         decision satisfies never;
     }
+  }
+
+  /** It is there already, and did not help: what is held is not to look again a thousand times a second. */
+  #isOld(news: Wait): boolean {
+    const { cluster } = this.#services;
+    if (news.kind !== 'wait') return false;
+    return cluster.topology.value.replicas.some(
+      ({ name }) => !this.#avoid?.has(name) && cluster.replayLsn(name) >= news.lsn,
+    );
+  }
+
+  #awaitNews(news: Wait, wake: () => void): void {
+    const { waiters, samples } = this.#services.cluster;
+    if (news.kind === 'wait') {
+      this.#waiter = { lsn: news.lsn, told: news.told, wake };
+      return waiters.add(this.#waiter);
+    }
+    const generation = ++this.#generation;
+    this.#unwait = samples.wait(news.index, () => {
+      if (generation === this.#generation) wake();
+    });
   }
 
   #hold(paused = false): void {
@@ -211,7 +228,7 @@ export class Placement implements Checkout, Expiring {
 
   #decide(request: PlacementRequest): RouteDecision {
     const { cluster, pools, notifications } = this.#services;
-    if (this.#databasePaused(request)) return { kind: 'hold' };
+    if (this.#databasePaused(request)) return { kind: 'hold', news: null };
     if (request.read !== null) {
       return routeRead(
         {
@@ -226,10 +243,10 @@ export class Placement implements Checkout, Expiring {
       );
     }
     const { paused, primary } = cluster.topology.value;
-    if (!cluster.vigil.sound(nowMs())) return { kind: 'hold' };
+    if (!cluster.vigil.sound(nowMs())) return { kind: 'hold', news: null };
     // what it notifies is to be heard: a new primary is listened to first
     if (paused || primary === null || (!request.readOnly && notifications.behind(request.database)))
-      return { kind: 'hold' };
+      return { kind: 'hold', news: null };
     return { kind: 'node', node: primary, reason: request.reason, floor: null };
   }
 

@@ -32,12 +32,15 @@ export type RouteDecision =
       /** What a read on a replica must have seen; null: it is bound to nothing. */
       readonly floor: Lsn | null;
     }
+  | Wait
+  /** Hold: no primary. What `news` waits for may help as well; null: nothing but a primary does. */
+  | { readonly kind: 'hold'; readonly news: Wait | null };
+
+export type Wait =
   /** Wait until a replica reaches `lsn`, or the stream has told everything up to `told`, then ask again. `awaited`: null: any news will do. */
   | { readonly kind: 'wait'; readonly lsn: Lsn; readonly told: Lsn | null; readonly awaited: Awaited | null }
   /** Wait for a sample of the primary's position, then ask again. */
-  | { readonly kind: 'sample'; readonly index: number }
-  /** Hold: no primary. */
-  | { readonly kind: 'hold' };
+  | { readonly kind: 'sample'; readonly index: number };
 
 /** All reasons in a fixed order: the index of a reason is its column wherever statements are counted. */
 export const ROUTE_REASONS = [

@@ -3,7 +3,7 @@ import type { Topology, TopologyNode } from '../cluster/topology.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { TablesRead } from '../sql/tables-read.ts';
 import type { Causality } from './causality.ts';
-import type { RouteDecision, RouteReason } from './decision.ts';
+import type { RouteDecision, RouteReason, Wait } from './decision.ts';
 import { hasTables, type KnownTables, knownTables } from './fresh-tables.ts';
 import { subscribersOf } from './subscribed-tables.ts';
 
@@ -37,7 +37,7 @@ export type NodeLoad = (node: string) => number;
 /** Where a read goes, or what it has to wait for. Reads the model, changes nothing but the session's floor (which only rises). */
 export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad): RouteDecision {
   const topology = cluster.topology.value;
-  if (topology.paused) return { kind: 'hold' };
+  if (topology.paused) return { kind: 'hold', news: null };
   if (request.hint === 'primary') return toPrimary(topology, 'hint primary');
   if (request.consistency === 'primary' && request.hint !== 'replica')
     return toPrimary(topology, 'consistency primary');
@@ -50,13 +50,11 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
 
   const { causality } = request;
   if (request.consistency === 'strong' && cluster.samples.completed < request.strongSample) {
-    return request.waitOver ? toPrimary(topology, 'no fresh replica') : { kind: 'sample', index: request.strongSample };
+    return wait(request, topology, { kind: 'sample', index: request.strongSample });
   }
   const unbound = request.consistency === 'eventual';
   if (!unbound && !causality.settle(cluster, topology.timeline)) {
-    return request.waitOver
-      ? toPrimary(topology, 'no fresh replica')
-      : { kind: 'sample', index: causality.pendingSample };
+    return wait(request, topology, { kind: 'sample', index: causality.pendingSample });
   }
   const bound = !unbound && !causality.settleReplica(cluster);
   const only = bound ? causality.replica : null;
@@ -73,14 +71,11 @@ export function routeRead(request: ReadRequest, cluster: Cluster, load: NodeLoad
   if (bound && causality.replica !== null && !isReadable(topology, causality.replica)) {
     // the replica it last read is gone and its position unknown: only the primary's bounds it
     causality.ranOnPrimary(cluster.samples.next);
-    return request.waitOver
-      ? toPrimary(topology, 'no fresh replica')
-      : { kind: 'sample', index: causality.pendingSample };
+    return wait(request, topology, { kind: 'sample', index: causality.pendingSample });
   }
   if (topology.replicas.length === 0 && tables === null) return toPrimary(topology, 'no replica');
-  if (request.waitOver || !mayBecomeFresh(request, cluster, topology, subscribers, tables))
-    return toPrimary(topology, 'no fresh replica');
-  return waitFor(floor, tables, bound);
+  if (!mayBecomeFresh(request, cluster, topology, subscribers, tables)) return toPrimary(topology, 'no fresh replica');
+  return wait(request, topology, waitFor(floor, tables, bound));
 }
 
 const NOBODY: readonly TopologyNode[] = [];
@@ -92,15 +87,23 @@ const ANY_POSITION = 1n as Lsn;
  * A session that is bound to the replica it last read waits until it is known where that is; any other one for its floor, or for the last change of what
  * it reads, or until the stream tells when that was.
  */
-function waitFor(floor: Lsn | null, tables: KnownTables | null, bound: boolean): RouteDecision {
+function waitFor(floor: Lsn | null, tables: KnownTables | null, bound: boolean): Wait {
   if (bound || floor === null) return { kind: 'wait', lsn: ANY_POSITION, told: null, awaited: null };
   if (tables === null) return { kind: 'wait', lsn: floor, told: null, awaited: 'replay' };
   if (tables.asOf < floor) return { kind: 'wait', lsn: floor, told: floor, awaited: 'stream' };
   return { kind: 'wait', lsn: tables.lastChange < floor ? tables.lastChange : floor, told: null, awaited: 'replay' };
 }
 
+/** No longer than `routing.freshness_wait` while there is a primary to ask; else as long as sessions are held. */
+function wait({ waitOver }: ReadRequest, topology: Topology, news: Wait): RouteDecision {
+  if (!waitOver) return news;
+  return topology.primary === null ? { kind: 'hold', news } : toPrimary(topology, 'no fresh replica');
+}
+
 function toPrimary(topology: Topology, reason: RouteReason): RouteDecision {
-  return topology.primary === null ? { kind: 'hold' } : { kind: 'node', node: topology.primary, reason, floor: null };
+  return topology.primary === null
+    ? { kind: 'hold', news: null }
+    : { kind: 'node', node: topology.primary, reason, floor: null };
 }
 
 function reasonOf(request: ReadRequest): RouteReason {

@@ -5,6 +5,7 @@ import { runCommandLine } from '../support/command-line.ts';
 import { Connection } from '../support/connection.ts';
 import { startFairlead, type TestFairlead } from '../support/fairlead.ts';
 import { httpGet, httpPost, type Json } from '../support/http.ts';
+import { untilReplayed } from '../support/paused-replay.ts';
 import { untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
 
@@ -109,6 +110,26 @@ describe('a switchover is looked at, put off, taken back, and made', () => {
     const none = await switchover('--cancel');
     assert.equal(none.code, 1);
     assert.match(none.stderr, /no switchover is scheduled or under way/);
+  });
+
+  it('a read waits for a replica while nobody takes writes, however long that takes', async () => {
+    await client.rows('BEGIN');
+    await client.rows('INSERT INTO kept VALUES (20)');
+    await untilReplayed(cluster, cluster.node('pg2'));
+    for (const name of ['pg2', 'pg3']) await cluster.node(name).query('SELECT pg_wal_replay_pause()');
+    await other.rows('INSERT INTO kept VALUES (21)');
+    const made = httpPost(`${fairlead.http}/api/switchover`, { to: 'pg2', wait: '55s' });
+    await until(() => assignment().phase === 'fencing', { what: 'the switchover to have begun' });
+    const read = other.rows('SELECT id FROM kept WHERE id = 21');
+    const held = async () => (await httpGet(`${fairlead.http}/api/traffic`)).body.sessions.held;
+    await until(async () => (await held()) === 1, { what: 'the read to be held' });
+    for (const name of ['pg2', 'pg3']) await cluster.node(name).query('SELECT pg_wal_replay_resume()');
+    assert.deepEqual(await read, [{ id: 21 }]);
+    assert.equal(assignment().primary, null, 'it is still under way');
+    assert.equal((await switchover('--cancel')).code, 0);
+    assert.equal((await made).status, 409);
+    await client.rows('ROLLBACK');
+    await other.rows('DELETE FROM kept WHERE id = 21');
   });
 
   it('one that is scheduled is shown, outlives a restart of Fairlead, and is taken back', async () => {

@@ -28,14 +28,15 @@ function causalityAt(position: bigint): Causality {
   return causality;
 }
 
-/** `pg1 no replica`, `wait 0x…`, `sample 1`, `hold`; `replica` for either of the two. */
+/** `pg1 no replica`, `wait 0x…`, `sample 1`, `hold`, `hold, or wait 0x…`; `replica` for either of the two. */
 function said(decision: RouteDecision): string {
   if (decision.kind === 'node') {
     const { name } = decision.node;
     return `${name === 'pg1' ? 'pg1' : 'replica'} ${decision.reason}`;
   }
   if (decision.kind === 'wait') return `wait ${decision.lsn}`;
-  return decision.kind === 'sample' ? `sample ${decision.index}` : 'hold';
+  if (decision.kind === 'sample') return `sample ${decision.index}`;
+  return decision.news === null ? 'hold' : `hold, or ${said(decision.news)}`;
 }
 
 type Case = {
@@ -103,6 +104,18 @@ const CASES: readonly Case[] = [
     name: 'waits no longer than it may',
     request: { causality: causalityAt(101n), waited: true, waitOver: true },
     expected: 'pg1 no fresh replica',
+  },
+  {
+    name: 'without a primary it waits for a replica as long as it is held',
+    request: { causality: causalityAt(101n), waited: true, waitOver: true },
+    prepare: (f) => f.assign(null, 1),
+    expected: 'hold, or wait 101',
+  },
+  {
+    name: 'or for where the primary was that hands over',
+    request: { consistency: 'strong', strongSample: 1, waited: true, waitOver: true },
+    prepare: (f) => f.assign(null, 1),
+    expected: 'hold, or sample 1',
   },
   { name: 'reads what is just there', request: { causality: causalityAt(100n) }, expected: 'replica fresh replica' },
   {
