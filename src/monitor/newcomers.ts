@@ -27,6 +27,8 @@ type Newcomer = { readonly node: NodeConfig; readonly prober: Prober; readonly s
 export class Newcomers {
   readonly #cluster: Cluster;
   readonly #options: NewcomersOptions;
+  /** Which run of its server joined, for as long as nobody else has asked that. */
+  readonly #joined = new Map<string, number | undefined>();
   #waiting: Newcomer[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -84,6 +86,7 @@ export class Newcomers {
     const why = failure === null && last !== null ? this.#obstacle(last) : `it does not answer: ${failure?.message}`;
     if (why === null) {
       this.#leave((one) => one === newcomer);
+      this.#joined.set(node.name, last?.startedAt);
       this.#options.join(node);
     } else if (why !== newcomer.why) {
       newcomer.why = why;
@@ -96,10 +99,8 @@ export class Newcomers {
     const { observations, assignment, nodes } = this.#cluster;
     const { systemId, timeline, primary } = assignment.value;
     if (seen.systemId !== systemId) return 'it is of another cluster';
-    const same = membersOf(nodes).find(({ name }) => {
-      const known = observations.of(name).last;
-      return known !== null && known.systemId === systemId && known.startedAt === seen.startedAt;
-    });
+    const startedAt = (name: string) => observations.of(name).last?.startedAt ?? this.#joined.get(name);
+    const same = membersOf(nodes).find(({ name }) => startedAt(name) === seen.startedAt);
     if (same !== undefined) return `it is the same server as ${same.name}`;
     if (seen.role === 'primary') return `it is a primary, and so is ${primary}: rebuild it as a replica`;
     if (seen.timeline !== timeline) return `it is on timeline ${seen.timeline}, and ${primary} on ${timeline}`;

@@ -198,6 +198,31 @@ describe('what does not join', () => {
   });
 });
 
+describe('two new names of one server', () => {
+  it('one of them joins', async () => {
+    const cluster = await startTestCluster({ replicas: 1 });
+    const address = (host: string, name: string) => `${host}:${cluster.node(name).port}`;
+    let nodes: Record<string, string> = { pg1: address('127.0.0.1', 'pg1') };
+    const read = () => configFor(cluster, { cluster: { nodes } });
+    const app = await startApp(read(), SILENT, read);
+    try {
+      const events = async (): Promise<Json[]> =>
+        (await httpGet(`http://${app.http.host}:${app.http.port}/api/events`)).body.events;
+      nodes = { ...nodes, pg2: address('127.0.0.1', 'pg2'), twin: address('localhost', 'pg2') };
+      await app.reload();
+      const waits = async () =>
+        (await events()).find(({ message }) =>
+          /is not taken in yet: it is the same server as (pg2|twin)/.test(message),
+        );
+      await until(waits, { what: 'one to wait' });
+      assert.equal(app.cluster.nodes.length, 2);
+    } finally {
+      await app.stop();
+      await cluster.stop();
+    }
+  });
+});
+
 describe('a dashboard that is open', { skip: browserPath() === null && 'no Chromium (set CHROMIUM)' }, () => {
   it('shows the node that has joined', async () => {
     const cluster = await startTestCluster({ replicas: 1 });
