@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
-import { type App, startApp } from '../../src/app.ts';
-import { SILENT } from '../../src/core/log.ts';
 import { browserPath, launchBrowser } from '../support/browser.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
-import { configFor } from '../support/fairlead.ts';
+import { configFor, startReloadable, type TestFairlead } from '../support/fairlead.ts';
 import { httpGet, httpPost, type Json } from '../support/http.ts';
 import { untilRested, untilServing } from '../support/serving.ts';
 import { until } from '../support/wait.ts';
@@ -16,9 +14,7 @@ const CLIENTS = 6;
 for (const workers of [1, 2]) {
   describe(`a node is added to the configuration and it is reloaded, ${workers} process${workers > 1 ? 'es' : ''} for clients`, () => {
     let cluster: TestCluster;
-    let app: App;
-    let http: string;
-    let url: string;
+    let fairlead: TestFairlead;
     /** What the file has. */
     let names = ['pg1', 'pg2'];
     const clients: pg.Client[] = [];
@@ -28,7 +24,7 @@ for (const workers of [1, 2]) {
       const nodes = Object.fromEntries(names.map((name) => [name, `127.0.0.1:${cluster.node(name).port}`]));
       return configFor(cluster, { config: { workers, failover: { timeout: '2s' } }, cluster: { nodes } });
     };
-    const api = async (path: string): Promise<Json> => (await httpGet(`${http}${path}`)).body;
+    const api = async (path: string): Promise<Json> => (await httpGet(`${fairlead.http}${path}`)).body;
     const node = async (name: string): Promise<Json> =>
       (await api('/api/cluster')).nodes.find((one: Json) => one.name === name);
     /** Until a read of each client is answered by that server; workers are told in turn. */
@@ -43,12 +39,10 @@ for (const workers of [1, 2]) {
 
     before(async () => {
       cluster = await startTestCluster({ replicas: 2 });
-      app = await startApp(read(), SILENT, read);
-      http = `http://${app.http.host}:${app.http.port}`;
-      url = `postgres://${cluster.superuser}:${cluster.password}@${app.listen.host}:${app.listen.port}/postgres`;
-      await untilServing({ url, http }, 1);
+      fairlead = await startReloadable(cluster, read);
+      await untilServing(fairlead, 1);
       for (let i = 0; i < CLIENTS; i++) {
-        const client = new pg.Client({ connectionString: url });
+        const client = new pg.Client({ connectionString: fairlead.url });
         client.on('error', (error) => ends.push(error));
         await client.connect();
         clients.push(client);
@@ -56,8 +50,8 @@ for (const workers of [1, 2]) {
     });
     after(async () => {
       await Promise.all(clients.map((client) => client.end().catch(() => {})));
-      if (app !== undefined) await untilRested({ url });
-      await app?.stop();
+      if (fairlead !== undefined) await untilRested(fairlead);
+      await fairlead?.stop();
       await cluster?.stop();
     });
 
@@ -65,7 +59,7 @@ for (const workers of [1, 2]) {
       await untilAllReadFrom('pg2');
       await cluster.node('pg3').stop();
       names = ['pg1', 'pg2', 'pg3'];
-      const changes = await app.reload();
+      const changes = await fairlead.app.reload();
       assert.ok(changes.length > 0);
       for (const { key, live } of changes) assert.ok(key.startsWith('cluster.nodes.pg3.') && live, key);
       const waits = async () => (await api('/api/events')).events.find((event: Json) => event.kind === 'node-waits');
@@ -73,9 +67,9 @@ for (const workers of [1, 2]) {
       assert.equal(await node('pg3'), undefined);
       await cluster.node('pg3').start();
       await until(async () => (await node('pg3'))?.readable, { what: 'the new node to serve reads' });
-      assert.equal((await httpPost(`${http}/api/nodes/pg2/drain`)).status, 200);
+      assert.equal((await httpPost(`${fairlead.http}/api/nodes/pg2/drain`)).status, 200);
       await untilAllReadFrom('pg3');
-      assert.deepEqual(await app.reload(), [], 'it is in force');
+      assert.deepEqual(await fairlead.app.reload(), [], 'it is in force');
     });
 
     it('is counted, drawn and told of', async () => {
@@ -95,7 +89,7 @@ for (const workers of [1, 2]) {
         events.map((event: Json) => event.node),
         ['pg3'],
       );
-      assert.ok((await (await fetch(`${http}/metrics`)).text()).includes('node="pg3"'));
+      assert.ok((await (await fetch(`${fairlead.http}/metrics`)).text()).includes('node="pg3"'));
     });
 
     it('is made to follow, or promoted, when the primary dies', async () => {
@@ -106,7 +100,7 @@ for (const workers of [1, 2]) {
       await until(() => client.query('INSERT INTO joined VALUES (1) ON CONFLICT DO NOTHING'), { what: 'a write' });
       const { primary } = await api('/api/cluster');
       const other = primary === 'pg2' ? 'pg3' : 'pg2';
-      assert.equal((await httpPost(`${http}/api/nodes/pg2/undrain`)).status, 200);
+      assert.equal((await httpPost(`${fairlead.http}/api/nodes/pg2/undrain`)).status, 200);
       await until(async () => (await node(other)).readable, { what: `${other} to follow ${primary}` });
       assert.deepEqual((await client.query('SELECT id FROM joined')).rows, [{ id: 1 }]);
       await untilAllReadFrom(other);
@@ -117,15 +111,14 @@ for (const workers of [1, 2]) {
 
 describe('what does not join', () => {
   let cluster: TestCluster;
-  let app: App;
-  let http: string;
+  let fairlead: TestFairlead;
   let client: pg.Client;
   /** What the file has. */
   let nodes: Record<string, string>;
 
   const read = () => configFor(cluster, { config: { failover: { timeout: '2s' } }, cluster: { nodes } });
   const at = (name: string, host = '127.0.0.1') => `${host}:${cluster.node(name).port}`;
-  const api = async (path: string): Promise<Json> => (await httpGet(`${http}${path}`)).body;
+  const api = async (path: string): Promise<Json> => (await httpGet(`${fairlead.http}${path}`)).body;
   const reasonOf = async (name: string): Promise<string | undefined> =>
     (await api('/api/events')).events.find((event: Json) => event.kind === 'node-waits' && event.node === name)
       ?.message;
@@ -143,30 +136,28 @@ describe('what does not join', () => {
   before(async () => {
     cluster = await startTestCluster({ replicas: 2 });
     nodes = { pg1: at('pg1'), pg2: at('pg2') };
-    app = await startApp(read(), SILENT, read);
-    http = `http://${app.http.host}:${app.http.port}`;
-    const url = `postgres://${cluster.superuser}:${cluster.password}@${app.listen.host}:${app.listen.port}/postgres`;
-    await untilServing({ url, http }, 1);
-    client = new pg.Client({ connectionString: url });
+    fairlead = await startReloadable(cluster, read);
+    await untilServing(fairlead, 1);
+    client = new pg.Client({ connectionString: fairlead.url });
     await client.connect();
     await client.query('CREATE TABLE kept (id int)');
   });
   after(async () => {
     await client?.end().catch(() => {});
-    await app?.stop();
+    await fairlead?.stop();
     await cluster?.stop();
   });
 
   it('another name of a node at the same address: that is a change that waits for a restart', async () => {
     nodes = { pg1: at('pg1'), renamed: at('pg2') };
-    const changes = await app.reload();
+    const changes = await fairlead.app.reload();
     assert.ok(changes.length > 0 && changes.every(({ live, text }) => !live && text.includes('after a restart')));
     await assertUntouched();
   });
 
   it('the same servers at other addresses: nobody is fenced for that', async () => {
     nodes = { pg1: at('pg1'), pg2: at('pg2'), first: at('pg1', 'localhost'), second: at('pg2', 'localhost') };
-    await app.reload();
+    await fairlead.app.reload();
     await untilWaiting('first', /is the same server as pg1/);
     await untilWaiting('second', /is the same server as pg2/);
     await assertUntouched();
@@ -179,7 +170,7 @@ describe('what does not join', () => {
       const alter = user.replace('CREATE', 'ALTER').replace('SUPERUSER LOGIN ', '');
       await other.node('pg1').query(cluster.superuser === other.superuser ? alter : user);
       nodes = { pg1: at('pg1'), pg2: at('pg2'), foreign: `127.0.0.1:${other.node('pg1').port}` };
-      await app.reload();
+      await fairlead.app.reload();
       await untilWaiting('foreign', /is of another cluster/);
       await assertUntouched();
     } finally {
@@ -190,11 +181,11 @@ describe('what does not join', () => {
   it("one that somebody has promoted: its writes are not the cluster's", async () => {
     await cluster.node('pg3').query('SELECT pg_promote()');
     nodes = { pg1: at('pg1'), pg2: at('pg2'), stray: at('pg3') };
-    await app.reload();
+    await fairlead.app.reload();
     await untilWaiting('stray', /is a primary, and so is pg1/);
     await assertUntouched();
     nodes = { pg1: at('pg1'), pg2: at('pg2') };
-    assert.deepEqual(await app.reload(), [], 'what has not joined is forgotten');
+    assert.deepEqual(await fairlead.app.reload(), [], 'what has not joined is forgotten');
   });
 });
 
@@ -204,20 +195,19 @@ describe('two new names of one server', () => {
     const address = (host: string, name: string) => `${host}:${cluster.node(name).port}`;
     let nodes: Record<string, string> = { pg1: address('127.0.0.1', 'pg1') };
     const read = () => configFor(cluster, { cluster: { nodes } });
-    const app = await startApp(read(), SILENT, read);
+    const fairlead = await startReloadable(cluster, read);
     try {
-      const events = async (): Promise<Json[]> =>
-        (await httpGet(`http://${app.http.host}:${app.http.port}/api/events`)).body.events;
+      const events = async (): Promise<Json[]> => (await httpGet(`${fairlead.http}/api/events`)).body.events;
       nodes = { ...nodes, pg2: address('127.0.0.1', 'pg2'), twin: address('localhost', 'pg2') };
-      await app.reload();
+      await fairlead.app.reload();
       const waits = async () =>
         (await events()).find(({ message }) =>
           /is not taken in yet: it is the same server as (pg2|twin)/.test(message),
         );
       await until(waits, { what: 'one to wait' });
-      assert.equal(app.cluster.nodes.length, 2);
+      assert.equal(fairlead.app.cluster.nodes.length, 2);
     } finally {
-      await app.stop();
+      await fairlead.stop();
       await cluster.stop();
     }
   });
@@ -231,24 +221,24 @@ describe('a dashboard that is open', { skip: browserPath() === null && 'no Chrom
       const nodes = Object.fromEntries(names.map((name) => [name, `127.0.0.1:${cluster.node(name).port}`]));
       return configFor(cluster, { cluster: { nodes } });
     };
-    const app = await startApp(read(), SILENT, read);
+    const fairlead = await startReloadable(cluster, read);
     const browser = await launchBrowser(browserPath() as string);
     try {
       const page = await browser.newPage();
       const complaints: string[] = [];
       page.on('pageerror', (error) => complaints.push(String(error)));
-      await page.goto(`http://${app.http.host}:${app.http.port}`);
+      await page.goto(fairlead.http);
       await page.locator('.node .name', { hasText: 'pg1' }).first().waitFor();
       assert.equal(await page.locator('.node .name', { hasText: 'pg2' }).count(), 0);
       names = ['pg1', 'pg2'];
-      await app.reload();
+      await fairlead.app.reload();
       await page.locator('.node .name', { hasText: 'pg2' }).first().waitFor();
       // its line is in the plots' legend
       await page.locator('#lag-ms-legend', { hasText: 'pg2' }).first().waitFor();
       assert.deepEqual(complaints, []);
     } finally {
       await browser.close();
-      await app.stop();
+      await fairlead.stop();
       await cluster.stop();
     }
   });

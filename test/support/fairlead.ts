@@ -55,7 +55,15 @@ export function configFor(cluster: TestCluster, options: TestFairleadOptions = {
 /** FAIRLEAD_TEST_LOG=1 prints what it logs to stderr. */
 export async function startFairlead(cluster: TestCluster, options: TestFairleadOptions = {}): Promise<TestFairlead> {
   const log = options.log ?? (process.env.FAIRLEAD_TEST_LOG ? stderrLog : SILENT);
-  const app = await startApp(configFor(cluster, options), log);
+  return running(cluster, await startApp(configFor(cluster, options), log));
+}
+
+/** One whose configuration is read anew at a reload. */
+export async function startReloadable(cluster: TestCluster, read: () => Config): Promise<TestFairlead> {
+  return running(cluster, await startApp(read(), SILENT, read));
+}
+
+function running(cluster: TestCluster, app: App): TestFairlead {
   return {
     app,
     url: `postgres://${cluster.superuser}:${cluster.password}@${app.listen.host}:${app.listen.port}/postgres`,
