@@ -3,7 +3,7 @@ import { messageOf } from '../core/errors.ts';
 import { formatLsn, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import { freeze } from './freeze.ts';
-import { STREAMS } from './repoint.ts';
+import { RESUME, STREAMS } from './repoint.ts';
 import type { Frozen } from './state.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -22,6 +22,8 @@ export type Forward = {
 const RECEIVED = `SELECT coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive,
   coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay, pg_is_in_recovery() AS recovery`;
 
+const PAUSED = 'SELECT pg_is_wal_replay_paused() AS paused';
+
 /**
  * A frozen replica fetches what another one has and it lacks, as that one's cascading standby, and stands still again. WAL that `source`
  * has received counts, replayed there or not. Never rejects.
@@ -35,6 +37,7 @@ export async function forward(
   let refused: string | null = null;
   try {
     await turnTo(nodes, upstreams, { node, source, epoch, timeline: knownTimeline });
+    await resumeReplay(nodes, node);
     const has = await until(limitMs, async () => {
       const [row] = await nodes.query<{ receive: string; replay: string; recovery: boolean }>(
         node,
@@ -58,6 +61,12 @@ export async function forward(
   }
 }
 
+/** While replay is paused no receiver starts, and the promotion would end the pause as well. Without the privilege it is left paused. */
+async function resumeReplay(nodes: ControlNodes, node: string): Promise<void> {
+  const [row] = await nodes.query<{ paused: boolean }>(node, PAUSED, [], STATEMENT_MS);
+  if (row?.paused === true) await nodes.query(node, 'SELECT pg_wal_replay_resume()', [], STATEMENT_MS).catch(() => []);
+}
+
 /** Its own slot is on the primary, and not on `source`. @throws ControlError */
 async function turnTo(
   nodes: ControlNodes,
@@ -77,8 +86,10 @@ async function whyNot(
   { source, lsn, limitMs }: Pick<Forward, 'source' | 'lsn' | 'limitMs'>,
 ): Promise<string> {
   const [row] = await nodes.query<{ status: string }>(node, STREAMS, [], STATEMENT_MS).catch(() => []);
+  const [replay] = await nodes.query<{ paused: boolean }>(node, PAUSED, [], STATEMENT_MS).catch(() => []);
   const wanted = `${formatLsn(lsn)} of ${source} within ${limitMs} ms`;
-  return row?.status === 'streaming'
-    ? `it did not receive ${wanted}`
+  if (row?.status === 'streaming') return `it did not receive ${wanted}`;
+  return replay?.paused === true
+    ? `it could not stream ${wanted}: its replay is paused, ${RESUME}`
     : `it could not stream ${wanted}: it does not get a replication connection there, its log tells why`;
 }

@@ -25,12 +25,16 @@ export type NewPrimary = {
 };
 
 const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
-  coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive, current_setting('recovery_target_timeline') AS target`;
+  coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive, current_setting('recovery_target_timeline') AS target,
+  pg_is_wal_replay_paused() AS paused`;
 
 const HALF =
   'it held half a record of the old primary: PostgreSQL may end it for that, once (PANIC: could not open file); started again it follows';
 
-type Has = { recovery: boolean; replay: string; receive: string; target: string };
+/** While replay is paused PostgreSQL starts no WAL receiver. */
+export const RESUME = 'and it starts to stream only after SELECT pg_wal_replay_resume()';
+
+type Has = { recovery: boolean; replay: string; receive: string; target: string; paused: boolean };
 
 export const STREAMS = `SELECT status, received_tli AS timeline, sender_port AS port FROM pg_stat_wal_receiver WHERE pid IS NOT NULL`;
 
@@ -85,8 +89,11 @@ export async function repoint(
   });
   if (streams === null && beyond(primary.forkLsn)) throw diverged();
   if (half) return HALF;
-  if (streams === null)
-    throw new Error(`it does not stream from ${primary.name} within ${STREAM_MS} ms; its log tells why`);
+  if (streams === null) {
+    const [now] = await nodes.query<Has>(node, HAS, [], STATEMENT_MS);
+    const why = now?.paused === true ? `its replay is paused, ${RESUME}` : 'its log tells why';
+    throw new Error(`it does not stream from ${primary.name} within ${STREAM_MS} ms; ${why}`);
+  }
   await upstreams.read(nodes, node, STATEMENT_MS);
   if (noSlot !== null) return `without a slot: ${noSlot}`;
   return has.target === 'latest'

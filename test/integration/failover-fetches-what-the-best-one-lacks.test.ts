@@ -11,8 +11,13 @@ import { until } from '../support/wait.ts';
 const ROWS = 200_000;
 const BULK = `CREATE TABLE bulk AS SELECT n, repeat(md5(n::text), 8) AS filler FROM generate_series(1, ${ROWS}) n`;
 
-for (const replication of [undefined, { mode: 'sync', copies: 1 }] as const) {
-  const how = replication === undefined ? 'asynchronous' : 'synchronous';
+const CASES = [
+  { how: 'asynchronous', replication: undefined, paused: false },
+  { how: 'synchronous', replication: { mode: 'sync', copies: 1 }, paused: false },
+  { how: 'asynchronous, and replay of the other one is paused', replication: undefined, paused: true },
+] as const;
+
+for (const { how, replication, paused } of CASES) {
   describe(`a replica that is not promotable is ahead when the primary dies, ${how}`, () => {
     let cluster: TestCluster;
     let fairlead: TestFairlead;
@@ -40,6 +45,7 @@ for (const replication of [undefined, { mode: 'sync', copies: 1 }] as const) {
 
     it('promotes the other one with every commit', { timeout: 140_000 }, async (t) => {
       const [pg1, pg2, pg3] = ['pg1', 'pg2', 'pg3'].map((name) => cluster.node(name));
+      if (paused) await pg3?.query('SELECT pg_wal_replay_pause()');
       await pg3?.freeze();
       await pg1?.query(BULK);
       const has = async () => (await pg2?.query<{ n: number }>('SELECT count(*)::int AS n FROM bulk'))?.[0]?.n === ROWS;

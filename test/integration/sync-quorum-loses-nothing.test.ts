@@ -1,6 +1,7 @@
 /** ANY 1 of 2, sixteen clients that write, and a primary that is killed while one replica is paused, frozen or behind. */
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { httpPost } from '../support/http.ts';
 import { Journal } from '../support/journal.ts';
 import { SyncScene } from '../support/sync-scene.ts';
 import type { TestNode } from '../support/test-cluster.ts';
@@ -14,6 +15,8 @@ type Round = {
   before(scene: Setting): Promise<void>;
   /** After it was killed. */
   after?(scene: Setting): Promise<void>;
+  /** When there is a new primary, before commits have to be confirmed again. */
+  promoted?(scene: Setting, winner: string): Promise<void>;
   readonly winner: RegExp;
 };
 
@@ -32,7 +35,27 @@ const ROUNDS: readonly Round[] = [
       await setting.node('pg2').query('SELECT pg_wal_replay_pause()');
       await someWrites(setting);
     },
+    // no receiver starts while replay is paused
+    promoted: async ({ node }, winner) => {
+      if (winner === 'pg3') await node('pg2').query('SELECT pg_wal_replay_resume()');
+    },
     winner: /^pg[23]$/,
+  },
+  {
+    name: 'replay is paused on one, and the other one is preferred: commits wait until it goes on',
+    before: async (setting) => {
+      await setting.node('pg2').query('SELECT pg_wal_replay_pause()');
+      const drained = await httpPost(`${setting.scene.fairlead.http}/api/nodes/pg2/drain`);
+      assert.equal(drained.status, 200);
+      await someWrites(setting);
+    },
+    promoted: async ({ scene, node }) => {
+      await scene.state('blocked');
+      const why = /pg2 does not stream: its replay is paused.*pg_wal_replay_resume/;
+      await until(() => why.test(scene.synchrony.reason), { what: 'the reason why commits wait' });
+      await node('pg2').query('SELECT pg_wal_replay_resume()');
+    },
+    winner: /^pg3$/,
   },
   {
     name: 'one was frozen, does not count any more, and is still frozen',
@@ -109,6 +132,7 @@ async function run(t: TestContext, round: Round): Promise<void> {
     const winner = assignment.value.primary as string;
     assert.match(winner, round.winner);
     for (const { name } of scene.cluster.nodes.slice(1)) await scene.cluster.node(name).thaw();
+    await round.promoted?.(setting, winner);
     await scene.state('confirmed', 60_000);
     const movedMs = performance.now();
     const resumed = journal;

@@ -70,10 +70,16 @@ export class Journal {
     return this.#next;
   }
 
-  /** Ends the clients when what they are at is answered. @throws what a client could not go on after */
-  async stop(): Promise<void> {
+  /** Ends the clients when what they are at is answered. @throws what a client could not go on after, or who is never answered */
+  async stop(timeoutMs = 60_000): Promise<void> {
     this.#stopping = true;
+    let answered = false;
+    this.#running.then(
+      () => (answered = true),
+      () => (answered = true),
+    );
     try {
+      await until(() => answered, { what: 'an answer for every client', timeoutMs });
       await this.#running;
     } finally {
       await closeAll(this.connections);

@@ -1,6 +1,7 @@
 import type { Cluster } from '../../cluster/cluster.ts';
 import { maybeDead } from '../../cluster/observation.ts';
 import { membersOf } from '../../config/config.ts';
+import { RESUME } from '../repoint.ts';
 import type { PrimaryFacts, Walsender } from './read-primary.ts';
 import type { Follower } from './target.ts';
 
@@ -44,7 +45,8 @@ export class FollowerHealth {
     if (failure !== null && maybeDead(failure.kind)) return 'does not answer';
     if (last !== null && last.systemId !== assignment.value.systemId) return 'is of another cluster';
     const [sender] = senders;
-    if (sender === undefined) return 'does not stream';
+    if (sender === undefined)
+      return last?.replayPaused ? `does not stream: its replay is paused, ${RESUME}` : 'does not stream';
     if (senders.length > 1) return `shares its application_name with ${senders.length - 1} other standby`;
     if (sender.state !== 'streaming') return `is at ${sender.state}`;
     const before = this.#signs.get(name);

@@ -31,6 +31,15 @@ describe('the health of followers', () => {
     assert.deepEqual(ailments(facts(sender('PG2'))), { pg2: null, pg3: 'does not stream' });
   });
 
+  it('says when it is a pause of its replay that keeps one from streaming', () => {
+    cluster.observations.record(seen('pg3', { replayPaused: true }));
+    assert.match(
+      String(ailments(facts(sender('pg2'))).pg3),
+      /^does not stream: its replay is paused.*pg_wal_replay_resume/,
+    );
+    assert.equal(ailments(facts(sender('pg2'), sender('pg3'))).pg3, null);
+  });
+
   it('tells one that is not there yet, or not alone', () => {
     const now = facts(sender('pg2', { state: 'catchup' }), sender('pg3'), sender('pg3'));
     assert.deepEqual(ailments(now), { pg2: 'is at catchup', pg3: 'shares its application_name with 1 other standby' });
