@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
+import { setHba } from '../support/server-files.ts';
 import { SyncScene } from '../support/sync-scene.ts';
 import { until } from '../support/wait.ts';
 
@@ -55,4 +56,30 @@ describe('sync: the synchronous follower dies', () => {
       });
     });
   }
+});
+
+/** Of Fairlead's own connections here: the test itself comes in by another. */
+const OWN = 'template1';
+
+describe('sync: the synchronous follower streams, and refuses our login', () => {
+  let scene: SyncScene;
+  before(async () => {
+    scene = await SyncScene.start({ replication: { mode: 'sync' }, database: OWN });
+  });
+  after(() => scene?.stop());
+
+  it('could not prove at a failover what it has: another takes its place', async (t) => {
+    if (scene.cluster.backend !== 'embedded') return t.skip('CANNOT: files of servers of this machine only');
+    const old = scene.confirmed?.nodes[0] as string;
+    const other = old === 'pg2' ? 'pg3' : 'pg2';
+    const node = scene.cluster.node(old);
+    await setHba(scene.cluster, [`host ${OWN} all 127.0.0.1/32 reject`], [node]);
+    await node.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [OWN]);
+    await scene.counted([other]);
+    const streams = `SELECT FROM pg_stat_replication WHERE application_name = '${old}' AND state = 'streaming'`;
+    assert.equal((await scene.cluster.node('pg1').query(streams)).length, 1, 'it streams all the while');
+    await setHba(scene.cluster, [], [node]);
+    await scene.cluster.node(other).kill9();
+    await scene.counted([old]);
+  });
 });

@@ -23,9 +23,9 @@ async function reload(node: TestNode, done: () => Promise<boolean>): Promise<voi
   });
 }
 
-/** Lines before what the test itself needs: superuser postgres comes in from this machine in any way. */
-export async function setHba(cluster: TestCluster, lines: readonly string[]): Promise<void> {
-  for (const node of cluster.nodes) {
+/** Lines before what the test itself needs: superuser postgres comes in from this machine in any way. By default on all nodes. */
+export async function setHba(cluster: TestCluster, lines: readonly string[], nodes = cluster.nodes): Promise<void> {
+  for (const node of nodes) {
     const own = [
       `host all ${cluster.superuser} 127.0.0.1/32 scram-sha-256`,
       'host replication all 127.0.0.1/32 scram-sha-256',

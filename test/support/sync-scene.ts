@@ -10,6 +10,8 @@ export type SyncSceneOptions = {
   readonly replication: ConfigInput['replication'];
   readonly failover?: ConfigInput['failover'];
   readonly replicas?: number;
+  /** `cluster.database`. */
+  readonly database?: string;
 };
 
 export class SyncScene {
@@ -42,10 +44,10 @@ export class SyncScene {
   }
 
   async startFairlead(): Promise<TestFairlead> {
-    const { replication, failover } = this.#options;
+    const { replication, failover, database } = this.#options;
     this.#fairlead = await startFairlead(this.cluster, {
       config: { replication, failover: { timeout: '1500ms', ...failover } },
-      cluster: { probe_interval: '200ms', probe_timeout: '700ms' },
+      cluster: { probe_interval: '200ms', probe_timeout: '700ms', ...(database === undefined ? {} : { database }) },
     });
     return this.#fairlead;
   }

@@ -5,7 +5,7 @@ import { RESUME } from '../repoint.ts';
 import type { PrimaryFacts, Walsender } from './read-primary.ts';
 import type { Follower } from './target.ts';
 
-/** WAL is there to acknowledge, and the standby has said nothing for this long. */
+/** WAL is there to acknowledge, and the standby has said nothing for this long; or it refuses our login for as long. */
 const SILENT_MS = 1500;
 
 type Sign = { readonly sign: string; readonly atMs: number };
@@ -40,9 +40,10 @@ export class FollowerHealth {
 
   #ailmentOf(name: string, senders: readonly Walsender[], facts: PrimaryFacts, nowMs: number): string | null {
     const { observations, assignment } = this.#cluster;
-    const { last, failure } = observations.of(name);
+    const { last, failure, failingSinceMs } = observations.of(name);
     if (assignment.value.fenced.has(name)) return 'is fenced';
     if (failure !== null && maybeDead(failure.kind)) return 'does not answer';
+    if (failure?.kind === 'auth' && nowMs - (failingSinceMs ?? nowMs) > SILENT_MS) return 'refuses our login';
     if (last !== null && last.systemId !== assignment.value.systemId) return 'is of another cluster';
     const [sender] = senders;
     if (sender === undefined)

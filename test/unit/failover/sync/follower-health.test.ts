@@ -63,6 +63,13 @@ describe('the health of followers', () => {
     assert.equal(ailments(facts(sender('pg2'))).pg2, null);
   });
 
+  it('minds a refused login when it lasts: such a one proves nothing either', () => {
+    const failure = { node: 'pg2', sequence: 1, startedMs: 0, finishedMs: 0, message: '' };
+    cluster.observations.recordFailure({ ...failure, kind: 'auth' });
+    assert.equal(ailments(facts(sender('pg2')), 1500).pg2, null);
+    assert.equal(ailments(facts(sender('pg2')), 1501).pg2, 'refuses our login');
+  });
+
   it('leaves fenced nodes and those of other clusters out', () => {
     const fenced = new Map([['pg2', { sinceEpoch: 1, reason: 'was primary' }]]);
     cluster.assignment.set({ ...cluster.assignment.value, fenced });
