@@ -63,9 +63,10 @@ export async function openScene(plan: Plan, note: (line: string) => void): Promi
 /** A compiler that is not done yet would be measured; who cannot do it says so in the table. */
 async function warmUp(contenders: readonly Contender[], pgbench: Pgbench, plan: Plan): Promise<void> {
   for (const contender of contenders) {
-    for (const protocol of plan.protocols) {
-      const workload = { script: 'select-only', protocol, clients: 8, reconnect: false } as const;
-      await pgbench.measure(contender, workload, plan.seconds).catch(() => {});
+    const writes = { script: 'tpcb-like', protocol: 'simple' } as const;
+    const reads = plan.protocols.map((protocol) => ({ script: 'select-only', protocol }) as const);
+    for (const what of [...reads, writes]) {
+      await pgbench.measure(contender, { ...what, clients: 8, reconnect: false }, plan.seconds).catch(() => {});
     }
   }
 }
