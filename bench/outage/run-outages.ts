@@ -76,7 +76,7 @@ async function runOne(arena: Arena, clients: Clients, fault: OutageFault): Promi
   await arena.recover();
   await clients.pause();
   const { counts } = judge({
-    ...{ mode: 'async', entries: clients.entries, doubts: clients.doubts, overlaps: [] },
+    ...{ mode: 'async', primary, entries: clients.entries, doubts: clients.doubts, overlaps: [] },
     ...{ drops: clients.drops, readErrors: clients.readErrors, generation: arena.fairlead.generation },
     there: await idsThere(arena, first),
     events: (await arena.fairlead.events()).filter(({ id }) => !known.has(id)),

@@ -4,7 +4,12 @@ import type { Lsn } from '../core/lsn.ts';
 export type Phase = 'starting' | 'steady' | 'suspect' | 'fencing' | 'electing' | 'promoting' | 'repointing' | 'halted';
 
 /** A former primary that must not be used before it is rejoined. */
-export type Fence = { readonly sinceEpoch: number; readonly reason: string };
+export type Fence = {
+  readonly sinceEpoch: number;
+  readonly reason: string;
+  /** Of one that was told to promote and lost: when its server was started, seconds since 1970. Started again, and a replica, it was not promoted. */
+  readonly toldRun?: number | undefined;
+};
 
 /** Where the current timeline left the one before, and with which epoch. Tokens are translated along these. */
 export type Fork = {

@@ -111,9 +111,18 @@ function basics(node: NodeView) {
   return { name: node.name, weight: node.weight, promotable: node.promotable, drained: node.drained };
 }
 
+/** Why it must not be used; null: it may. PostgreSQL forgets that it was told to promote when it is started again. */
+export function fenceOf(state: State, { name, seen }: NodeView): string | null {
+  const fence = state.fenced.get(name);
+  if (fence === undefined) return null;
+  const { toldRun } = fence;
+  const again = seen?.role === 'replica' && seen.startedAt !== undefined && seen.startedAt !== toldRun;
+  return toldRun !== undefined && again ? null : fence.reason;
+}
+
 function vetoOf(state: State, node: NodeView): string | null {
-  const fence = state.fenced.get(node.name);
-  if (fence !== undefined) return fence.reason;
+  const fence = fenceOf(state, node);
+  if (fence !== null) return fence;
   return node.failure === null ? null : `does not answer: ${node.failure.message}`;
 }
 

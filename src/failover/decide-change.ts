@@ -1,7 +1,7 @@
 /** The phases in which a primary is replaced: fencing, electing, promoting, repointing. Pure, like `decide.ts`. */
 import { bytesBetween, formatLsn, LSN_ZERO } from '../core/lsn.ts';
 import { rejoinReason } from './adopt.ts';
-import { electFrozen } from './candidates.ts';
+import { electFrozen, fenceOf } from './candidates.ts';
 import { vetoesInWords } from './elect.ts';
 import { move } from './phases.ts';
 import {
@@ -44,7 +44,7 @@ export function begin(
     (n) =>
       n.seen?.role === 'replica' &&
       n.name !== former &&
-      !state.fenced.has(n.name) &&
+      fenceOf(state, n) === null &&
       (state.systemId === null || n.seen.systemId === state.systemId),
   );
   const action: Action = planned
@@ -183,10 +183,11 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
   const reason = `${node} is promoted at ${formatLsn(election.receiveLsn)}`;
   const { lossBytes, vetoes, doubt } = election;
   const proven = view.standing !== null && doubt === null;
+  const toldRun = nodeOf(view, node)?.seen?.startedAt;
   const detail = { node, lossBytes, vetoes };
   const overridden = `an operator accepts that ${node} may lack acknowledged commits: ${doubt}`;
   return {
-    state: move(state, 'promoting', { plan: { ...plan, proven }, work: 'promote', reason, sinceMs: nowMs }),
+    state: move(state, 'promoting', { plan: { ...plan, proven, toldRun }, work: 'promote', reason, sinceMs: nowMs }),
     actions: [
       ...(doubt === null ? [] : [event('data-loss-allowed', overridden, { node, doubt, vetoes })]),
       event('elected', reason, detail),
@@ -241,7 +242,9 @@ function notPromoted(
   const refused = new Map(plan.refused).set(outcome.node, outcome.refused);
   const fenced = new Map(state.fenced);
   // two nodes on new timelines of the same number would be twins: the one of unknown fate is out for good
-  if (outcome.uncertain) fenced.set(outcome.node, { sinceEpoch: state.epoch, reason: outcome.refused });
+  if (outcome.uncertain) {
+    fenced.set(outcome.node, { sinceEpoch: state.epoch, reason: outcome.refused, toldRun: plan.toldRun });
+  }
   const reason = `${outcome.node} could not be promoted: ${outcome.refused}`;
   const next = move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs });
   if (mayBeUndone(next, plan, view)) return undo(next, plan, reason);

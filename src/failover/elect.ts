@@ -131,20 +131,31 @@ function forwardingOf(
       vetoOf({ ...c, doubt: c.doubtForwarded ?? null }, rules, timeline) === null,
   );
   const near = (c: Candidate) => bytesBetween(c.position?.receiveLsn ?? LSN_ZERO, lsn) <= PREFERENCE_BYTES;
-  const [preferred] = lacking.filter(near).sort((a, b) => byPreference(a, b) || byMerit(a, b));
+  const byWill = (a: Candidate, b: Candidate) => byPreference(a, b) || byMerit(a, b);
   // the most advanced one may be promoted: another goes before it only where somebody said so
   if (best?.position?.receiveLsn === lsn) {
-    if (preferred === undefined || byPreference(preferred, best) >= 0) return null;
+    const [preferred] = lacking.filter(near).sort(byWill);
+    // nor is a pause ended for that, without which none receives anything
+    if (preferred === undefined || isPaused(preferred) || byPreference(preferred, best) >= 0) return null;
     return { node: preferred.name, source: source.name, lsn, limitMs: FORWARD_MS.preferred };
   }
-  const needed = preferred ?? lacking.sort(byMerit)[0];
+  const little = lacking.filter(near).sort(byWill);
+  const needed = little[0] ?? lacking.sort(byMerit)[0];
   return needed === undefined ? null : { node: needed.name, source: source.name, lsn, limitMs: FORWARD_MS.needed };
 }
 
-/** What people said: those in use, then weight. */
+/**
+ * Those that replay: a pause may be an operator's, who wants to keep what is there, or PostgreSQL's own (14 and later), where a setting like
+ * max_connections is lower than on the primary, and then the server ends when it is promoted. After that what people said: those in use, then weight.
+ */
 function byPreference(a: Candidate, b: Candidate): number {
+  if (isPaused(a) !== isPaused(b)) return isPaused(a) ? 1 : -1;
   if (a.drained !== b.drained) return a.drained ? 1 : -1;
   return b.weight - a.weight;
+}
+
+function isPaused({ position }: Candidate): boolean {
+  return position?.paused === true;
 }
 
 function vetoOf(candidate: Candidate, rules: ElectionRules, timeline: number): string | null {

@@ -3,6 +3,7 @@ import { messageOf } from '../core/errors.ts';
 import { formatLsn, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import { freeze } from './freeze.ts';
+import { REPLAY_PAUSED } from './inspect.ts';
 import { RESUME, STREAMS } from './repoint.ts';
 import type { Frozen } from './state.ts';
 import { until } from './until.ts';
@@ -22,7 +23,9 @@ export type Forward = {
 const RECEIVED = `SELECT coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive,
   coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay, pg_is_in_recovery() AS recovery`;
 
-const PAUSED = 'SELECT pg_is_wal_replay_paused() AS paused';
+/** One that is to stop somewhere (`recovery_target_…`) would end its recovery by itself. */
+const PAUSED = `SELECT ${REPLAY_PAUSED} AS paused, EXISTS (SELECT FROM pg_settings WHERE setting <> ''
+  AND name IN ('recovery_target', 'recovery_target_lsn', 'recovery_target_name', 'recovery_target_time', 'recovery_target_xid')) AS bounded`;
 
 /**
  * A frozen replica fetches what another one has and it lacks, as that one's cascading standby, and stands still again. WAL that `source`
@@ -63,8 +66,9 @@ export async function forward(
 
 /** While replay is paused no receiver starts, and the promotion would end the pause as well. Without the privilege it is left paused. */
 async function resumeReplay(nodes: ControlNodes, node: string): Promise<void> {
-  const [row] = await nodes.query<{ paused: boolean }>(node, PAUSED, [], STATEMENT_MS);
-  if (row?.paused === true) await nodes.query(node, 'SELECT pg_wal_replay_resume()', [], STATEMENT_MS).catch(() => []);
+  const [row] = await nodes.query<{ paused: boolean; bounded: boolean }>(node, PAUSED, [], STATEMENT_MS);
+  if (row?.paused === true && !row.bounded)
+    await nodes.query(node, 'SELECT pg_wal_replay_resume()', [], STATEMENT_MS).catch(() => []);
 }
 
 /** Its own slot is on the primary, and not on `source`. @throws ControlError */

@@ -2,6 +2,7 @@ import { type Mark, withMark } from '../cluster/mark.ts';
 import { nowMs } from '../core/clock.ts';
 import { maxLsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
+import { REPLAY_PAUSED } from './inspect.ts';
 import type { Frozen } from './state.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -17,7 +18,7 @@ const SETTLE_MS = 2000;
  */
 const POSITION = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
   pg_last_wal_receive_lsn()::text AS receive,
-  pg_is_wal_replay_paused() AS paused,
+  ${REPLAY_PAUSED} AS paused,
   greatest((SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline,
   EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL)
     OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walreceiver') AS receiving,

@@ -8,6 +8,9 @@ const ASK_MS = 2000;
 /** Present timeline of a primary: of the WAL it writes, not of its last checkpoint, which lags. */
 export const TIMELINE_OF_PRIMARY = `('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int`;
 
+/** Outside of recovery the function is an error (55000). */
+export const REPLAY_PAUSED = 'CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END';
+
 /** Timeline and ancestors of a node that answers as a primary. @throws ControlError */
 export async function inspectPrimary(nodes: ControlNodes, node: string): Promise<TimelineHistory> {
   const rows = await nodes.query<{ timeline: number }>(node, `SELECT ${TIMELINE_OF_PRIMARY} AS timeline`, [], ASK_MS);

@@ -97,7 +97,9 @@ async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Pr
         await nodes.query(node, 'SELECT pg_promote(false)', [], STATEMENT_MS);
       }
     } catch (error) {
-      if (nowMs() - answeredMs > LOST_MS) throw new PromotionError(`lost during promotion: ${messageOf(error)}`, true);
+      if (nowMs() - answeredMs > LOST_MS) {
+        throw new PromotionError(`lost during promotion: ${messageOf(error)}; its log tells why`, true);
+      }
       await sleep(100, signal);
     }
     if (signal.aborted) throw new PromotionError('Fairlead stops', true);

@@ -1,5 +1,6 @@
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../core/lsn.ts';
 import type { ControlNodes } from './control-nodes.ts';
+import { REPLAY_PAUSED } from './inspect.ts';
 import { passPartialRecord } from './pass-partial-record.ts';
 import { until } from './until.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -26,7 +27,7 @@ export type NewPrimary = {
 
 const HAS = `SELECT pg_is_in_recovery() AS recovery, coalesce(pg_last_wal_replay_lsn(), '0/0')::text AS replay,
   coalesce(pg_last_wal_receive_lsn(), '0/0')::text AS receive, current_setting('recovery_target_timeline') AS target,
-  pg_is_wal_replay_paused() AS paused`;
+  ${REPLAY_PAUSED} AS paused`;
 
 const HALF =
   'it held half a record of the old primary: PostgreSQL may end it for that, once (PANIC: could not open file); started again it follows';

@@ -31,6 +31,8 @@ export type Plan = {
   readonly frozen: readonly Frozen[];
   /** Candidates that failed to be promoted in this run, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
+  /** When the server that is told to promote was started, seconds since 1970; left out where that is not known. */
+  readonly toldRun?: number | undefined;
   /** Those that were to fetch what they lack and did not get it, with the reason. */
   readonly notForwarded?: ReadonlyMap<string, string>;
   /** An operator accepts that acknowledged commits may be missing. */

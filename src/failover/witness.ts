@@ -1,4 +1,5 @@
 import { sameHost } from '../cluster/same-host.ts';
+import { fenceOf } from './candidates.ts';
 import type { State } from './state.ts';
 import { type NodeView, nodeOf, type View } from './view.ts';
 
@@ -45,7 +46,7 @@ export function testimonyOf(state: State, view: View): Testimony {
 }
 
 function isReplica(node: NodeView, state: State): boolean {
-  if (node.seen === null || node.seen.role !== 'replica' || state.fenced.has(node.name)) return false;
+  if (node.seen === null || node.seen.role !== 'replica' || fenceOf(state, node) !== null) return false;
   return state.systemId === null || node.seen.systemId === state.systemId;
 }
 

@@ -39,6 +39,9 @@ const NOTHING = () => {};
 /** Waits longer than this many milliseconds for the primary's position are given up like any other wait for freshness. */
 const NEVER = Number.POSITIVE_INFINITY;
 
+/** How soon a read that is held looks again by itself; each time it takes twice as long. */
+const LOOK_AGAIN_MS = { first: 50, most: 400 } as const;
+
 /** Finds the server connection that a statement may run on, waiting as long as the contract allows: for freshness, a primary, a free connection. */
 export class Placement implements Checkout, Expiring {
   deadlineMs = NEVER;
@@ -58,6 +61,7 @@ export class Placement implements Checkout, Expiring {
   #kept: { readonly node: string; readonly then: () => void } | null = null;
   #reason: RouteReason = 'write';
   #floor: Lsn | null = null;
+  #lookAgainMs: number = LOOK_AGAIN_MS.first;
   /** When the checkout began to wait. */
   #checkoutMs = 0;
   #waiter: LsnWaiter | null = null;
@@ -90,6 +94,7 @@ export class Placement implements Checkout, Expiring {
     this.#awaited = null;
     this.#freshUntilMs = NEVER;
     this.#holdUntilMs = NEVER;
+    this.#lookAgainMs = LOOK_AGAIN_MS.first;
     this.#place();
   }
 
@@ -152,7 +157,7 @@ export class Placement implements Checkout, Expiring {
       this.#waitOver = true;
       return this.#place();
     }
-    if (state === 'hold') return this.#fail(noPrimary(this.#services));
+    if (state === 'hold') return this.#heldOn();
     if (state !== 'checkout' || pool === null) return;
     const { pool: limits, failover } = this.#services.config();
     if (pool.failing !== null) {
@@ -190,20 +195,36 @@ export class Placement implements Checkout, Expiring {
         this.#startWaiting();
         return this.#awaitNews(decision, () => this.#wake());
       case 'hold':
-        this.#hold(this.#services.cluster.topology.value.paused || this.#databasePaused(request));
-        if (decision.news !== null && !this.#isOld(decision.news)) this.#awaitNews(decision.news, () => this.#wake());
-        return;
+        return this.#holdRequest(request, decision.news);
       default:
         decision satisfies never;
     }
   }
 
-  /** It is there already, and did not help: what is held is not to look again a thousand times a second. */
+  #holdRequest(request: PlacementRequest, news: Wait | null): void {
+    const paused = this.#services.cluster.topology.value.paused || this.#databasePaused(request);
+    this.#hold(paused);
+    if (request.read === null || paused) return;
+    // what time alone changes nobody tells: a pool takes connections again, a lag shrinks
+    this.#services.deadlines.set(this, Math.min(this.#holdUntilMs, nowMs() + this.#lookAgainMs));
+    this.#lookAgainMs = Math.min(this.#lookAgainMs * 2, LOOK_AGAIN_MS.most);
+    if (news !== null && !this.#isOld(news)) this.#awaitNews(news, () => this.#wake());
+  }
+
+  /** Nobody told it anything: it looks again, also where it was refused meanwhile. */
+  #heldOn(): void {
+    const request = this.#request;
+    if (request === null || nowMs() >= this.#holdUntilMs) return this.#fail(noPrimary(this.#services));
+    this.#avoid = request.avoid === null ? null : new Set(request.avoid);
+    this.#place();
+  }
+
+  /** Somebody is there already, and that did not help: each step of his would wake what is held, a thousand times a second. */
   #isOld(news: Wait): boolean {
     const { cluster } = this.#services;
     if (news.kind !== 'wait') return false;
-    return cluster.topology.value.replicas.some(
-      ({ name }) => !this.#avoid?.has(name) && cluster.replayLsn(name) >= news.lsn,
+    return cluster.nodes.some(
+      ({ name }) => cluster.observations.of(name).failure === null && cluster.replayLsn(name) >= news.lsn,
     );
   }
 

@@ -166,7 +166,7 @@ async function play(
     samples = sampler.take();
     const there = await idsThere(arena, first);
     const judged = judge({
-      ...{ mode: options.mode, entries: clients.entries, doubts: clients.doubts, there },
+      ...{ mode: options.mode, primary, entries: clients.entries, doubts: clients.doubts, there },
       ...{ drops: clients.drops, readErrors: clients.readErrors, generation: arena.fairlead.generation },
       events: (await arena.fairlead.events()).filter(({ id }) => !known.has(id)),
       overlaps: overlapsOf(samples),

@@ -13,6 +13,8 @@ export type Evidence = {
   readonly generation: number;
   /** Ids on the true primary, of the round, as often as they are there. */
   readonly there: readonly number[];
+  /** Of the beginning. */
+  readonly primary: string;
   /** Events of the round. */
   readonly events: readonly ClusterEvent[];
   readonly overlaps: readonly Overlap[];
@@ -65,7 +67,7 @@ export function judge(evidence: Evidence): { readonly counts: Counts; readonly v
     orphaned: orphaned.length,
     ghosts: ghosts.length,
     duplicates: there.length - present.size,
-    twoWriters: twoWriters(entries, moves.length),
+    twoWriters: twoWriters(entries, changesOf(evidence.primary, events)),
     stale: stale.length,
     drops: drops.length,
     readErrors: evidence.readErrors.length,
@@ -88,6 +90,15 @@ export function judge(evidence: Evidence): { readonly counts: Counts; readonly v
   told(stale.length > 0, `${stale.length} stale reads: ${JSON.stringify(stale[0])}`);
   told(drops.length > 0, `${drops.length} client connections were dropped: ${drops[0]?.reason}`);
   return { counts, violations };
+}
+
+/** How often the primary changed. A Fairlead that died in the middle tells of no failover: the next one adopts whom it finds. */
+function changesOf(first: string, events: readonly ClusterEvent[]): number {
+  const told = events
+    .filter(({ kind }) => kind === 'failover' || kind === 'switchover' || kind === 'adopted')
+    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+  const primaries = [first, ...told.map(({ node }) => node)];
+  return told.filter((_event, i) => primaries[i] !== primaries[i + 1]).length;
 }
 
 /** Lost writes that no event names: by the client's address and the time of the acknowledgement. */

@@ -5,8 +5,10 @@ import { RESUME } from '../repoint.ts';
 import type { PrimaryFacts, Walsender } from './read-primary.ts';
 import type { Follower } from './target.ts';
 
-/** WAL is there to acknowledge, and the standby has said nothing for this long; or it refuses our login for as long. */
+/** WAL is there to acknowledge, and the standby has said nothing for this long. */
 const SILENT_MS = 1500;
+/** It lives and lets nobody of us in, for this long. */
+const UNWILLING_MS = 1500;
 
 type Sign = { readonly sign: string; readonly atMs: number };
 
@@ -15,6 +17,7 @@ export class FollowerHealth {
   readonly #cluster: Cluster;
   readonly #signs = new Map<string, Sign>();
   readonly #wellSinceMs = new Map<string, number>();
+  readonly #unwillingSinceMs = new Map<string, number>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -30,7 +33,7 @@ export class FollowerHealth {
         if (ailment !== null) this.#wellSinceMs.delete(name);
         else if (!this.#wellSinceMs.has(name)) this.#wellSinceMs.set(name, nowMs);
         return {
-          ...{ name, promotable, weight, ailment },
+          ...{ name, promotable, weight, ailment, unproven: this.#unprovenOf(name, nowMs) },
           drained: operator.value.drained.has(name),
           wellForMs: nowMs - (this.#wellSinceMs.get(name) ?? nowMs),
           flushLsn: senders[0]?.flushLsn ?? null,
@@ -38,12 +41,23 @@ export class FollowerHealth {
       });
   }
 
+  /** It acknowledges, and could not tell at a failover what it has. */
+  #unprovenOf(name: string, nowMs: number): string | null {
+    const { failure } = this.#cluster.observations.of(name);
+    if (failure === null || maybeDead(failure.kind)) {
+      this.#unwillingSinceMs.delete(name);
+      return null;
+    }
+    const sinceMs = this.#unwillingSinceMs.get(name) ?? nowMs;
+    this.#unwillingSinceMs.set(name, sinceMs);
+    return nowMs - sinceMs > UNWILLING_MS ? `does not let Fairlead in: ${failure.message}` : null;
+  }
+
   #ailmentOf(name: string, senders: readonly Walsender[], facts: PrimaryFacts, nowMs: number): string | null {
     const { observations, assignment } = this.#cluster;
-    const { last, failure, failingSinceMs } = observations.of(name);
+    const { last, failure } = observations.of(name);
     if (assignment.value.fenced.has(name)) return 'is fenced';
     if (failure !== null && maybeDead(failure.kind)) return 'does not answer';
-    if (failure?.kind === 'auth' && nowMs - (failingSinceMs ?? nowMs) > SILENT_MS) return 'refuses our login';
     if (last !== null && last.systemId !== assignment.value.systemId) return 'is of another cluster';
     const [sender] = senders;
     if (sender === undefined)

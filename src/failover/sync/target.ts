@@ -17,6 +17,8 @@ export type Follower = {
   readonly drained: boolean;
   /** Why commits should not wait for it; null: it streams and acknowledges. */
   readonly ailment: string | null;
+  /** Why it could not prove at a failover what it has: it counts only where there is no other. Null: it could. */
+  readonly unproven: string | null;
   /** For how long it has been well without a break; 0 while it is not. */
   readonly wellForMs: number;
   /** What the primary knows it to have flushed; null: it does not stream. */
@@ -55,9 +57,10 @@ export function targetOf(
     return { kind: 'quorum', quorum, short: true };
   }
   if (mode === 'sync') return { kind: 'quorum', quorum: quorumOf(copies, pool.slice(0, copies)), short: false };
-  // one that may not be promoted proves nothing at a failover: it counts only where it is needed
+  // one that may not be promoted, or does not answer us, proves nothing at a failover: it counts only where it is needed
   const promotable = pool.filter((f) => f.promotable);
-  const members = promotable.length >= copies ? promotable : pool.slice(0, copies);
+  const useful = promotable.filter((f) => f.unproven === null);
+  const members = [useful, promotable].find((some) => some.length >= copies) ?? pool.slice(0, copies);
   return { kind: 'quorum', quorum: quorumOf(copies, members), short: false };
 }
 
@@ -82,7 +85,13 @@ function quorumOf(copies: number, members: readonly Follower[]): Quorum {
 }
 
 function byMerit(counted: readonly string[]) {
-  const rank = (f: Follower) => [f.promotable ? 0 : 1, counted.includes(f.name) ? 0 : 1, f.drained ? 1 : 0, -f.weight];
+  const rank = (f: Follower) => [
+    f.unproven === null ? 0 : 1,
+    f.promotable ? 0 : 1,
+    counted.includes(f.name) ? 0 : 1,
+    f.drained ? 1 : 0,
+    -f.weight,
+  ];
   return (a: Follower, b: Follower): number => {
     const [left, right] = [rank(a), rank(b)];
     const at = left.findIndex((value, i) => value !== right[i]);

@@ -13,7 +13,7 @@ function write(id: number, more: Partial<Entry> = {}): Entry {
 
 function evidence(more: Partial<Evidence>): Evidence {
   const nothing = { doubts: [], drops: [], readErrors: [], there: [], events: [], overlaps: [] };
-  return { mode: 'async', entries: [], generation: 1, ...nothing, ...more };
+  return { mode: 'async', primary: 'pg1', entries: [], generation: 1, ...nothing, ...more };
 }
 
 const failover = (atMs: number) => ({
@@ -61,6 +61,15 @@ describe('two writers', () => {
     const entries = [write(1), write(2, { server: 2 }), write(3)];
     assert.equal(twoWriters(entries, 1), 1);
     assert.equal(twoWriters(entries, 2), 0);
+  });
+
+  it('is none where the primary changed, also where a Fairlead died before it could tell and the next one adopted whom it found', () => {
+    const entries = [write(1), write(2, { server: 2 })];
+    const adopted = (node: string) => ({ at: '2026-11-27T12:00:00Z', id: '', kind: 'adopted', node, message: '' });
+    const judged = (events: Evidence['events']) =>
+      judge(evidence({ entries, there: [1, 2], events })).counts.twoWriters;
+    assert.deepEqual([judged([]), judged([adopted('pg1')]), judged([adopted('pg2')])], [1, 1, 0]);
+    assert.equal(judged([{ ...failover(0), at: '2026-11-27T12:00:00Z' }]), 0);
   });
 
   it('is not what the times leave room for', () => {

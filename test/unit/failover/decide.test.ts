@@ -30,6 +30,13 @@ function settle(state: State, first: View): { state: State; kinds: string[]; rea
 const held = (name: string, kind: MarkKind, epoch = 7) =>
   orphan(name, 1000, { seen: seen(name, { receiver: null, mark: { kind, epoch, timeline: 1, detail: '' } }) });
 
+/** Orphaned, in a run of its server that began then. */
+const lone = (name: string, startedAt: number) => seen(name, { receiver: null, startedAt });
+const HALTED_AFTER_LOSS: State = {
+  ...{ ...SUSPECT, phase: 'halted', primary: null, sinceMs: NOW - 5000, epoch: 2 },
+  fenced: new Map([['pg2', { sinceEpoch: 2, reason: 'lost during promotion', toldRun: 100 }]]),
+};
+
 type Case = {
   readonly name: string;
   readonly state: State;
@@ -364,6 +371,22 @@ const CASES: readonly Case[] = [
     phase: 'halted',
     primary: null,
     does: ['event promotion-failed', 'event halted', 'thaw'],
+  },
+  {
+    name: '25: the only candidate died when it was told to promote, and is a replica again: it was not promoted',
+    state: HALTED_AFTER_LOSS,
+    view: view([dead('pg1'), orphan('pg2', 1000, { seen: lone('pg2', 200) })]),
+    phase: 'fencing',
+    primary: null,
+    does: ['event fencing', 'freeze'],
+  },
+  {
+    name: '25: the same, but its server was not started again: it may be promoted at any time',
+    state: HALTED_AFTER_LOSS,
+    view: view([dead('pg1'), orphan('pg2', 1000, { seen: lone('pg2', 100) })]),
+    phase: 'halted',
+    primary: null,
+    does: [],
   },
   {
     name: '19: the old primary is back: fenced',

@@ -193,6 +193,35 @@ const FORWARDS: readonly Forward[] = [
     rules: { newestLsn: FAR },
     forward: null,
   },
+  {
+    name: 'preferred, but its replay is paused, and that is not ended for a preference',
+    candidates: [candidate('pg2', 1000), candidate('pg3', 990, { paused: true }, { weight: 9 })],
+    forward: null,
+  },
+  {
+    name: 'both are paused: nor then',
+    candidates: [candidate('pg2', 1000, { paused: true }), candidate('pg3', 990, { paused: true }, { weight: 9 })],
+    forward: null,
+  },
+  {
+    name: 'the most advanced one is paused: the other one is preferred',
+    candidates: [candidate('pg2', 1000, { paused: true }, { weight: 9 }), candidate('pg3', 990)],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'needed: one that is paused comes after one that is not',
+    candidates: [
+      candidate('pg2', 1000, {}, { promotable: false }),
+      candidate('pg3', 990, { paused: true }, { weight: 9 }),
+      candidate('pg4', 980),
+    ],
+    forward: ['pg4', 'pg2'],
+  },
+  {
+    name: 'needed: where there is no other, one that is paused',
+    candidates: [candidate('pg2', 1000, {}, { promotable: false }), candidate('pg3', 990, { paused: true })],
+    forward: ['pg3', 'pg2'],
+  },
   { name: 'equal weight', candidates: [candidate('pg2', 1000), candidate('pg3', 990)], forward: null },
   {
     name: 'a drained one is ahead',

@@ -15,9 +15,18 @@ const QUORUM: Wish = { mode: 'quorum', copies: 1, degrade: 'block' };
 const NODES = ['pg1', 'pg2', 'pg3', 'pg4'];
 
 function follower(name: string, change: Partial<Follower> = {}): Follower {
-  const well = { promotable: true, weight: 1, drained: false, ailment: null, wellForMs: 5000, flushLsn: at(1000) };
+  const well = {
+    promotable: true,
+    weight: 1,
+    drained: false,
+    ailment: null,
+    unproven: null,
+    wellForMs: 5000,
+    flushLsn: at(1000),
+  };
   return { name, ...well, ...change };
 }
+const mute = (name: string): Follower => follower(name, { unproven: 'does not let Fairlead in' });
 const ill = (name: string): Follower => follower(name, { ailment: 'does not stream', wellForMs: 0, flushLsn: null });
 
 function view(text: string, guarantee: Quorum[], change: Partial<SyncView> = {}): SyncView {
@@ -102,6 +111,24 @@ describe('the next step of synchronous replication', () => {
       'another restart in the middle of a change has moved the priorities: they are moved further',
       view('FIRST 2 ("fairlead_change", "pg2", "pg4")', [q(1, 'pg2')], { followers: DEAD_PG2, topPriority: 3 }),
       'set FIRST 2 ("fairlead_change", "fairlead_change", "fairlead_change", "pg2", "pg3")',
+    ],
+    [
+      'the one that counts does not let us in: another is required as well, and takes its place later',
+      view('FIRST 1 ("pg2")', [q(1, 'pg2')], { followers: [mute('pg2'), follower('pg3')] }),
+      `set ${BOTH}`,
+    ],
+    [
+      'nobody lets us in: all go on counting, for they acknowledge',
+      view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], { wish: QUORUM, followers: [mute('pg2'), mute('pg3')] }),
+      'settled',
+    ],
+    [
+      'nobody lets us in, however long, and degrade: async',
+      view('FIRST 1 ("pg2")', [q(1, 'pg2')], {
+        ...{ wish: { ...SYNC, degrade: 'async' }, shortForMs: 60_000 },
+        followers: [mute('pg2'), mute('pg3')],
+      }),
+      'settled',
     ],
     [
       'quorum: one more is only less strict: recorded, then set',

@@ -63,11 +63,22 @@ describe('the health of followers', () => {
     assert.equal(ailments(facts(sender('pg2'))).pg2, null);
   });
 
-  it('minds a refused login when it lasts: such a one proves nothing either', () => {
-    const failure = { node: 'pg2', sequence: 1, startedMs: 0, finishedMs: 0, message: '' };
-    cluster.observations.recordFailure({ ...failure, kind: 'auth' });
-    assert.equal(ailments(facts(sender('pg2')), 1500).pg2, null);
-    assert.equal(ailments(facts(sender('pg2')), 1501).pg2, 'refuses our login');
+  it('does not ail that lives and lets nobody in, but when that lasts it would prove nothing', () => {
+    const look = (nowMs: number) =>
+      health
+        .look('pg1', facts(sender('pg2')), nowMs)
+        .map(({ name, ailment, unproven }) => [name, ailment, unproven])[0];
+    const failure = { node: 'pg2', sequence: 1, startedMs: 0, finishedMs: 0, message: 'too many clients' };
+    for (const kind of ['too_many', 'auth', 'sql'] as const) {
+      cluster.observations.recordFailure({ ...failure, kind: 'hung' });
+      assert.deepEqual(look(0), ['pg2', 'does not answer', null]);
+      cluster.observations.recordFailure({ ...failure, kind });
+      assert.deepEqual(look(10_000), ['pg2', null, null]);
+      assert.deepEqual(look(11_500), ['pg2', null, null]);
+      assert.deepEqual(look(11_501), ['pg2', null, 'does not let Fairlead in: too many clients']);
+      cluster.observations.record(seen('pg2'));
+      assert.deepEqual(look(12_000), ['pg2', null, null]);
+    }
   });
 
   it('leaves fenced nodes and those of other clusters out', () => {
