@@ -1,5 +1,6 @@
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import { type Candidate, type Election, type ElectionRules, elect, sourceOf, timelineOf } from './elect.ts';
+import { fenceOf } from './lost-candidates.ts';
 import type { Plan, State } from './state.ts';
 import { doubtAbout, doubtAt } from './sync/proof.ts';
 import type { NodeView, View } from './view.ts';
@@ -109,15 +110,6 @@ function others(state: State, view: View): readonly NodeView[] {
 
 function basics(node: NodeView) {
   return { name: node.name, weight: node.weight, promotable: node.promotable, drained: node.drained };
-}
-
-/** Why it must not be used; null: it may. PostgreSQL forgets that it was told to promote when it is started again. */
-export function fenceOf(state: State, { name, seen }: NodeView): string | null {
-  const fence = state.fenced.get(name);
-  if (fence === undefined) return null;
-  const { toldRun } = fence;
-  const again = seen?.role === 'replica' && seen.startedAt !== undefined && seen.startedAt !== toldRun;
-  return toldRun !== undefined && again ? null : fence.reason;
 }
 
 function vetoOf(state: State, node: NodeView): string | null {

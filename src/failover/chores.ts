@@ -27,8 +27,9 @@ export function chores(state: State, view: View, nowMs: number): Decision {
       if (!node.quelled || !seen.readOnly) actions.push({ kind: 'fence', node: node.name, epoch: state.epoch });
     } else if (fenced.has(node.name)) {
       if (!follows(node, state)) {
-        // told to promote, and given up, it is back and was not promoted
-        if (seen.mark?.kind === 'promote' && isHeld(node, state))
+        // told to promote, and given up, it is back and was not promoted; it may have been held once more since
+        const kind = seen.mark?.kind;
+        if ((kind === 'promote' || kind === 'frozen') && isHeld(node, state))
           actions.push({ kind: 'mend', node: node.name, primary: primary.name });
         continue;
       }

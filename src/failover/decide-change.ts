@@ -1,8 +1,9 @@
 /** The phases in which a primary is replaced: fencing, electing, promoting, repointing. Pure, like `decide.ts`. */
 import { bytesBetween, formatLsn, LSN_ZERO } from '../core/lsn.ts';
 import { rejoinReason } from './adopt.ts';
-import { electFrozen, fenceOf } from './candidates.ts';
+import { electFrozen } from './candidates.ts';
 import { vetoesInWords } from './elect.ts';
+import { fenceOf, lostFence, withoutRuns } from './lost-candidates.ts';
 import { move } from './phases.ts';
 import {
   type Action,
@@ -104,7 +105,8 @@ function frozen(
     const back = !off && former?.seen?.role === 'primary' && former.seen.systemId === state.systemId;
     if (back || outcome.alive !== null) {
       const reason = back ? `${plan.former} answers again` : (outcome.alive as string);
-      const change = { primary: plan.former, plan: null, reason, sinceMs: nowMs, work: 'thaw' as const };
+      const fenced = withoutRuns(state.fenced);
+      const change = { primary: plan.former, fenced, plan: null, reason, sinceMs: nowMs, work: 'thaw' as const };
       return {
         state: move(state, back ? 'steady' : 'suspect', change),
         actions: [
@@ -183,11 +185,10 @@ function electing(state: State, plan: Plan, view: View, nowMs: number): Decision
   const reason = `${node} is promoted at ${formatLsn(election.receiveLsn)}`;
   const { lossBytes, vetoes, doubt } = election;
   const proven = view.standing !== null && doubt === null;
-  const toldRun = nodeOf(view, node)?.seen?.startedAt;
   const detail = { node, lossBytes, vetoes };
   const overridden = `an operator accepts that ${node} may lack acknowledged commits: ${doubt}`;
   return {
-    state: move(state, 'promoting', { plan: { ...plan, proven, toldRun }, work: 'promote', reason, sinceMs: nowMs }),
+    state: move(state, 'promoting', { plan: { ...plan, proven }, work: 'promote', reason, sinceMs: nowMs }),
     actions: [
       ...(doubt === null ? [] : [event('data-loss-allowed', overridden, { node, doubt, vetoes })]),
       event('elected', reason, detail),
@@ -242,9 +243,7 @@ function notPromoted(
   const refused = new Map(plan.refused).set(outcome.node, outcome.refused);
   const fenced = new Map(state.fenced);
   // two nodes on new timelines of the same number would be twins: the one of unknown fate is out for good
-  if (outcome.uncertain) {
-    fenced.set(outcome.node, { sinceEpoch: state.epoch, reason: outcome.refused, toldRun: plan.toldRun });
-  }
+  if (outcome.uncertain) fenced.set(outcome.node, lostFence(state, outcome.node, outcome.refused, outcome.toldRun));
   const reason = `${outcome.node} could not be promoted: ${outcome.refused}`;
   const next = move(state, 'electing', { plan: { ...plan, refused }, fenced, reason, sinceMs: nowMs });
   if (mayBeUndone(next, plan, view)) return undo(next, plan, reason);
@@ -279,7 +278,12 @@ function undone(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'und
     return halt(state, `${state.reason}; but ${plan.former}: ${outcome.problem}`, nowMs, {}, [refused]);
   }
   return {
-    state: move(state, 'steady', { primary: plan.former, plan: null, sinceMs: nowMs }),
+    state: move(state, 'steady', {
+      primary: plan.former,
+      fenced: withoutRuns(state.fenced),
+      plan: null,
+      sinceMs: nowMs,
+    }),
     actions: [
       event('switchover-refused', state.reason, { node: plan.to }),
       { kind: 'record epoch', from: plan.former },
@@ -297,7 +301,7 @@ function promoted(
 ): Decision {
   const { node, timeline, parentTimeline, forkLsn } = outcome;
   const { former } = plan;
-  const fenced = new Map(state.fenced);
+  const fenced = withoutRuns(state.fenced);
   fenced.delete(node);
   if (former !== null) {
     fenced.set(former, { sinceEpoch: state.epoch, reason: rejoinReason(parentTimeline, timeline, forkLsn, null) });

@@ -1,6 +1,7 @@
-import type { Fence, Fork } from '../cluster/assignment.ts';
+import type { Fork } from '../cluster/assignment.ts';
 import { adopt } from './adopt.ts';
 import { withEarlier } from './flapping.ts';
+import { withoutRuns } from './lost-candidates.ts';
 import { move } from './phases.ts';
 import type { Action, Decision, Outcome, State } from './state.ts';
 import { event, halt } from './steps.ts';
@@ -108,7 +109,7 @@ export function adoptFrom(
   const { primary } = adoption;
   const recorded = outcome.recorded.get(primary.name);
   const epoch = Math.max(state.markedEpoch, epochOf(state, primary.timeline, recorded));
-  const fenced = new Map<string, Fence>(state.fenced);
+  const fenced = withoutRuns(state.fenced);
   fenced.delete(primary.name);
   for (const [node, reason] of givenUp) fenced.set(node, { sinceEpoch: epoch, reason });
   for (const { node, reason } of adoption.former) fenced.set(node, { sinceEpoch: epoch, reason });

@@ -227,7 +227,8 @@ export class Effects {
       const uncertain = error instanceof PromotionError ? error.uncertain : true;
       if (!uncertain && !planned)
         await markAs(nodes, this.upstreams, node, 'frozen', { epoch: state.epoch, timeline }).catch(() => {});
-      return { work: 'promote', node, refused: messageOf(error), uncertain };
+      const toldRun = error instanceof PromotionError ? error.toldRun : null;
+      return { work: 'promote', node, refused: messageOf(error), uncertain, toldRun };
     }
   }
 

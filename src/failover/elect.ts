@@ -132,16 +132,18 @@ function forwardingOf(
   );
   const near = (c: Candidate) => bytesBetween(c.position?.receiveLsn ?? LSN_ZERO, lsn) <= PREFERENCE_BYTES;
   const byWill = (a: Candidate, b: Candidate) => byPreference(a, b) || byMerit(a, b);
-  // the most advanced one may be promoted: another goes before it only where somebody said so
+  const to = ({ name }: Candidate, limitMs: number) => ({ node: name, source: source.name, lsn, limitMs });
+  const running = lacking.filter((c) => !isPaused(c));
+  const ofRunning = running.filter(near).sort(byWill)[0] ?? running.sort(byMerit)[0];
+  // the most advanced one may be promoted: another goes before it only where somebody said so, or if it is paused
   if (best?.position?.receiveLsn === lsn) {
-    const [preferred] = lacking.filter(near).sort(byWill);
-    // nor is a pause ended for that, without which none receives anything
-    if (preferred === undefined || isPaused(preferred) || byPreference(preferred, best) >= 0) return null;
-    return { node: preferred.name, source: source.name, lsn, limitMs: FORWARD_MS.preferred };
+    if (ofRunning === undefined || byPreference(ofRunning, best) >= 0) return null;
+    if (near(ofRunning)) return to(ofRunning, FORWARD_MS.preferred);
+    return isPaused(best) ? to(ofRunning, FORWARD_MS.needed) : null;
   }
-  const little = lacking.filter(near).sort(byWill);
-  const needed = little[0] ?? lacking.sort(byMerit)[0];
-  return needed === undefined ? null : { node: needed.name, source: source.name, lsn, limitMs: FORWARD_MS.needed };
+  // a pause is ended, without which none receives anything, only where there is no other
+  const needed = ofRunning ?? lacking.filter(near).sort(byWill)[0] ?? lacking.sort(byMerit)[0];
+  return needed === undefined ? null : to(needed, FORWARD_MS.needed);
 }
 
 /**

@@ -22,17 +22,32 @@ export type Promoted = {
 /** Promotion did not happen; `uncertain` when it may have. */
 export class PromotionError extends Error {
   readonly uncertain: boolean;
+  /** The run of the server that was told: when it was started, seconds since 1970. Null: not known, or none was. */
+  readonly toldRun: number | null;
 
-  constructor(message: string, uncertain: boolean) {
+  constructor(message: string, uncertain: boolean, toldRun: number | null = null) {
     super(message);
     this.name = 'PromotionError';
     this.uncertain = uncertain;
+    this.toldRun = toldRun;
   }
 }
 
-type AfterRow = { recovery: boolean; system_id: string; timeline: number | null; first_xid: string | null };
+/** As the probe reads it. */
+const RUN = 'extract(epoch FROM pg_postmaster_start_time())::float8';
+const PROMOTE = `SELECT pg_promote(false) AS told, ${RUN} AS run`;
+/** Only the run that was told before: another one would be a secret. */
+const PROMOTE_AGAIN = `SELECT CASE WHEN $1::float8 IS NULL OR ${RUN} = $1 THEN pg_promote(false) END`;
 
-const AFTER = `SELECT pg_is_in_recovery() AS recovery, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+type AfterRow = {
+  recovery: boolean;
+  run: number;
+  system_id: string;
+  timeline: number | null;
+  first_xid: string | null;
+};
+
+const AFTER = `SELECT pg_is_in_recovery() AS recovery, ${RUN} AS run, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
   CASE WHEN pg_is_in_recovery() THEN NULL ELSE ${TIMELINE_OF_PRIMARY} END AS timeline,
   CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text END AS first_xid`;
 
@@ -54,8 +69,10 @@ export async function promote(
   } catch (error) {
     throw new PromotionError(`before it was told to: ${messageOf(error)}`, false);
   }
+  let toldRun: number | null = null;
   try {
-    const rows = await nodes.query<{ told: boolean }>(node, 'SELECT pg_promote(false) AS told', [], STATEMENT_MS);
+    const rows = await nodes.query<{ told: boolean; run: number }>(node, PROMOTE, [], STATEMENT_MS);
+    toldRun = rows[0]?.run ?? null;
     if (rows[0]?.told !== true) throw new PromotionError('pg_promote answered false', false);
   } catch (error) {
     if (error instanceof PromotionError) throw error;
@@ -63,7 +80,7 @@ export async function promote(
     // an answer with an SQLSTATE is a refusal, unless it is a primary already (55000: recovery is not in progress)
     if (typeof sqlState === 'string' && sqlState !== '55000') throw new PromotionError(messageOf(error), false);
   }
-  const after = await ended(nodes, node, signal);
+  const after = await ended(nodes, node, toldRun, signal);
   if (expected.systemId !== null && after.system_id !== expected.systemId) {
     throw new PromotionError(`another cluster answers: system identifier ${after.system_id}`, true);
   }
@@ -84,7 +101,12 @@ export async function promote(
 /** How often a candidate that is still in recovery is told again: the first telling may have been lost with its connection. */
 const TELL_MS = 1000;
 
-async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Promise<AfterRow> {
+async function ended(
+  nodes: ControlNodes,
+  node: string,
+  toldRun: number | null,
+  signal: AbortSignal,
+): Promise<AfterRow> {
   let answeredMs = nowMs();
   let toldMs = answeredMs;
   for (;;) {
@@ -92,13 +114,17 @@ async function ended(nodes: ControlNodes, node: string, signal: AbortSignal): Pr
       const [row] = await nodes.query<AfterRow>(node, AFTER, [], STATEMENT_MS);
       answeredMs = nowMs();
       if (row !== undefined && !row.recovery) return row;
+      // a server that is started again has forgotten it, and nobody knows what ended it
+      if (row !== undefined && toldRun !== null && row.run !== toldRun)
+        throw new PromotionError('its server was started again meanwhile; its log tells why', true, toldRun);
       if (answeredMs - toldMs > TELL_MS) {
         toldMs = answeredMs;
-        await nodes.query(node, 'SELECT pg_promote(false)', [], STATEMENT_MS);
+        await nodes.query(node, PROMOTE_AGAIN, [toldRun], STATEMENT_MS);
       }
     } catch (error) {
+      if (error instanceof PromotionError) throw error;
       if (nowMs() - answeredMs > LOST_MS) {
-        throw new PromotionError(`lost during promotion: ${messageOf(error)}; its log tells why`, true);
+        throw new PromotionError(`lost during promotion: ${messageOf(error)}; its log tells why`, true, toldRun);
       }
       await sleep(100, signal);
     }

@@ -31,8 +31,6 @@ export type Plan = {
   readonly frozen: readonly Frozen[];
   /** Candidates that failed to be promoted in this run, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
-  /** When the server that is told to promote was started, seconds since 1970; left out where that is not known. */
-  readonly toldRun?: number | undefined;
   /** Those that were to fetch what they lack and did not get it, with the reason. */
   readonly notForwarded?: ReadonlyMap<string, string>;
   /** An operator accepts that acknowledged commits may be missing. */
@@ -182,6 +180,8 @@ export type Outcome =
       readonly refused: string;
       /** It may have become a primary all the same: it must never be used. */
       readonly uncertain: boolean;
+      /** When the server that was told was started, seconds since 1970; null where that is not known. */
+      readonly toldRun?: number | null;
     }
   /** Null: the old primary takes writes again. */
   | { readonly work: 'undo'; readonly problem: string | null }

@@ -1,5 +1,5 @@
 import { sameHost } from '../cluster/same-host.ts';
-import { fenceOf } from './candidates.ts';
+import { fenceOf } from './lost-candidates.ts';
 import type { State } from './state.ts';
 import { type NodeView, nodeOf, type View } from './view.ts';
 

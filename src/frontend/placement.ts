@@ -223,9 +223,10 @@ export class Placement implements Checkout, Expiring {
   #isOld(news: Wait): boolean {
     const { cluster } = this.#services;
     if (news.kind !== 'wait') return false;
-    return cluster.nodes.some(
-      ({ name }) => cluster.observations.of(name).failure === null && cluster.replayLsn(name) >= news.lsn,
-    );
+    return cluster.nodes.some(({ name }) => {
+      const { last, failure } = cluster.observations.of(name);
+      return failure === null && last?.role !== 'primary' && cluster.replayLsn(name) >= news.lsn;
+    });
   }
 
   #awaitNews(news: Wait, wake: () => void): void {

@@ -21,7 +21,10 @@ describe('candidates whose settings are too low', { skip: SKIP, timeout: 250_000
   before(async () => {
     cluster = await startTestCluster();
     // among equals pg2 is elected
-    fairlead = await startControlled(cluster, { failover: { timeout: 4000 }, nodes: { pg2: { weight: 9 } } });
+    fairlead = await startControlled(cluster, {
+      failover: { timeout: 4000, restart_wait: 4000 },
+      nodes: { pg2: { weight: 9 } },
+    });
   });
   after(async () => {
     await fairlead?.stop();
@@ -70,6 +73,8 @@ describe('candidates whose settings are too low', { skip: SKIP, timeout: 250_000
     await pg1.kill9();
     await fairlead.steady('pg3', 60_000);
     assert.equal((await cluster.node('pg3').query('SELECT FROM kept')).length, 1);
+    assert.equal(fairlead.events.filter(({ kind }) => kind === 'promotion-failed').length, 0);
+    await paused('pg2');
   });
 
   it('it follows when its setting is raised', async () => {

@@ -75,6 +75,7 @@ describe('sync: the synchronous follower streams, and refuses our login', () => 
     const node = scene.cluster.node(old);
     const streams = `SELECT pid FROM pg_stat_replication WHERE application_name = '${old}' AND state = 'streaming'`;
     const before = await scene.cluster.node('pg1').query(streams);
+    assert.equal(before.length, 1);
     await setHba(scene.cluster, [`host ${OWN} all 127.0.0.1/32 reject`], [node]);
     await node.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [OWN]);
     await scene.counted([other]);

@@ -29,7 +29,7 @@ const someWrites = async ({ journal }: Setting) => {
 const ROUNDS: readonly Round[] = [
   { name: 'both replicas follow', before: someWrites, winner: /^pg[23]$/ },
   {
-    name: 'replay is paused on one: the other one is preferred, and commits wait until it goes on',
+    name: 'replay is paused on one; where the other one is promoted commits wait until it goes on',
     before: async (setting) => {
       await setting.node('pg2').query('SELECT pg_wal_replay_pause()');
       await someWrites(setting);

@@ -10,6 +10,10 @@ const SILENT_MS = 1500;
 /** It lives and lets nobody of us in, for this long. */
 const UNWILLING_MS = 1500;
 
+/** One that let us in stays unproven for so long, and a row of failures goes on over a gap of so long. */
+const WILLING_MS = 1000;
+
+type Unwilling = { readonly sinceMs: number; readonly lastMs: number; readonly why: string };
 type Sign = { readonly sign: string; readonly atMs: number };
 
 /** Judges the followers by what the primary says of them and by whether they answer us: one that we cannot reach proves nothing at a failover. */
@@ -17,7 +21,7 @@ export class FollowerHealth {
   readonly #cluster: Cluster;
   readonly #signs = new Map<string, Sign>();
   readonly #wellSinceMs = new Map<string, number>();
-  readonly #unwillingSinceMs = new Map<string, number>();
+  readonly #unwilling = new Map<string, Unwilling>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -44,13 +48,16 @@ export class FollowerHealth {
   /** It acknowledges, and could not tell at a failover what it has. */
   #unprovenOf(name: string, nowMs: number): string | null {
     const { failure } = this.#cluster.observations.of(name);
+    const before = this.#unwilling.get(name);
+    const goesOn = before !== undefined && nowMs - before.lastMs <= WILLING_MS;
     if (failure === null || maybeDead(failure.kind)) {
-      this.#unwillingSinceMs.delete(name);
+      if (goesOn && failure === null) return reasonOf(before, before.lastMs);
+      this.#unwilling.delete(name);
       return null;
     }
-    const sinceMs = this.#unwillingSinceMs.get(name) ?? nowMs;
-    this.#unwillingSinceMs.set(name, sinceMs);
-    return nowMs - sinceMs > UNWILLING_MS ? `does not let Fairlead in: ${failure.message}` : null;
+    const now = { sinceMs: goesOn ? before.sinceMs : nowMs, lastMs: nowMs, why: failure.message };
+    this.#unwilling.set(name, now);
+    return reasonOf(now, nowMs);
   }
 
   #ailmentOf(name: string, senders: readonly Walsender[], facts: PrimaryFacts, nowMs: number): string | null {
@@ -72,4 +79,8 @@ export class FollowerHealth {
     }
     return nowMs - before.atMs > SILENT_MS ? 'does not acknowledge' : null;
   }
+}
+
+function reasonOf({ sinceMs, why }: Unwilling, atMs: number): string | null {
+  return atMs - sinceMs > UNWILLING_MS ? `does not let Fairlead in: ${why}` : null;
 }

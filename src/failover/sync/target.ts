@@ -1,5 +1,5 @@
 import type { Quorum } from '../../cluster/synchrony.ts';
-import type { Lsn } from '../../core/lsn.ts';
+import { bytesBetween, LSN_ZERO, type Lsn, maxLsn } from '../../core/lsn.ts';
 import { NOBODY } from './quorum.ts';
 
 /** What the configuration asks for. */
@@ -30,6 +30,8 @@ export type Target =
   /** Not enough healthy followers: the setting stays, and commits wait. */
   | { readonly kind: 'wait'; readonly reason: string };
 
+const UP_TO_DATE_BYTES = 1024 * 1024;
+
 /** One that comes back joins after this, unless it is needed at once. */
 const JOIN_AFTER_MS = 1000;
 /** A shortage has to last this long before commits go on with fewer copies. */
@@ -59,9 +61,15 @@ export function targetOf(
   if (mode === 'sync') return { kind: 'quorum', quorum: quorumOf(copies, pool.slice(0, copies)), short: false };
   // one that may not be promoted, or does not answer us, proves nothing at a failover: it counts only where it is needed
   const promotable = pool.filter((f) => f.promotable);
-  const useful = promotable.filter((f) => f.unproven === null);
+  const useful = promotable.filter((f) => f.unproven === null && isUpToDate(f, pool));
   const members = [useful, promotable].find((some) => some.length >= copies) ?? pool.slice(0, copies);
   return { kind: 'quorum', quorum: quorumOf(copies, members), short: false };
+}
+
+/** Commits would not wait for it much longer than for the others. */
+function isUpToDate({ flushLsn }: Follower, pool: readonly Follower[]): boolean {
+  const newest = pool.reduce((lsn, f) => maxLsn(lsn, f.flushLsn ?? LSN_ZERO), LSN_ZERO);
+  return bytesBetween(flushLsn ?? LSN_ZERO, newest) <= UP_TO_DATE_BYTES;
 }
 
 /** Everybody who may ever acknowledge, for a primary of which no follower is known yet. */

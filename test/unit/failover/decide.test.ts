@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { MarkKind } from '../../../src/cluster/mark.ts';
 import { decide } from '../../../src/failover/decide.ts';
+import { withoutRuns } from '../../../src/failover/lost-candidates.ts';
 import { INITIAL, type Outcome, type State } from '../../../src/failover/state.ts';
 import type { View } from '../../../src/failover/view.ts';
 import { at, dead, frozen, NOW, node, orphan, PLAN, RECEIVER, STEADY, SUSPECT, SYSTEM, seen, view } from './fixture.ts';
@@ -379,6 +380,27 @@ const CASES: readonly Case[] = [
     phase: 'fencing',
     primary: null,
     does: ['event fencing', 'freeze'],
+  },
+  {
+    name: '25: it has died of that three times: left to an operator',
+    state: {
+      ...PROMOTING,
+      fenced: new Map([['pg2', { sinceEpoch: 2, reason: 'lost', toldRun: 90, losses: 2 }]]),
+    },
+    view: view([dead('pg1'), orphan('pg2', 1000, { seen: lone('pg2', 200) })], {
+      outcome: { work: 'promote', node: 'pg2', refused: 'lost', uncertain: true, toldRun: 100 },
+    }),
+    phase: 'halted',
+    primary: null,
+    reason: /pg2: lost/,
+    does: ['event promotion-failed', 'event halted', 'thaw'],
+  },
+  {
+    name: '25: the old primary is back: whoever was lost may be no witness of its next death',
+    state: { ...HALTED_AFTER_LOSS, phase: 'steady', primary: 'pg1', fenced: withoutRuns(HALTED_AFTER_LOSS.fenced) },
+    view: view([dead('pg1'), orphan('pg2', 1000, { seen: lone('pg2', 200) })]),
+    phase: 'suspect',
+    primary: 'pg1',
   },
   {
     name: '25: the same, but its server was not started again: it may be promoted at any time',

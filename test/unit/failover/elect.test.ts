@@ -209,6 +209,20 @@ const FORWARDS: readonly Forward[] = [
     forward: ['pg3', 'pg2'],
   },
   {
+    name: 'the most advanced one is paused: the other one fetches from it however much that is',
+    candidates: [candidate('pg2', 50_000_000, { paused: true }), candidate('pg3', 1000)],
+    forward: ['pg3', 'pg2'],
+  },
+  {
+    name: 'needed: one that is paused comes after one that lacks far more',
+    candidates: [
+      candidate('pg2', 50_000_000, {}, { promotable: false }),
+      candidate('pg3', 49_999_000, { paused: true }),
+      candidate('pg4', 1000),
+    ],
+    forward: ['pg4', 'pg2'],
+  },
+  {
     name: 'needed: one that is paused comes after one that is not',
     candidates: [
       candidate('pg2', 1000, {}, { promotable: false }),

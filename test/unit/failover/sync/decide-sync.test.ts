@@ -123,6 +123,19 @@ describe('the next step of synchronous replication', () => {
       'settled',
     ],
     [
+      'quorum: one does not let us in, and the other one would hold every commit up',
+      view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], {
+        wish: QUORUM,
+        followers: [follower('pg2', { unproven: 'no', flushLsn: at(9_000_000) }), follower('pg3')],
+      }),
+      'settled',
+    ],
+    [
+      'quorum: one does not let us in, and the other one is there',
+      view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], { wish: QUORUM, followers: [mute('pg2'), follower('pg3')] }),
+      'set FIRST 1 ("fairlead_change", "pg3")',
+    ],
+    [
       'nobody lets us in, however long, and degrade: async',
       view('FIRST 1 ("pg2")', [q(1, 'pg2')], {
         ...{ wish: { ...SYNC, degrade: 'async' }, shortForMs: 60_000 },
