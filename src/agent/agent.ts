@@ -102,6 +102,9 @@ export class Agent implements AgentPort {
     };
     try {
       await this.#do(requested, step);
+      if (requested.body !== undefined && 'start' in requested.body && requested.body.start === true) {
+        await this.#start(step);
+      }
       this.#change({ state: 'done', endedAt: wallMs() });
       log.info({}, `${requested.kind} is done`);
     } catch (error) {

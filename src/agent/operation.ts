@@ -16,13 +16,16 @@ const history = z.array(
   z.strictObject({ timeline: z.int().min(1), endLsn: z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/) }),
 );
 
+/** The server is started at the end: whoever asked for it may be gone by then. */
+const start = z.boolean().optional();
+
 /** The bodies of `POST /start`, `/stop`, `/follow`, `/rewind` and `/clone`. */
 export const REQUESTS = {
   start: z.strictObject({}).optional(),
   stop: z.strictObject({ mode: z.enum(['fast', 'immediate']).default('fast') }).optional(),
-  follow: z.strictObject({ source, history }),
-  rewind: z.strictObject({ source }),
-  clone: z.strictObject({ source }),
+  follow: z.strictObject({ source, history, start }),
+  rewind: z.strictObject({ source, start }),
+  clone: z.strictObject({ source, start }),
 } as const;
 
 export type OperationKind = keyof typeof REQUESTS;

@@ -78,7 +78,7 @@ export async function rejoin(task: RejoinTask): Promise<Rejoined> {
     if (method === 'rewind' || !task.mayClone) throw obstacle;
     task.note(`${node} cannot be rewound, and is cloned: ${messageOf(obstacle)}`);
   }
-  await ask(task, { kind: 'clone', body: { source } });
+  await ask(task, { kind: 'clone', body: { source, start: true } });
   await startAndFollow(task, facts);
   return done('cloned');
 }
@@ -89,7 +89,7 @@ async function turnedAround(task: RejoinTask, facts: Facts, source: Source): Pro
   if (!known) return new FairleadError('refused', `${task.primary} does not show the history of its timeline`);
   const history = steps.map(({ timeline, endLsn }) => ({ timeline, endLsn: formatLsn(endLsn) }));
   try {
-    await ask(task, { kind: 'follow', body: { source, history } });
+    await ask(task, { kind: 'follow', body: { source, history, start: true } });
     await startAndFollow(task, facts);
     return null;
   } catch (error) {
@@ -103,7 +103,7 @@ async function rewound(task: RejoinTask, status: AgentStatus, facts: Facts, sour
   if (status.noRewind !== null) return new FairleadError('refused', status.noRewind, 'clone it');
   try {
     await checkpoint(task, facts);
-    await ask(task, { kind: 'rewind', body: { source } });
+    await ask(task, { kind: 'rewind', body: { source, start: true } });
     await startAndFollow(task, facts);
     return null;
   } catch (error) {
