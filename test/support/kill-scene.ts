@@ -111,7 +111,11 @@ export class KillScene {
       ]),
     );
     const { replication, timeout = '2s' } = this.#options;
-    const config = { failover: { timeout }, agent: { token: AGENT_TOKEN }, ...(replication && { replication }) };
+    const config = {
+      failover: { timeout, max_promotions: 1000 },
+      agent: { token: AGENT_TOKEN },
+      ...(replication && { replication }),
+    };
     const servers = { nodes, probe_interval: '150ms', probe_timeout: '500ms' };
     this.#fairlead = await startFairleadProcess(this.cluster, config, servers);
   }
