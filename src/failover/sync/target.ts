@@ -61,8 +61,9 @@ export function targetOf(
   if (mode === 'sync') return { kind: 'quorum', quorum: quorumOf(copies, pool.slice(0, copies)), short: false };
   // one that may not be promoted, or does not answer us, proves nothing at a failover: it counts only where it is needed
   const promotable = pool.filter((f) => f.promotable);
-  const useful = promotable.filter((f) => f.unproven === null && isUpToDate(f, pool));
-  const members = [useful, promotable].find((some) => some.length >= copies) ?? pool.slice(0, copies);
+  const proven = promotable.filter((f) => f.unproven === null);
+  const enough = proven.filter((f) => isUpToDate(f, pool)).length >= copies;
+  const members = enough ? proven : promotable.length >= copies ? promotable : pool.slice(0, copies);
   return { kind: 'quorum', quorum: quorumOf(copies, members), short: false };
 }
 

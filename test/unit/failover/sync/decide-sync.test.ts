@@ -123,6 +123,14 @@ describe('the next step of synchronous replication', () => {
       'settled',
     ],
     [
+      'quorum: one is behind: it counts all the same, and delays nobody',
+      view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], {
+        wish: QUORUM,
+        followers: [follower('pg2', { flushLsn: at(9_000_000) }), follower('pg3')],
+      }),
+      'settled',
+    ],
+    [
       'quorum: one does not let us in, and the other one would hold every commit up',
       view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], {
         wish: QUORUM,
