@@ -8,12 +8,14 @@ export type Fence = {
   readonly sinceEpoch: number;
   readonly reason: string;
   /**
-   * Of one that was told to promote and lost, as long as nobody else was: when its server was started, seconds since 1970. Started again,
-   * and a replica, it was not promoted.
+   * Of one that was told to promote and lost: when its server was started, seconds since 1970. Started again, and a replica, it was not
+   * promoted.
    */
   readonly toldRun?: number;
   /** How often that has happened to it. */
   readonly losses?: number;
+  /** Somebody has been the primary since. */
+  readonly overtaken?: boolean;
 };
 
 /** Where the current timeline left the one before, and with which epoch. Tokens are translated along these. */

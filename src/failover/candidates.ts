@@ -1,6 +1,6 @@
 import { LSN_ZERO, type Lsn } from '../core/lsn.ts';
 import { type Candidate, type Election, type ElectionRules, elect, sourceOf, timelineOf } from './elect.ts';
-import { fenceOf } from './lost-candidates.ts';
+import { fenceOf, type Will, willOf } from './lost-candidates.ts';
 import type { Plan, State } from './state.ts';
 import { doubtAbout, doubtAt } from './sync/proof.ts';
 import type { NodeView, View } from './view.ts';
@@ -13,6 +13,7 @@ export function preview(
   to: string | null,
   allowDataLoss = false,
 ): Election {
+  const will = willOf({ kind, allowDataLoss });
   const observed = others(state, view).flatMap(({ name, timeline, seen }): Position[] =>
     seen === null || seen.role !== 'replica' || (state.systemId !== null && seen.systemId !== state.systemId)
       ? []
@@ -32,7 +33,8 @@ export function preview(
           };
     // a planned change waits until the target has everything
     const doubt = kind === 'planned' ? null : foreseenDoubt(view, position, observed);
-    return { ...basics(node), position, veto: vetoOf(state, node) ?? vetoByPromise(state, view, node), doubt };
+    const veto = vetoOf(state, node, will) ?? vetoByPromise(state, view, node, will);
+    return { ...basics(node), position, veto, doubt };
   });
   // a planned change waits for the target to catch up, and an operator who forces it accepts the loss
   const newestLsn = kind === 'automatic' ? view.newestLsn : LSN_ZERO;
@@ -45,6 +47,7 @@ export function preview(
 
 /** The election proper: by the positions at which the replicas stopped. Pure. */
 export function electFrozen(state: State, view: View, plan: Plan): Election {
+  const will = willOf(plan);
   const candidates = others(state, view).map((node): Candidate => {
     const frozen = plan.frozen.find((f) => f.node === node.name);
     const position =
@@ -53,7 +56,8 @@ export function electFrozen(state: State, view: View, plan: Plan): Election {
     const doubt = everything ? null : doubtOf(view, position, plan.frozen);
     // whether one that is ready can be reached shows when it is told: a probe that failed says less
     const ready = everything && node.name === plan.to ? { ...node, failure: null } : node;
-    const veto = plan.refused.get(node.name) ?? vetoOf(state, ready) ?? vetoByPromise(state, view, node, plan);
+    const veto =
+      plan.refused.get(node.name) ?? vetoOf(state, ready, will) ?? vetoByPromise(state, view, node, will, plan);
     return { ...basics(node), position, veto, doubt, notForwarded: plan.notForwarded?.get(node.name) ?? null };
   });
   // a planned change promotes the target it made ready; should that fail, anybody may follow
@@ -112,14 +116,14 @@ function basics(node: NodeView) {
   return { name: node.name, weight: node.weight, promotable: node.promotable, drained: node.drained };
 }
 
-function vetoOf(state: State, node: NodeView): string | null {
-  const fence = fenceOf(state, node);
+function vetoOf(state: State, node: NodeView, will: Will): string | null {
+  const fence = fenceOf(state, node, will);
   if (fence !== null) return fence;
   return node.failure === null ? null : `does not answer: ${node.failure.message}`;
 }
 
 /** One that a run before may have told to promote, and that is still in recovery, can become a primary at any time: nobody else may. */
-function vetoByPromise(state: State, view: View, node: NodeView, plan?: Plan): string | null {
+function vetoByPromise(state: State, view: View, node: NodeView, will: Will, plan?: Plan): string | null {
   const told = others(state, view).filter(
     ({ name, seen }) =>
       seen?.role === 'replica' &&
@@ -128,7 +132,9 @@ function vetoByPromise(state: State, view: View, node: NodeView, plan?: Plan): s
       !state.fenced.has(name) &&
       plan?.refused.has(name) !== true,
   );
-  const [one] = told;
+  const [one, second] = told;
+  // the first one was lost, and which of them that was is not known any more
+  if (second !== undefined && will === 0) return `${told.map(({ name }) => name).join(' and ')} were told to promote`;
   return one === undefined || told.includes(node) ? null : `${one.name} was told to promote`;
 }
 

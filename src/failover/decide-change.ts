@@ -3,7 +3,7 @@ import { bytesBetween, formatLsn, LSN_ZERO } from '../core/lsn.ts';
 import { rejoinReason } from './adopt.ts';
 import { electFrozen } from './candidates.ts';
 import { vetoesInWords } from './elect.ts';
-import { fenceOf, lostFence, withoutRuns } from './lost-candidates.ts';
+import { fenceOf, lostFence, overtakenBy, willOf } from './lost-candidates.ts';
 import { move } from './phases.ts';
 import {
   type Action,
@@ -45,7 +45,7 @@ export function begin(
     (n) =>
       n.seen?.role === 'replica' &&
       n.name !== former &&
-      fenceOf(state, n) === null &&
+      fenceOf(state, n, willOf(plan)) === null &&
       (state.systemId === null || n.seen.systemId === state.systemId),
   );
   const action: Action = planned
@@ -105,7 +105,7 @@ function frozen(
     const back = !off && former?.seen?.role === 'primary' && former.seen.systemId === state.systemId;
     if (back || outcome.alive !== null) {
       const reason = back ? `${plan.former} answers again` : (outcome.alive as string);
-      const fenced = withoutRuns(state.fenced);
+      const fenced = overtakenBy(state.fenced);
       const change = { primary: plan.former, fenced, plan: null, reason, sinceMs: nowMs, work: 'thaw' as const };
       return {
         state: move(state, back ? 'steady' : 'suspect', change),
@@ -280,7 +280,7 @@ function undone(state: State, plan: Plan, outcome: Extract<Outcome, { work: 'und
   return {
     state: move(state, 'steady', {
       primary: plan.former,
-      fenced: withoutRuns(state.fenced),
+      fenced: overtakenBy(state.fenced),
       plan: null,
       sinceMs: nowMs,
     }),
@@ -301,7 +301,7 @@ function promoted(
 ): Decision {
   const { node, timeline, parentTimeline, forkLsn } = outcome;
   const { former } = plan;
-  const fenced = withoutRuns(state.fenced);
+  const fenced = overtakenBy(state.fenced);
   fenced.delete(node);
   if (former !== null) {
     fenced.set(former, { sinceEpoch: state.epoch, reason: rejoinReason(parentTimeline, timeline, forkLsn, null) });

@@ -1,7 +1,7 @@
 import type { Fork } from '../cluster/assignment.ts';
 import { adopt } from './adopt.ts';
 import { withEarlier } from './flapping.ts';
-import { withoutRuns } from './lost-candidates.ts';
+import { overtakenBy } from './lost-candidates.ts';
 import { move } from './phases.ts';
 import type { Action, Decision, Outcome, State } from './state.ts';
 import { event, halt } from './steps.ts';
@@ -109,7 +109,7 @@ export function adoptFrom(
   const { primary } = adoption;
   const recorded = outcome.recorded.get(primary.name);
   const epoch = Math.max(state.markedEpoch, epochOf(state, primary.timeline, recorded));
-  const fenced = withoutRuns(state.fenced);
+  const fenced = overtakenBy(state.fenced);
   fenced.delete(primary.name);
   for (const [node, reason] of givenUp) fenced.set(node, { sinceEpoch: epoch, reason });
   for (const { node, reason } of adoption.former) fenced.set(node, { sinceEpoch: epoch, reason });

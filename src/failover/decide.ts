@@ -20,6 +20,7 @@ import {
 import { beginUnlessVetoed, validated } from './decide-veto.ts';
 import { type Election, isHopeless, vetoesInWords } from './elect.ts';
 import { flapping } from './flapping.ts';
+import { overtakenBy } from './lost-candidates.ts';
 import { move } from './phases.ts';
 import { isSuspicious, mayReturn, troubleOf } from './silence.ts';
 import type { Action, Decision, Plan, Request, State } from './state.ts';
@@ -178,7 +179,10 @@ function suspect(before: State, view: View, nowMs: number): Decision {
         : `${former.name} answers again`;
     const trouble = former.seen === null ? reason : null;
     return {
-      state: move(state, 'steady', { primary: former.name, reason, trouble, sinceMs: nowMs }),
+      state: move(state, 'steady', {
+        ...{ primary: former.name, reason, trouble, sinceMs: nowMs },
+        fenced: overtakenBy(state.fenced),
+      }),
       actions: [event('primary-returned', reason, { node: former.name })],
     };
   }

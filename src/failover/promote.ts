@@ -35,9 +35,8 @@ export class PromotionError extends Error {
 
 /** As the probe reads it. */
 const RUN = 'extract(epoch FROM pg_postmaster_start_time())::float8';
-const PROMOTE = `SELECT pg_promote(false) AS told, ${RUN} AS run`;
-/** Only the run that was told before: another one would be a secret. */
-const PROMOTE_AGAIN = `SELECT CASE WHEN $1::float8 IS NULL OR ${RUN} = $1 THEN pg_promote(false) END`;
+/** Tells that run of it and no other: of one that nobody knows to have been told nobody would know that it is a replica for good. */
+const PROMOTE = `SELECT CASE WHEN ${RUN} = $1::float8 THEN pg_promote(false) END AS told`;
 
 type AfterRow = {
   recovery: boolean;
@@ -64,15 +63,18 @@ export async function promote(
   prepare: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<Promoted> {
+  let run: number;
   try {
     await prepare();
+    const [row] = await nodes.query<{ run: number }>(node, `SELECT ${RUN} AS run`, [], STATEMENT_MS);
+    if (row === undefined) throw new Error('it does not tell since when it runs');
+    run = row.run;
   } catch (error) {
     throw new PromotionError(`before it was told to: ${messageOf(error)}`, false);
   }
-  let toldRun: number | null = null;
   try {
-    const rows = await nodes.query<{ told: boolean; run: number }>(node, PROMOTE, [], STATEMENT_MS);
-    toldRun = rows[0]?.run ?? null;
+    const rows = await nodes.query<{ told: boolean | null }>(node, PROMOTE, [run], STATEMENT_MS);
+    if (rows[0]?.told === null) throw new PromotionError('its server was started again before it was told to', false);
     if (rows[0]?.told !== true) throw new PromotionError('pg_promote answered false', false);
   } catch (error) {
     if (error instanceof PromotionError) throw error;
@@ -80,7 +82,7 @@ export async function promote(
     // an answer with an SQLSTATE is a refusal, unless it is a primary already (55000: recovery is not in progress)
     if (typeof sqlState === 'string' && sqlState !== '55000') throw new PromotionError(messageOf(error), false);
   }
-  const after = await ended(nodes, node, toldRun, signal);
+  const after = await ended(nodes, node, run, signal);
   if (expected.systemId !== null && after.system_id !== expected.systemId) {
     throw new PromotionError(`another cluster answers: system identifier ${after.system_id}`, true);
   }
@@ -101,12 +103,7 @@ export async function promote(
 /** How often a candidate that is still in recovery is told again: the first telling may have been lost with its connection. */
 const TELL_MS = 1000;
 
-async function ended(
-  nodes: ControlNodes,
-  node: string,
-  toldRun: number | null,
-  signal: AbortSignal,
-): Promise<AfterRow> {
+async function ended(nodes: ControlNodes, node: string, run: number, signal: AbortSignal): Promise<AfterRow> {
   let answeredMs = nowMs();
   let toldMs = answeredMs;
   for (;;) {
@@ -115,16 +112,16 @@ async function ended(
       answeredMs = nowMs();
       if (row !== undefined && !row.recovery) return row;
       // a server that is started again has forgotten it, and nobody knows what ended it
-      if (row !== undefined && toldRun !== null && row.run !== toldRun)
-        throw new PromotionError('its server was started again meanwhile; its log tells why', true, toldRun);
+      if (row !== undefined && row.run !== run)
+        throw new PromotionError('its server was started again meanwhile; its log tells why', true, run);
       if (answeredMs - toldMs > TELL_MS) {
         toldMs = answeredMs;
-        await nodes.query(node, PROMOTE_AGAIN, [toldRun], STATEMENT_MS);
+        await nodes.query(node, PROMOTE, [run], STATEMENT_MS);
       }
     } catch (error) {
       if (error instanceof PromotionError) throw error;
       if (nowMs() - answeredMs > LOST_MS) {
-        throw new PromotionError(`lost during promotion: ${messageOf(error)}; its log tells why`, true, toldRun);
+        throw new PromotionError(`lost during promotion: ${messageOf(error)}; its log tells why`, true, run);
       }
       await sleep(100, signal);
     }

@@ -30,7 +30,9 @@ export type Target =
   /** Not enough healthy followers: the setting stays, and commits wait. */
   | { readonly kind: 'wait'; readonly reason: string };
 
+/** Commits would not wait for it much longer than for the others. */
 const UP_TO_DATE_BYTES = 1024 * 1024;
+const FAR_BEHIND_BYTES = 16 * UP_TO_DATE_BYTES;
 
 /** One that comes back joins after this, unless it is needed at once. */
 const JOIN_AFTER_MS = 1000;
@@ -51,7 +53,8 @@ export function targetOf(
   const { mode, copies, degrade } = wish;
   const healthy = followers.filter((f) => f.ailment === null);
   const settled = healthy.filter((f) => counted.includes(f.name) || f.wellForMs >= JOIN_AFTER_MS);
-  const pool = [...(settled.length >= copies ? settled : healthy)].sort(byMerit(counted));
+  const pool = [...(settled.length >= copies ? settled : healthy)];
+  pool.sort(byMerit(pool, counted));
   if (pool.length < copies) {
     const reason = shortage(wish, followers);
     if (degrade === 'block' || shortForMs < DEGRADE_AFTER_MS) return { kind: 'wait', reason };
@@ -62,15 +65,18 @@ export function targetOf(
   // one that may not be promoted, or does not answer us, proves nothing at a failover: it counts only where it is needed
   const promotable = pool.filter((f) => f.promotable);
   const proven = promotable.filter((f) => f.unproven === null);
-  const enough = proven.filter((f) => isUpToDate(f, pool)).length >= copies;
+  // who was left out comes back only when those that are left are far behind: else both would take turns
+  const leaves = promotable.some((f) => f.unproven !== null && counted.includes(f.name));
+  const limitBytes = leaves ? UP_TO_DATE_BYTES : FAR_BEHIND_BYTES;
+  const enough = proven.filter((f) => bytesBehind(f, pool) <= limitBytes).length >= copies;
   const members = enough ? proven : promotable.length >= copies ? promotable : pool.slice(0, copies);
   return { kind: 'quorum', quorum: quorumOf(copies, members), short: false };
 }
 
-/** Commits would not wait for it much longer than for the others. */
-function isUpToDate({ flushLsn }: Follower, pool: readonly Follower[]): boolean {
+/** Behind the one that has flushed most. */
+function bytesBehind({ flushLsn }: Follower, pool: readonly Follower[]): number {
   const newest = pool.reduce((lsn, f) => maxLsn(lsn, f.flushLsn ?? LSN_ZERO), LSN_ZERO);
-  return bytesBetween(flushLsn ?? LSN_ZERO, newest) <= UP_TO_DATE_BYTES;
+  return bytesBetween(flushLsn ?? LSN_ZERO, newest);
 }
 
 /** Everybody who may ever acknowledge, for a primary of which no follower is known yet. */
@@ -93,9 +99,11 @@ function quorumOf(copies: number, members: readonly Follower[]): Quorum {
   return { copies, nodes: members.map((f) => f.name).sort() };
 }
 
-function byMerit(counted: readonly string[]) {
+function byMerit(pool: readonly Follower[], counted: readonly string[]) {
+  const late = new Set(pool.filter((f) => bytesBehind(f, pool) > UP_TO_DATE_BYTES && !counted.includes(f.name)));
   const rank = (f: Follower) => [
-    f.unproven === null ? 0 : 1,
+    // commits do not wait for one that is behind because another one proves nothing
+    f.unproven === null && !late.has(f) ? 0 : 1,
     f.promotable ? 0 : 1,
     counted.includes(f.name) ? 0 : 1,
     f.drained ? 1 : 0,

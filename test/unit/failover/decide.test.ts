@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { MarkKind } from '../../../src/cluster/mark.ts';
 import { decide } from '../../../src/failover/decide.ts';
-import { withoutRuns } from '../../../src/failover/lost-candidates.ts';
+import { overtakenBy } from '../../../src/failover/lost-candidates.ts';
 import { INITIAL, type Outcome, type State } from '../../../src/failover/state.ts';
 import type { View } from '../../../src/failover/view.ts';
 import { at, dead, frozen, NOW, node, orphan, PLAN, RECEIVER, STEADY, SUSPECT, SYSTEM, seen, view } from './fixture.ts';
@@ -397,7 +397,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: '25: the old primary is back: whoever was lost may be no witness of its next death',
-    state: { ...HALTED_AFTER_LOSS, phase: 'steady', primary: 'pg1', fenced: withoutRuns(HALTED_AFTER_LOSS.fenced) },
+    state: { ...HALTED_AFTER_LOSS, phase: 'steady', primary: 'pg1', fenced: overtakenBy(HALTED_AFTER_LOSS.fenced) },
     view: view([dead('pg1'), orphan('pg2', 1000, { seen: lone('pg2', 200) })]),
     phase: 'suspect',
     primary: 'pg1',
@@ -559,6 +559,14 @@ const CASES: readonly Case[] = [
     phase: 'starting',
     primary: null,
     does: ['inspect'],
+  },
+  {
+    name: 'start: two were told to promote: the first one was lost, and nobody knows which of them that was',
+    state: { ...SUSPECT, phase: 'halted', primary: null, sinceMs: NOW - 5000 },
+    view: view([dead('pg1'), held('pg2', 'promote'), held('pg3', 'promote')]),
+    phase: 'halted',
+    primary: null,
+    reason: /pg2: pg2 and pg3 were told to promote; pg3: pg2 and pg3 were told/,
   },
   {
     name: 'start: where no primary answers, nobody but the one that was told to promote becomes it',

@@ -139,6 +139,29 @@ describe('the next step of synchronous replication', () => {
       'settled',
     ],
     [
+      'quorum: one that was left out comes back only when the other one is far behind',
+      view('ANY 1 ("pg3")', [q(1, 'pg3')], {
+        wish: QUORUM,
+        followers: [follower('pg2', { unproven: 'no', flushLsn: at(9_000_000) }), follower('pg3')],
+      }),
+      'settled',
+    ],
+    [
+      'quorum: and then it does',
+      view('ANY 1 ("pg3")', [q(1, 'pg3')], {
+        wish: QUORUM,
+        followers: [follower('pg2', { unproven: 'no', flushLsn: at(90_000_000) }), follower('pg3')],
+      }),
+      'record 1/pg2+pg3 sync-changed',
+    ],
+    [
+      'sync: one does not let us in, and the other one would hold every commit up',
+      view('FIRST 1 ("pg2")', [q(1, 'pg2')], {
+        followers: [follower('pg2', { unproven: 'no', flushLsn: at(9_000_000) }), follower('pg3')],
+      }),
+      'settled',
+    ],
+    [
       'quorum: one does not let us in, and the other one is there',
       view('ANY 1 ("pg2", "pg3")', [q(1, 'pg2', 'pg3')], { wish: QUORUM, followers: [mute('pg2'), follower('pg3')] }),
       'set FIRST 1 ("fairlead_change", "pg3")',
