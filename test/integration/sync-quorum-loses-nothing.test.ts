@@ -54,13 +54,14 @@ const ROUNDS: readonly Round[] = [
     winner: /^pg3$/,
   },
   {
-    name: 'one was frozen, and thaws when the primary is dead: it is behind',
+    // what was sent to it waits in the sockets: it may have even more than the other one then
+    name: 'one was frozen, and thaws when the primary is dead',
     before: async (setting) => {
       await setting.node('pg3').freeze();
       await someWrites(setting);
     },
     after: (setting) => setting.node('pg3').thaw(),
-    winner: /^pg2$/,
+    winner: /^pg[23]$/,
   },
   {
     name: 'one is frozen and still counts: nobody can know what it has, until it thaws',
