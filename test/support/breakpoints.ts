@@ -4,7 +4,7 @@ import type { TestCluster } from './test-cluster.ts';
 
 /** What a change of primary, and the keeper of synchronous replication, do to servers. */
 const CHANGES =
-  /ALTER SYSTEM [^\0]*|SELECT pg_(?:reload_conf|promote|drop_replication_slot|create_physical_replication_slot|terminate_backend)\([^\0]*|insert into "fairlead"\."(?:epochs|synchrony)"/;
+  /ALTER SYSTEM [^\0]*|SELECT pg_(?:reload_conf|promote|drop_replication_slot|create_physical_replication_slot|terminate_backend)\([^\0]*|SELECT CASE [^\0]*pg_promote\([^\0]*|insert into "fairlead"\."(?:epochs|synchrony)"/;
 
 export type Step = { readonly node: string; readonly statement: string };
 
