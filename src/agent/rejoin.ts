@@ -79,7 +79,7 @@ export async function rejoin(task: RejoinTask): Promise<Rejoined> {
     task.note(`${node} cannot be rewound, and is cloned: ${messageOf(obstacle)}`);
   }
   await ask(task, { kind: 'clone', body: { source, start: true } });
-  await startAndFollow(task, facts);
+  await untilItFollows(task, facts);
   return done('cloned');
 }
 
@@ -90,7 +90,7 @@ async function turnedAround(task: RejoinTask, facts: Facts, source: Source): Pro
   const history = steps.map(({ timeline, endLsn }) => ({ timeline, endLsn: formatLsn(endLsn) }));
   try {
     await ask(task, { kind: 'follow', body: { source, history, start: true } });
-    await startAndFollow(task, facts);
+    await untilItFollows(task, facts);
     return null;
   } catch (error) {
     if (error instanceof FairleadError && error.code === 'refused') return error;
@@ -104,7 +104,7 @@ async function rewound(task: RejoinTask, status: AgentStatus, facts: Facts, sour
   try {
     await checkpoint(task, facts);
     await ask(task, { kind: 'rewind', body: { source, start: true } });
-    await startAndFollow(task, facts);
+    await untilItFollows(task, facts);
     return null;
   } catch (error) {
     if (error instanceof FairleadError && error.code === 'refused') return error;
@@ -184,7 +184,8 @@ async function freeSlot({ nodes, node, primary }: RejoinTask, used: string | nul
 
 async function startAlone(task: RejoinTask, facts: Facts): Promise<boolean> {
   try {
-    await startAndFollow(task, facts);
+    await ask(task, { kind: 'start', body: {} });
+    await untilItFollows(task, facts);
     return true;
   } catch (error) {
     if (!(error instanceof FairleadError) || error.code !== 'refused') throw error;
@@ -193,9 +194,8 @@ async function startAlone(task: RejoinTask, facts: Facts): Promise<boolean> {
   }
 }
 
-async function startAndFollow(task: RejoinTask, facts: Facts): Promise<void> {
+async function untilItFollows(task: RejoinTask, facts: Facts): Promise<void> {
   const { node, primary, step, signal } = task;
-  await ask(task, { kind: 'start', body: {} });
   step(`waiting for ${node} to stream from ${primary}`);
   const streaming = await until(
     STREAM_MS,

@@ -2,6 +2,7 @@ import { nowMs } from '../core/clock.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { sleep } from '../core/sleep.ts';
+import { STARTED_AT } from '../monitor/probe.ts';
 import type { ControlNodes } from './control-nodes.ts';
 import { readHistory, TIMELINE_OF_PRIMARY } from './inspect.ts';
 
@@ -33,10 +34,8 @@ export class PromotionError extends Error {
   }
 }
 
-/** As the probe reads it. */
-const RUN = 'extract(epoch FROM pg_postmaster_start_time())::float8';
 /** Tells that run of it and no other: of one that nobody knows to have been told nobody would know that it is a replica for good. */
-const PROMOTE = `SELECT CASE WHEN ${RUN} = $1::float8 THEN pg_promote(false) END AS told`;
+const PROMOTE = `SELECT CASE WHEN ${STARTED_AT} = $1::float8 THEN pg_promote(false) END AS told`;
 
 type AfterRow = {
   recovery: boolean;
@@ -46,7 +45,7 @@ type AfterRow = {
   first_xid: string | null;
 };
 
-const AFTER = `SELECT pg_is_in_recovery() AS recovery, ${RUN} AS run, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+const AFTER = `SELECT pg_is_in_recovery() AS recovery, ${STARTED_AT} AS run, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
   CASE WHEN pg_is_in_recovery() THEN NULL ELSE ${TIMELINE_OF_PRIMARY} END AS timeline,
   CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text END AS first_xid`;
 
@@ -66,7 +65,7 @@ export async function promote(
   let run: number;
   try {
     await prepare();
-    const [row] = await nodes.query<{ run: number }>(node, `SELECT ${RUN} AS run`, [], STATEMENT_MS);
+    const [row] = await nodes.query<{ run: number }>(node, `SELECT ${STARTED_AT} AS run`, [], STATEMENT_MS);
     if (row === undefined) throw new Error('it does not tell since when it runs');
     run = row.run;
   } catch (error) {

@@ -2,6 +2,9 @@ import { FENCE_NAME, MARK_PATTERN, parseMark } from '../cluster/mark.ts';
 import type { Observation, Receiver } from '../cluster/observation.ts';
 import { endOfLastRecord, type Lsn, maxLsn, parseLsn } from '../core/lsn.ts';
 
+/** Since when a server runs, seconds since 1970. Runs are told apart by this value: whoever asks for it asks in these words. */
+export const STARTED_AT = 'extract(epoch FROM pg_postmaster_start_time())::float8';
+
 /**
  * Everything about a node in one round trip; PostgreSQL 13 to 18, any role. Each arm of a CASE is evaluated only in its own role: most of
  * these functions raise an error in the other one. The control file's timeline lags until the next restart point, so a replica's
@@ -11,7 +14,7 @@ export const PROBE_SQL = `
 SELECT r.in_recovery,
   current_setting('server_version_num')::int AS version,
   (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
-  extract(epoch FROM pg_postmaster_start_time())::float8 AS started_at,
+  ${STARTED_AT} AS started_at,
   CASE WHEN r.in_recovery
     THEN coalesce(w.received_tli, greatest(
       (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())))
